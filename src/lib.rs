@@ -1,0 +1,18 @@
+//! One MarlOS node as a sans-IO state machine. (Map to be written.)
+#![warn(clippy::float_arithmetic)]
+
+pub mod config;
+#[cfg(feature = "driver")]
+pub mod driver;
+pub mod id;
+pub mod identity;
+pub mod io;
+pub mod metrics;
+pub mod node;
+pub mod quorum;
+pub mod time;
+pub mod units;
+pub mod wire;
+
+pub use config::Config;
+pub use node::Node;

@@ -1,0 +1,227 @@
+//! The binary codec: bincode 2, standard configuration (little endian, varint), behind a leading version byte.
+//!
+//! bincode is not maintained any more (RUSTSEC-2025-0141) and its 3.0.0 is an empty crate, so 2.0.1 is pinned and stays in this
+//! one file; the bytes are pinned by `tests/wire_vectors.rs`, so that a byte-compatible crate can take its place.
+//! Two habits of it are guarded against here: without a limit a hostile length aborts the process, and trailing bytes pass.
+//!
+//! Layout: version byte ‖ header ‖ payload ‖ 64 bytes of signature over everything before it.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
+use bincode::{Decode, Encode};
+
+use super::{COMPRESS_ABOVE, Header, Signature, Signed, VERSION, compress};
+use crate::id::NodeId;
+use crate::identity::Keys;
+use crate::io::Refusal;
+use crate::time::WallTime;
+use crate::wire::message::{MsgType, Payload};
+
+/// No decoded value may claim more than this: the largest payload the configuration allows.
+const LIMIT: usize = 64 * 1024 * 1024;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<LIMIT>> = standard().with_limit::<LIMIT>();
+
+/// Payloads of one bundle at most: a guess, twice what a second of the rate limit lets through.
+const MAX_BUNDLE: usize = 512;
+
+/// The header as it lies on the wire.
+#[derive(Encode, Decode)]
+struct WireHeader {
+    network_tag: [u8; 2],
+    kind: u8,
+    flags: u8,
+    sender: NodeId,
+    timestamp: WallTime,
+    incarnation: u32,
+    counter: u64,
+}
+
+/// Flag bit: a recipient follows the header.
+const DIRECTED: u8 = 1;
+/// Flag bit: the payload is gzip-compressed.
+const COMPRESSED: u8 = 2;
+
+type Parts<'a> = (Header, &'a [u8], &'a [u8], Signature);
+
+/// Splits a frame into header, payload, signed bytes and signature.
+pub(super) fn split(frame: &[u8]) -> Result<Parts<'_>, Refusal> {
+    let (signed, signature) = frame.split_last_chunk::<64>().ok_or(Refusal::Malformed)?;
+    let (_version, rest) = signed.split_first().ok_or(Refusal::Malformed)?;
+    let (wire, used): (WireHeader, usize) = decode_prefix(rest)?;
+    let mut payload = &rest[used..];
+    let mut to = None;
+    if wire.flags & DIRECTED != 0 {
+        let (id, after) = payload.split_first_chunk::<16>().ok_or(Refusal::Malformed)?;
+        to = Some(NodeId(*id));
+        payload = after;
+    }
+    if wire.flags & !(DIRECTED | COMPRESSED) != 0 {
+        return Err(Refusal::Malformed);
+    }
+    let header = Header {
+        network_tag: u16::from_be_bytes(wire.network_tag),
+        kind: MsgType::from_number(wire.kind).ok_or(Refusal::Malformed)?,
+        sender: wire.sender,
+        to,
+        timestamp: wire.timestamp,
+        incarnation: wire.incarnation,
+        counter: wire.counter,
+        compressed: wire.flags & COMPRESSED != 0,
+    };
+    Ok((header, payload, signed, Signature(*signature)))
+}
+
+/// Decodes what a payload of this kind holds.
+pub(super) fn payloads(
+    kind: MsgType,
+    bytes: &[u8],
+    max_message_size: u32,
+    each: &mut dyn FnMut(Payload),
+) -> Result<(), Refusal> {
+    if kind != MsgType::Bundle {
+        each(decode_payload(kind, bytes)?);
+        return Ok(());
+    }
+    let mut rest = bytes;
+    for _ in 0..MAX_BUNDLE {
+        let Some((kind, after)) = rest.split_first() else { return Ok(()) };
+        let kind = MsgType::from_number(*kind).filter(|kind| *kind != MsgType::Bundle).ok_or(Refusal::Malformed)?;
+        let (length, used): (u32, usize) = decode_prefix(after)?;
+        let (item, after) = after[used..].split_at_checked(length as usize).ok_or(Refusal::Malformed)?;
+        if length > kind.max_payload(max_message_size) {
+            return Err(Refusal::TooLarge);
+        }
+        each(decode_payload(kind, item)?);
+        rest = after;
+    }
+    if rest.is_empty() { Ok(()) } else { Err(Refusal::TooLarge) }
+}
+
+/// The kinds and encoded sizes of a bundle's items, for accounting: empty where the frame is no readable bundle of ours.
+pub fn bundle_items(frame: &[u8]) -> Vec<(MsgType, usize)> {
+    let mut items = Vec::new();
+    let Ok((header, payload, ..)) = split(frame) else { return items };
+    let unpacked;
+    let mut rest = payload;
+    if header.compressed {
+        let Ok(bytes) = compress::gunzip(payload, MsgType::Bundle.max_payload(u32::MAX)) else { return items };
+        unpacked = bytes;
+        rest = &unpacked;
+    }
+    while let Some((kind, after)) = rest.split_first() {
+        let Some(kind) = MsgType::from_number(*kind) else { break };
+        let Ok((length, used)) = decode_prefix::<u32>(after) else { break };
+        let Some((_, after)) = after[used..].split_at_checked(length as usize) else { break };
+        items.push((kind, 1 + used + length as usize));
+        rest = after;
+    }
+    items
+}
+
+fn decode_payload(kind: MsgType, bytes: &[u8]) -> Result<Payload, Refusal> {
+    Ok(match kind {
+        MsgType::PeerAnnounce => Payload::PeerAnnounce(decode(bytes)?),
+        MsgType::PeerRecords => Payload::PeerRecords(decode(bytes)?),
+        MsgType::Ping => Payload::Ping(decode(bytes)?),
+        MsgType::PeerProbe => Payload::PeerProbe(decode(bytes)?),
+        MsgType::PeerSeen => Payload::PeerSeen(decode(bytes)?),
+        MsgType::Goodbye => Payload::Goodbye(decode(bytes)?),
+        MsgType::JobBroadcast => Payload::JobBroadcast(decode(bytes)?),
+        MsgType::JobBid => Payload::JobBid(decode(bytes)?),
+        MsgType::AuctionCoordinate => Payload::AuctionCoordinate(decode(bytes)?),
+        MsgType::ClaimVote => Payload::ClaimVote(decode(bytes)?),
+        MsgType::JobClaim => Payload::JobClaim(decode(bytes)?),
+        MsgType::ClaimCertificate => Payload::ClaimCertificate(decode(bytes)?),
+        MsgType::CertificateRequest => Payload::CertificateRequest(decode(bytes)?),
+        MsgType::JobHeartbeat => Payload::JobHeartbeat(decode(bytes)?),
+        MsgType::JobResult => Payload::JobResult(decode(bytes)?),
+        MsgType::Bundle => return Err(Refusal::Malformed),
+    })
+}
+
+/// Encodes a payload.
+pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
+    match payload {
+        Payload::PeerAnnounce(p) => encode_into(p, out),
+        Payload::PeerRecords(p) => encode_into(p, out),
+        Payload::Ping(p) => encode_into(p, out),
+        Payload::PeerProbe(p) => encode_into(p, out),
+        Payload::PeerSeen(p) => encode_into(p, out),
+        Payload::Goodbye(p) => encode_into(p, out),
+        Payload::JobBroadcast(p) => encode_into(p, out),
+        Payload::JobBid(p) => encode_into(p, out),
+        Payload::AuctionCoordinate(p) => encode_into(p, out),
+        Payload::ClaimVote(p) => encode_into(p, out),
+        Payload::JobClaim(p) => encode_into(p, out),
+        Payload::ClaimCertificate(p) => encode_into(p, out),
+        Payload::CertificateRequest(p) => encode_into(p, out),
+        Payload::JobHeartbeat(p) => encode_into(p, out),
+        Payload::JobResult(p) => encode_into(p, out),
+    }
+}
+
+/// Writes and signs an envelope.
+pub(super) fn seal(header: Header, items: &[(MsgType, &[u8])], network_id: &str, keys: &Keys, out: &mut Vec<u8>) {
+    let bundled;
+    let mut payload = items[0].1;
+    if items.len() > 1 {
+        bundled = bundle(items);
+        payload = &bundled;
+    }
+    let packed = if payload.len() > COMPRESS_ABOVE { compress::gzip_if_smaller(payload) } else { None };
+    let start = out.len();
+    out.push(VERSION);
+    let wire = WireHeader {
+        network_tag: header.network_tag.to_be_bytes(),
+        kind: if items.len() > 1 { MsgType::Bundle as u8 } else { items[0].0 as u8 },
+        flags: if header.to.is_some() { DIRECTED } else { 0 } | if packed.is_some() { COMPRESSED } else { 0 },
+        sender: header.sender,
+        timestamp: header.timestamp,
+        incarnation: header.incarnation,
+        counter: header.counter,
+    };
+    encode_into(&wire, out);
+    if let Some(to) = header.to {
+        out.extend_from_slice(&to.0);
+    }
+    out.extend_from_slice(packed.as_deref().unwrap_or(payload));
+    let signature = keys.sign(&Signed { network_id, bytes: &out[start..] });
+    out.extend_from_slice(&signature.0);
+}
+
+fn bundle(items: &[(MsgType, &[u8])]) -> Vec<u8> {
+    assert!(items.len() <= MAX_BUNDLE, "the outbox splits larger bundles");
+    let mut out = Vec::with_capacity(items.iter().map(|(_, bytes)| bytes.len() + 6).sum());
+    for (kind, bytes) in items {
+        out.push(*kind as u8);
+        encode_into(&u32::try_from(bytes.len()).expect("a payload is bounded by max_message_size"), &mut out);
+        out.extend_from_slice(bytes);
+    }
+    out
+}
+
+/// Encodes any value of ours in the standard configuration; also the form of records in the store and of signed statements.
+pub fn encode_into<T: Encode>(value: &T, out: &mut Vec<u8>) {
+    /// bincode's writer over a vector, without the intermediate copy of `encode_to_vec`.
+    struct Append<'a>(&'a mut Vec<u8>);
+    impl bincode::enc::write::Writer for Append<'_> {
+        fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+    bincode::encode_into_writer(value, Append(out), CONFIG).expect("our own values encode into memory");
+}
+
+/// Decodes exactly these bytes: a byte left over is an error.
+///
+/// # Errors
+/// `Malformed`.
+pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, Refusal> {
+    let (value, used) = decode_prefix(bytes)?;
+    if used == bytes.len() { Ok(value) } else { Err(Refusal::Malformed) }
+}
+
+fn decode_prefix<T: Decode<()>>(bytes: &[u8]) -> Result<(T, usize), Refusal> {
+    bincode::decode_from_slice(bytes, CONFIG).map_err(|_| Refusal::Malformed)
+}

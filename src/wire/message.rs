@@ -1,0 +1,395 @@
+//! What is said: every message type with its fields (protocol.md, sections 4 to 7).
+//!
+//! Field names are the document's where it has them. Limits on every list are enforced by [`Payload::within_limits`].
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ElectorateId, JobId, NodeId};
+use crate::io::JobStatus;
+use crate::time::{Span, WallTime};
+use crate::units::{Ppm, Tokens};
+use crate::wire::Signature;
+
+/// The kind of a message, and its number in the binary codec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the payloads below say it")]
+pub enum MsgType {
+    PeerAnnounce = 1,
+    PeerRecords = 2,
+    Ping = 3,
+    PeerProbe = 4,
+    PeerSeen = 5,
+    Goodbye = 6,
+    JobBroadcast = 7,
+    JobBid = 8,
+    AuctionCoordinate = 9,
+    ClaimVote = 10,
+    JobClaim = 11,
+    ClaimCertificate = 12,
+    CertificateRequest = 13,
+    JobHeartbeat = 14,
+    JobResult = 15,
+    Bundle = 16,
+}
+
+impl MsgType {
+    /// Every kind, in the order of its number.
+    pub const ALL: [MsgType; 16] = [
+        MsgType::PeerAnnounce,
+        MsgType::PeerRecords,
+        MsgType::Ping,
+        MsgType::PeerProbe,
+        MsgType::PeerSeen,
+        MsgType::Goodbye,
+        MsgType::JobBroadcast,
+        MsgType::JobBid,
+        MsgType::AuctionCoordinate,
+        MsgType::ClaimVote,
+        MsgType::JobClaim,
+        MsgType::ClaimCertificate,
+        MsgType::CertificateRequest,
+        MsgType::JobHeartbeat,
+        MsgType::JobResult,
+        MsgType::Bundle,
+    ];
+
+    /// The kind with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<MsgType> {
+        MsgType::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+
+    /// The name on the JSON wire and in every report, such as `JOB_BID`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            MsgType::PeerAnnounce => "PEER_ANNOUNCE",
+            MsgType::PeerRecords => "PEER_RECORDS",
+            MsgType::Ping => "PING",
+            MsgType::PeerProbe => "PEER_PROBE",
+            MsgType::PeerSeen => "PEER_SEEN",
+            MsgType::Goodbye => "GOODBYE",
+            MsgType::JobBroadcast => "JOB_BROADCAST",
+            MsgType::JobBid => "JOB_BID",
+            MsgType::AuctionCoordinate => "AUCTION_COORDINATE",
+            MsgType::ClaimVote => "CLAIM_VOTE",
+            MsgType::JobClaim => "JOB_CLAIM",
+            MsgType::ClaimCertificate => "CLAIM_CERTIFICATE",
+            MsgType::CertificateRequest => "CERTIFICATE_REQUEST",
+            MsgType::JobHeartbeat => "JOB_HEARTBEAT",
+            MsgType::JobResult => "JOB_RESULT",
+            MsgType::Bundle => "BUNDLE",
+        }
+    }
+
+    /// Whether its bytes count towards `overhead_per_job`.
+    #[must_use]
+    pub fn is_job_traffic(self) -> bool {
+        self as u8 >= MsgType::JobBroadcast as u8
+    }
+
+    /// The largest payload of this kind, in bytes, once unpacked: a guess with room, so that nothing small can be made large.
+    #[must_use]
+    pub fn max_payload(self, max_message_size: u32) -> u32 {
+        let limit = match self {
+            MsgType::Ping | MsgType::PeerProbe | MsgType::PeerSeen | MsgType::Goodbye => 384,
+            MsgType::JobBid | MsgType::ClaimVote | MsgType::JobClaim | MsgType::CertificateRequest => 512,
+            MsgType::JobHeartbeat => 512,
+            MsgType::PeerAnnounce => 4_096,
+            MsgType::AuctionCoordinate => 8_192,
+            MsgType::ClaimCertificate => 512 * 1024,
+            MsgType::PeerRecords | MsgType::Bundle => 1024 * 1024,
+            MsgType::JobBroadcast | MsgType::JobResult => max_message_size,
+        };
+        limit.min(max_message_size)
+    }
+}
+
+/// One thing said. The variant is the message's type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each struct says it")]
+pub enum Payload {
+    PeerAnnounce(Announce),
+    PeerRecords(PeerRecords),
+    Ping(Ping),
+    PeerProbe(PeerProbe),
+    PeerSeen(PeerSeen),
+    Goodbye(Goodbye),
+    JobBroadcast(JobBroadcast),
+    JobBid(JobBid),
+    AuctionCoordinate(AuctionCoordinate),
+    ClaimVote(ClaimVote),
+    JobClaim(JobClaim),
+    ClaimCertificate(ClaimCertificate),
+    CertificateRequest(CertificateRequest),
+    JobHeartbeat(JobHeartbeat),
+    JobResult(JobResult),
+}
+
+/// Who a node is and how to reach it. A signed record: anyone may pass it on, nobody can alter it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Announce {
+    /// The id, which must be the hash of `public_key`.
+    pub node_id: NodeId,
+    /// For people.
+    pub node_name: String,
+    /// The Ed25519 public key.
+    #[serde(with = "crate::wire::json::base64_array")]
+    pub public_key: [u8; 32],
+    /// Start count of the node.
+    pub incarnation: u32,
+    /// Counts the announces of one incarnation: the newest wins.
+    pub sequence: u32,
+    /// Where to subscribe.
+    pub pub_endpoint: String,
+    /// Where to be reached by those who cannot be dialled.
+    pub sub_endpoint: String,
+    /// Highest protocol version spoken.
+    pub protocol_version: u32,
+    /// Job types it runs.
+    pub capabilities: Vec<String>,
+    /// What it says of its own trust; nobody relies on it.
+    pub trust_score: Ppm,
+    /// Jobs it runs.
+    pub active_jobs: u32,
+    /// What it says of its balance; nobody relies on it.
+    pub wallet_balance: Tokens,
+    /// Over everything above, in binary (see `membership::gossip`).
+    pub record_signature: Signature,
+}
+
+/// Announces that the sender holds.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerRecords {
+    /// At most 256 at a time.
+    pub records: Vec<Announce>,
+}
+
+/// The heartbeat. It also carries up to two PONGs.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ping {
+    /// A digest of the member records the sender holds: where it differs, records are exchanged.
+    pub members_digest: u32,
+    /// Answers to earlier PINGs of others: a fixed pair, so that a heartbeat is decoded without allocating.
+    pub pongs: [Option<Pong>; 2],
+}
+
+/// The answer to a PING rides in the answerer's next PING, instead of being a message of its own as in the document: it
+/// costs no envelope and no signature, and hold times of one heartbeat do not hurt four timestamps.
+///
+/// "Your PING with this stamp reached me, and this is how long I have held it since." With the stamps of both PINGs and
+/// their arrivals that makes the four timestamps of NTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pong {
+    /// Whose PING.
+    pub node_id: NodeId,
+    /// The stamp of that PING.
+    pub ping_timestamp: WallTime,
+    /// From its arrival to the sending of this.
+    #[serde(with = "crate::units::seconds")]
+    pub held: Span,
+    /// Whether it came over a connection that the answerer dialled: if so, the other need not dial in any more.
+    pub direct: bool,
+}
+
+/// "Have you heard this member?"
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerProbe {
+    /// The suspect.
+    pub node_id: NodeId,
+    /// How long the asker has not heard it.
+    #[serde(with = "crate::units::seconds")]
+    pub silent_for: Span,
+}
+
+/// "I have heard it since." There is no negative answer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerSeen {
+    /// The suspect.
+    pub node_id: NodeId,
+    /// How long ago it was heard.
+    #[serde(with = "crate::units::seconds")]
+    pub silent_for: Span,
+}
+
+/// "I stop now." The sender stays a member, dead at once.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Goodbye {}
+
+/// A job, offered to all. Its id is the hash of submitter, counter and the encoded body.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct JobBroadcast {
+    /// Counts the jobs of the submitter, over restarts.
+    pub counter: u64,
+    /// Who submits; only it may broadcast.
+    pub submitter: NodeId,
+    /// What is to be run.
+    #[serde(flatten)]
+    pub body: JobBody,
+}
+
+/// What a job is.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct JobBody {
+    /// Which capability it needs.
+    pub job_type: String,
+    /// In the job type's own terms.
+    pub command: String,
+    /// Between 0 and 1.
+    pub priority: Ppm,
+    /// When it was submitted, by the submitter's synchronised clock.
+    pub submitted: WallTime,
+    /// When it is of no use any more.
+    pub deadline: WallTime,
+    /// What is offered.
+    pub payment: Tokens,
+    /// Further capabilities; at most 16.
+    pub requirements: Vec<String>,
+    /// What a claim needs.
+    pub consistency: Consistency,
+}
+
+/// What a claim needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consistency {
+    /// A quorum of all known members.
+    #[default]
+    Quorum,
+}
+
+/// An offer to run a job, or a decline, directed to the coordinator of the round.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobBid {
+    /// The job.
+    pub job_id: JobId,
+    /// The round whose coordinator this is for.
+    pub round: u32,
+    /// Nothing: declined.
+    pub offer: Option<Offer>,
+}
+
+/// What a bidder offers.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// How well it suits the bidder, from its free capacity.
+    pub score: Ppm,
+    /// Bound by a claim.
+    pub stake: Tokens,
+    /// When it expects to be done, from now.
+    #[serde(with = "crate::units::seconds")]
+    pub estimated_completion: Span,
+}
+
+/// The coordinator's proposal for a round.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuctionCoordinate {
+    /// The job.
+    pub job_id: JobId,
+    /// The round.
+    pub round: u32,
+    /// Digest of the electorate this is for: voters with another do not vote.
+    pub electorate: ElectorateId,
+    /// How many offers there were.
+    pub bids: u32,
+    /// The best of them, best first: the first is the winner, the second the backup. At most `listed_bids`.
+    pub best: Vec<ListedBid>,
+}
+
+/// An offer as a coordinator ranked it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListedBid {
+    /// Who.
+    pub bidder_id: NodeId,
+    /// Its rank in the coordinator's eyes: score and trust together.
+    pub rank: u32,
+}
+
+/// A vote for the winner of a round, directed to it. What is signed is [`crate::quorum::Statement`], which the winner rebuilds.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimVote {
+    /// The job.
+    pub job_id: JobId,
+    /// The round.
+    pub round: u32,
+    /// The voter's signature over the statement.
+    pub vote_signature: Signature,
+}
+
+/// "I hold a certificate for this round and run the job." The certificate goes to submitter and backup; others may ask.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobClaim {
+    /// The job.
+    pub job_id: JobId,
+    /// The round.
+    pub round: u32,
+}
+
+/// A claim certificate: the statement, who voted, and their signatures.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimCertificate {
+    /// What was voted for.
+    pub statement: crate::quorum::Statement,
+    /// One bit per member of the sorted electorate, lowest bit first.
+    #[serde(with = "crate::wire::json::base64_bytes")]
+    pub voters: Vec<u8>,
+    /// Their signatures, in that order.
+    pub signatures: Vec<Signature>,
+}
+
+/// "Show me the certificate of your claim."
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateRequest {
+    /// The job.
+    pub job_id: JobId,
+}
+
+/// "I am still running it", to submitter and backup.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobHeartbeat {
+    /// The job.
+    pub job_id: JobId,
+    /// The round of the claim.
+    pub round: u32,
+    /// Between 0 and 1, as far as the executor knows.
+    pub progress: Ppm,
+}
+
+/// How a job ended: to the submitter with output, to backup and coordinator without.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobResult {
+    /// The job.
+    pub job_id: JobId,
+    /// The round of the claim under which it ran.
+    pub round: u32,
+    /// How it ended.
+    pub status: JobStatus,
+    /// What it printed.
+    #[serde(with = "crate::wire::json::base64_bytes")]
+    pub output: Vec<u8>,
+    /// Whether the output was longer.
+    pub truncated: bool,
+    /// How long it ran.
+    #[serde(with = "crate::units::seconds")]
+    pub duration: Span,
+}
