@@ -1,1 +1,5 @@
-//! x
+//! A network of MarlOS nodes in a seeded discrete-event world. (Map to be written.)
+
+pub mod observe;
+pub mod outcome;
+pub mod scenario;
