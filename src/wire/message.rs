@@ -112,7 +112,7 @@ impl MsgType {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each struct says it")]
 pub enum Payload {
-    PeerAnnounce(Announce),
+    PeerAnnounce(PeerAnnounce),
     PeerRecords(PeerRecords),
     Ping(Ping),
     PeerProbe(PeerProbe),
@@ -129,9 +129,42 @@ pub enum Payload {
     JobResult(JobResult),
 }
 
+impl Payload {
+    /// The message's type.
+    #[must_use]
+    pub fn kind(&self) -> MsgType {
+        match self {
+            Payload::PeerAnnounce(_) => MsgType::PeerAnnounce,
+            Payload::PeerRecords(_) => MsgType::PeerRecords,
+            Payload::Ping(_) => MsgType::Ping,
+            Payload::PeerProbe(_) => MsgType::PeerProbe,
+            Payload::PeerSeen(_) => MsgType::PeerSeen,
+            Payload::Goodbye(_) => MsgType::Goodbye,
+            Payload::JobBroadcast(_) => MsgType::JobBroadcast,
+            Payload::JobBid(_) => MsgType::JobBid,
+            Payload::AuctionCoordinate(_) => MsgType::AuctionCoordinate,
+            Payload::ClaimVote(_) => MsgType::ClaimVote,
+            Payload::JobClaim(_) => MsgType::JobClaim,
+            Payload::ClaimCertificate(_) => MsgType::ClaimCertificate,
+            Payload::CertificateRequest(_) => MsgType::CertificateRequest,
+            Payload::JobHeartbeat(_) => MsgType::JobHeartbeat,
+            Payload::JobResult(_) => MsgType::JobResult,
+        }
+    }
+}
+
+/// "Here I am", to all or by beacon.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct PeerAnnounce {
+    /// Who.
+    #[serde(flatten)]
+    pub record: Announce,
+    /// Whether the sender knows nobody yet and asks for the records that the receiver holds.
+    pub want_records: bool,
+}
+
 /// Who a node is and how to reach it. A signed record: anyone may pass it on, nobody can alter it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Announce {
     /// The id, which must be the hash of `public_key`.
     pub node_id: NodeId,
@@ -166,6 +199,10 @@ pub struct Announce {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeerRecords {
+    /// A digest of all member records the sender holds, as in [`Ping`].
+    pub members_digest: u32,
+    /// Whether these are all of them, so that the receiver can answer with what is missing here.
+    pub complete: bool,
     /// At most 256 at a time.
     pub records: Vec<Announce>,
 }
