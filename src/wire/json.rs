@@ -1,9 +1,14 @@
 //! The JSON codec: the document's envelope (protocol.md, section 2).
 //!
+//! `msg_type`, `sender_id`, `timestamp`, `nonce`, `signature` and `payload` are the document's. `to` is there when the message is
+//! directed; `version` and `network` (the network's tag, four hex digits) always; `encoding: "gzip"` when `payload` is the
+//! base64 text of a compressed one. The nonce is `{sender_id}:{timestamp}:` and 24 hex digits: incarnation, then counter.
+//!
 //! What is verified is what is used: the frame is read once into a value that holds nothing ambiguous (no duplicate key, no
 //! integer that a double cannot hold), the signature covers that value's canonical form (RFC 8785), and header and payload
 //! are taken from the same value. So white space and the order of fields are free, and nothing else is.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
@@ -96,23 +101,37 @@ pub(super) fn payloads(
     max_message_size: u32,
     each: &mut dyn FnMut(Payload),
 ) -> Result<(), Refusal> {
-    let limit = header.kind.max_payload(max_message_size);
-    let unpacked;
-    let mut payload = payload;
+    let payload = unpacked(header, payload, header.kind.max_payload(max_message_size))?;
+    if header.kind != MsgType::Bundle {
+        each(decode(header.kind, &payload)?);
+        return Ok(());
+    }
+    bundle_payloads(&payload, max_message_size)?.into_iter().for_each(each);
+    Ok(())
+}
+
+/// The payload as an object, of at most `limit` bytes of text.
+fn unpacked<'a>(header: &Header, payload: &'a Value, limit: u32) -> Result<Cow<'a, Value>, Refusal> {
     if header.compressed {
         let packed = payload.as_str().ok_or(Refusal::Malformed)?;
         let packed = STANDARD.decode(packed).map_err(|_| Refusal::Malformed)?;
-        unpacked = parse(&compress::gunzip(&packed, limit)?)?;
-        payload = &unpacked;
-    } else if size(payload) > u64::from(limit) {
-        return Err(Refusal::TooLarge);
+        return parse(&compress::gunzip(&packed, limit)?).map(Cow::Owned);
     }
-    if header.kind != MsgType::Bundle {
-        each(decode(header.kind, payload)?);
-        return Ok(());
-    }
-    bundle_payloads(payload, max_message_size)?.into_iter().for_each(each);
-    Ok(())
+    if size(payload) > u64::from(limit) { Err(Refusal::TooLarge) } else { Ok(Cow::Borrowed(payload)) }
+}
+
+/// The kinds and sizes of a bundle's items, for accounting: empty where the frame is no readable bundle.
+pub(super) fn bundle_items(frame: &[u8]) -> Vec<(MsgType, usize)> {
+    let sized = |item: &Value| {
+        let kind = kind(item.get("msg_type")?.as_str()?).ok()?;
+        Some((kind, usize::try_from(size(item)).ok()?))
+    };
+    let items = || {
+        let parsed = split(frame).ok().filter(|parsed| parsed.header.kind == MsgType::Bundle)?;
+        let bundle = unpacked(&parsed.header, &parsed.payload, MsgType::Bundle.max_payload(u32::MAX)).ok()?;
+        Some(bundle.get("items")?.as_array()?.iter().filter_map(sized).collect())
+    };
+    items().unwrap_or_default()
 }
 
 fn bundle_payloads(bundle: &Value, max_message_size: u32) -> Result<Vec<Payload>, Refusal> {
