@@ -145,8 +145,11 @@ fn opened(frame: &[u8]) -> (Header, Vec<Payload>) {
     (envelope.header, payloads)
 }
 
-/// What is sealed for the vectors: a header and what it says, one frame of each type and one bundle.
-fn frames() -> Vec<(MsgType, Header, Vec<(MsgType, Payload)>)> {
+/// A frame before it is sealed: its kind, its header and what it says.
+type Unsealed = (MsgType, Header, Vec<(MsgType, Payload)>);
+
+/// What is sealed for the vectors: one frame of each example and one bundle.
+fn frames() -> Vec<Unsealed> {
     let examples = examples();
     let bundle = vec![examples[6].clone(), examples[12].clone()];
     let mut frames = vec![(MsgType::Bundle, header(300, None), bundle)];
