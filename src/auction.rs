@@ -8,7 +8,7 @@ pub mod election;
 pub mod round;
 pub mod score;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
@@ -17,9 +17,11 @@ use crate::io::{Event, PeerState, Refusal};
 use crate::membership::Members;
 use crate::quorum::{self, Statement};
 use crate::time::{Span, Time, WallTime};
+use crate::timers::Timers;
 use crate::units::Ppm;
 use crate::wire::message::{
-    AuctionCoordinate, CertificateRequest, ClaimCertificate, ClaimVote, JobBid, JobBroadcast, JobClaim, ListedBid, Offer,
+    AuctionCoordinate, CertificateRequest, ClaimCertificate, ClaimVote, JobBid, JobBroadcast, JobClaim, ListedBid,
+    Offer,
 };
 use crate::wire::{Payload, Signature, Signed, binary};
 use round::{Promise, may_vote};
@@ -39,7 +41,7 @@ const TRUST_AT_START: Ppm = Ppm(500_000);
 #[derive(Clone, Debug, Default)]
 pub struct Auctions {
     jobs: BTreeMap<JobId, Job>,
-    timers: BTreeSet<(Time, JobId, Timer)>,
+    timers: Timers<(JobId, Timer)>,
     early: VecDeque<(Time, JobId, PeerIdx, Payload)>,
     /// Votes that the store remembers of jobs that are not known again yet.
     remembered: BTreeMap<JobId, Promise>,
@@ -80,7 +82,6 @@ pub struct Job {
     votes: Vec<(NodeId, Signature)>,
     early_votes: Vec<(PeerIdx, ClaimVote)>,
     asked_for_certificate: bool,
-    timers: [Option<Time>; 3],
 }
 
 /// A coordinator's proposal that passed this node's checks.
@@ -100,9 +101,9 @@ pub struct Proposal {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    BidsClose = 0,
-    RoundEnds = 1,
-    Expires = 2,
+    BidsClose,
+    RoundEnds,
+    Expires,
 }
 
 impl Auctions {
@@ -138,11 +139,18 @@ impl Auctions {
     /// When something here is due.
     #[must_use]
     pub fn next_deadline(&self) -> Time {
-        self.timers.first().map_or(Time::NEVER, |(at, ..)| *at)
+        self.timers.next()
     }
 
     /// A job becomes known, by its broadcast or because this node submits it (6.1).
-    pub fn on_broadcast(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32, from: PeerIdx, broadcast: JobBroadcast) -> Result<(), Refusal> {
+    pub fn on_broadcast(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        active: u32,
+        from: PeerIdx,
+        broadcast: JobBroadcast,
+    ) -> Result<(), Refusal> {
         if broadcast.submitter != members.id(from) {
             return Err(Refusal::OutOfPlace);
         }
@@ -159,7 +167,7 @@ impl Auctions {
         }
         let left = broadcast.body.deadline.since(cx.wall());
         self.jobs.insert(id, Job::new(broadcast, self.remembered.remove(&id).unwrap_or_default()));
-        self.set_timer(id, Timer::Expires, Some(cx.now.mono + left + cx.config.lease.times(2)));
+        self.timers.arm((id, Timer::Expires), cx.now.mono + left + cx.config.lease.times(2));
         if from != PeerIdx::SELF {
             cx.report(Event::JobSeen { job: id, submitter: from });
         }
@@ -176,13 +184,13 @@ impl Auctions {
         job.round = round;
         job.coordinator = coordinator;
         job.bids.clear();
-        self.set_timer(id, Timer::BidsClose, None);
+        self.timers.disarm((id, Timer::BidsClose));
         if members.degraded() {
             // Jobs are kept and claims wait: the round goes on when enough members are reachable again.
-            self.set_timer(id, Timer::RoundEnds, None);
+            self.timers.disarm((id, Timer::RoundEnds));
             return;
         }
-        self.set_timer(id, Timer::RoundEnds, Some(cx.now.mono + round::timeout(cx.config.round_timeout, round)));
+        self.timers.arm((id, Timer::RoundEnds), cx.now.mono + round::timeout(cx.config.round_timeout, round));
         let job = &self.jobs[&id];
         let bid = JobBid { job_id: id, round, offer: offer(cx, &job.broadcast, active) };
         #[cfg(feature = "plant")]
@@ -191,7 +199,7 @@ impl Auctions {
         }
         match members.find(coordinator) {
             Some(PeerIdx::SELF) => {
-                self.set_timer(id, Timer::BidsClose, Some(cx.now.mono + cx.config.bid_window));
+                self.timers.arm((id, Timer::BidsClose), cx.now.mono + cx.config.bid_window);
                 self.take_bid(cx, members, PeerIdx::SELF, bid);
             }
             Some(peer) => cx.direct(peer, coordinator, &Payload::JobBid(bid)),
@@ -200,7 +208,14 @@ impl Auctions {
     }
 
     /// A bid or a decline for a round that this node coordinates (6.3).
-    pub fn on_bid(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32, from: PeerIdx, bid: JobBid) -> Result<(), Refusal> {
+    pub fn on_bid(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        active: u32,
+        from: PeerIdx,
+        bid: JobBid,
+    ) -> Result<(), Refusal> {
         let Some(job) = self.jobs.get(&bid.job_id) else {
             return self.keep_early(cx, bid.job_id, from, Payload::JobBid(bid));
         };
@@ -243,11 +258,13 @@ impl Auctions {
         let mut offers: Vec<(u32, NodeId)> = job
             .bids
             .iter()
-            .filter_map(|(bidder, offer)| offer.as_ref().map(|offer| (score::rank(offer.score, TRUST_AT_START), *bidder)))
+            .filter_map(|(bidder, offer)| {
+                offer.as_ref().map(|offer| (score::rank(offer.score, TRUST_AT_START), *bidder))
+            })
             .filter(|(_, bidder)| eligible(*bidder))
             .collect();
         offers.sort_by_cached_key(|(rank, bidder)| score::order(id, *rank, TRUST_AT_START, *bidder));
-        self.set_timer(id, Timer::BidsClose, None);
+        self.timers.disarm((id, Timer::BidsClose));
         let Some((_, winner)) = offers.first().copied() else {
             cx.report(Event::AuctionEmpty { job: id, round });
             return;
@@ -269,7 +286,14 @@ impl Auctions {
     }
 
     /// A proposal: checked, then voted on (6.4).
-    pub fn on_coordinate(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32, from: PeerIdx, message: AuctionCoordinate) -> Result<(), Refusal> {
+    pub fn on_coordinate(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        active: u32,
+        from: PeerIdx,
+        message: AuctionCoordinate,
+    ) -> Result<(), Refusal> {
         let Some(job) = self.jobs.get(&message.job_id) else {
             return self.keep_early(cx, message.job_id, from, Payload::AuctionCoordinate(message));
         };
@@ -282,7 +306,13 @@ impl Auctions {
         self.vote_on(cx, members, members.id(from), &message)
     }
 
-    fn vote_on(&mut self, cx: &mut Ctx<'_>, members: &Members, coordinator: NodeId, message: &AuctionCoordinate) -> Result<(), Refusal> {
+    fn vote_on(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        coordinator: NodeId,
+        message: &AuctionCoordinate,
+    ) -> Result<(), Refusal> {
         let id = message.job_id;
         let job = self.jobs.get_mut(&id).expect("the caller found it");
         if !is_coordinator(cx.config, members, id, message.round, coordinator) {
@@ -297,12 +327,14 @@ impl Auctions {
             return Err(Refusal::NotAMember);
         }
         let proposal = Proposal { round: message.round, coordinator, winner, backup, electorate: message.electorate };
-        if job.proposal.is_some_and(|known| known.round == proposal.round && known != proposal) && !two_coordinators_planted(cx.config) {
+        if job.proposal.is_some_and(|known| known.round == proposal.round && known != proposal)
+            && !two_coordinators_planted(cx.config)
+        {
             return Err(Refusal::OutOfPlace);
         }
         job.proposal = Some(proposal);
         let patience = round::timeout(cx.config.round_timeout, proposal.round);
-        self.set_timer(id, Timer::RoundEnds, Some(cx.now.mono + patience));
+        self.timers.arm((id, Timer::RoundEnds), cx.now.mono + patience);
         let voted = self.cast_vote(cx, members, id, proposal, patience);
         if winner == cx.self_id() {
             for (voter, vote) in std::mem::take(&mut self.jobs.get_mut(&id).expect("known").early_votes) {
@@ -313,7 +345,14 @@ impl Auctions {
         voted
     }
 
-    fn cast_vote(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, proposal: Proposal, lease: Span) -> Result<(), Refusal> {
+    fn cast_vote(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        id: JobId,
+        proposal: Proposal,
+        lease: Span,
+    ) -> Result<(), Refusal> {
         let own = cx.self_id();
         let job = self.jobs.get_mut(&id).expect("the caller found it");
         if !votes_forgotten_planted(cx.config) {
@@ -339,7 +378,13 @@ impl Auctions {
     }
 
     /// A vote for this node (6.5).
-    pub fn on_vote(&mut self, cx: &mut Ctx<'_>, members: &Members, from: PeerIdx, vote: ClaimVote) -> Result<(), Refusal> {
+    pub fn on_vote(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        from: PeerIdx,
+        vote: ClaimVote,
+    ) -> Result<(), Refusal> {
         let own = cx.self_id();
         let voter = members.id(from);
         let job = self.jobs.get_mut(&vote.job_id).ok_or(Refusal::UnknownJob)?;
@@ -374,7 +419,8 @@ impl Auctions {
         if job.votes.iter().all(|(known, _)| *known != voter) {
             job.votes.push((voter, signature));
         }
-        if job.votes.len() < votes_needed(cx.config, electorate.quorum()) || proposal.electorate != electorate.digest() {
+        if job.votes.len() < votes_needed(cx.config, electorate.quorum()) || proposal.electorate != electorate.digest()
+        {
             return;
         }
         let at = |(voter, signature): &(NodeId, Signature)| Some((electorate.position(*voter)?, *signature));
@@ -385,7 +431,14 @@ impl Auctions {
     }
 
     /// This node holds a certificate: persist it, tell everyone, run the job (6.5).
-    fn claim(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, proposal: Proposal, certificate: ClaimCertificate) {
+    fn claim(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        id: JobId,
+        proposal: Proposal,
+        certificate: ClaimCertificate,
+    ) {
         let round = proposal.round;
         cx.persist(&store_key::of_job(store_key::CERTIFICATE, id), &certificate);
         let votes = u32::try_from(certificate.signatures.len()).expect("bounded by members");
@@ -410,7 +463,13 @@ impl Auctions {
     }
 
     /// Somebody says that it holds a certificate. Believed where it is the winner we saw proposed; else it must show it.
-    pub fn on_claim(&mut self, cx: &mut Ctx<'_>, members: &Members, from: PeerIdx, claim: JobClaim) -> Result<(), Refusal> {
+    pub fn on_claim(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        from: PeerIdx,
+        claim: JobClaim,
+    ) -> Result<(), Refusal> {
         let id = claim.job_id;
         let claimer = members.id(from);
         let Some(job) = self.jobs.get_mut(&id) else {
@@ -431,7 +490,12 @@ impl Auctions {
     }
 
     /// Proof of a claim.
-    pub fn on_certificate(&mut self, cx: &mut Ctx<'_>, members: &Members, certificate: ClaimCertificate) -> Result<(), Refusal> {
+    pub fn on_certificate(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        certificate: ClaimCertificate,
+    ) -> Result<(), Refusal> {
         let statement = certificate.statement;
         let job = self.jobs.get_mut(&statement.job_id).ok_or(Refusal::UnknownJob)?;
         job.asked_for_certificate = false;
@@ -458,17 +522,15 @@ impl Auctions {
         job.bids = Vec::new();
         job.votes = Vec::new();
         job.early_votes = Vec::new();
-        self.set_timer(id, Timer::BidsClose, None);
-        self.set_timer(id, Timer::RoundEnds, None);
+        self.timers.disarm((id, Timer::BidsClose));
+        self.timers.disarm((id, Timer::RoundEnds));
         cx.report(Event::ClaimLearned { job: id, round, claimer });
         self.effects.push(Effect::Claimed { job: id, round, claimer });
     }
 
     /// Everything that is due now.
     pub fn on_timers(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32) {
-        while let Some((at, id, timer)) = self.timers.first().copied().filter(|(at, ..)| *at <= cx.now.mono) {
-            self.set_timer(id, timer, None);
-            debug_assert!(!self.timers.contains(&(at, id, timer)), "a timer that fires is off");
+        while let Some((id, timer)) = self.timers.pop_due(cx.now.mono) {
             match timer {
                 Timer::BidsClose => self.close_bids(cx, members, id),
                 // 6.6: no proposal, or no certificate: the next coordinator's turn.
@@ -478,7 +540,8 @@ impl Auctions {
                 }
                 Timer::Expires => {
                     self.jobs.remove(&id);
-                    self.timers.retain(|(_, job, _)| *job != id);
+                    self.timers.disarm((id, Timer::BidsClose));
+                    self.timers.disarm((id, Timer::RoundEnds));
                     cx.forget(&store_key::of_job(store_key::VOTE, id));
                     cx.forget(&store_key::of_job(store_key::CERTIFICATE, id));
                 }
@@ -488,8 +551,8 @@ impl Auctions {
 
     /// Enough members are reachable again: auctions that waited go on.
     pub fn on_recovered(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32) {
-        let waiting = |job: &Job| job.claim.is_none() && job.timers[Timer::RoundEnds as usize].is_none();
-        let ids: Vec<JobId> = self.jobs.iter().filter(|(_, job)| waiting(job)).map(|(id, _)| *id).collect();
+        let waiting = |id: &JobId, job: &Job| job.claim.is_none() && !self.timers.is_armed((*id, Timer::RoundEnds));
+        let ids: Vec<JobId> = self.jobs.iter().filter(|(id, job)| waiting(id, job)).map(|(id, _)| *id).collect();
         for id in ids {
             let round = self.jobs[&id].round.saturating_add(1);
             self.begin_round(cx, members, active, id, round);
@@ -497,7 +560,14 @@ impl Auctions {
     }
 
     /// Another member is in a later round: follow it, as far as makes sense.
-    fn follow(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32, id: JobId, round: u32) -> Result<(), Refusal> {
+    fn follow(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        active: u32,
+        id: JobId,
+        round: u32,
+    ) -> Result<(), Refusal> {
         if round - self.jobs[&id].round > ROUNDS_AHEAD {
             return Err(Refusal::OutOfPlace);
         }
@@ -538,18 +608,6 @@ impl Auctions {
         }
     }
 
-    fn set_timer(&mut self, id: JobId, timer: Timer, at: Option<Time>) {
-        let job = self.jobs.get_mut(&id).expect("timers belong to known jobs");
-        let slot = &mut job.timers[timer as usize];
-        if let Some(old) = slot.take() {
-            self.timers.remove(&(old, id, timer));
-        }
-        if let Some(at) = at {
-            *slot = Some(at);
-            self.timers.insert((at, id, timer));
-        }
-    }
-
     /// Asserts what must always hold, in constant time.
     pub fn check_invariants(&self) {
         assert!(self.timers.len() >= self.jobs.len(), "every job expires");
@@ -573,7 +631,6 @@ impl Job {
             votes: Vec::new(),
             early_votes: Vec::new(),
             asked_for_certificate: false,
-            timers: [None; 3],
         }
     }
 }
@@ -621,7 +678,9 @@ fn offer(cx: &Ctx<'_>, broadcast: &JobBroadcast, active: u32) -> Option<Offer> {
 /// Whether `node` coordinates the round, among the members held for alive, or among those and the suspected ones: two views
 /// that differ by a suspicion must not cost a round.
 fn is_coordinator(config: &Config, members: &Members, job: JobId, round: u32, node: NodeId) -> bool {
-    if two_coordinators_planted(config) || election::coordinator(config.election, job, round, &members.alive_ids()) == node {
+    if two_coordinators_planted(config)
+        || election::coordinator(config.election, job, round, &members.alive_ids()) == node
+    {
         return true;
     }
     let mut hopeful: Vec<NodeId> = members

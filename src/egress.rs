@@ -132,7 +132,8 @@ impl Egress {
             let mut items = Vec::new();
             let mut bytes = 0;
             for (index, item) in pending.iter().enumerate().skip(first) {
-                let fits = items.is_empty() || (items.len() < BUNDLE_ITEMS && bytes + (item.end - item.start) <= BUNDLE_BYTES);
+                let fits =
+                    items.is_empty() || (items.len() < BUNDLE_ITEMS && bytes + (item.end - item.start) <= BUNDLE_BYTES);
                 if !sent[index] && item.to == pending[first].to && fits {
                     sent[index] = true;
                     bytes += item.end - item.start;

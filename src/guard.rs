@@ -86,6 +86,18 @@ impl Guard {
         self.senders[peer.at()].blacklisted_until = until;
     }
 
+    /// How many senders there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.senders.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.senders.is_empty()
+    }
+
     /// The newest incarnation of a sender.
     #[must_use]
     pub fn incarnation(&self, peer: PeerIdx) -> u32 {

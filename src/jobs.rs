@@ -12,6 +12,7 @@ use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Action, Event, FailReason, JobSpec, JobStatus, Outcome, Refusal, SubmitRefusal};
 use crate::membership::Members;
 use crate::time::{Span, Time};
+use crate::timers::Timers;
 use crate::units::Ppm;
 use crate::wire::Payload;
 use crate::wire::message::{CertificateRequest, Consistency, JobBody, JobBroadcast, JobHeartbeat, JobResult};
@@ -35,6 +36,17 @@ pub struct Jobs {
     ended: BTreeMap<JobId, Ended>,
     ended_order: VecDeque<JobId>,
     submitted: u32,
+    timers: Timers<(JobId, Timer)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// An execution's sign of life is due.
+    Heartbeat,
+    /// A result need not be kept any more.
+    Discard,
+    /// An own job has waited long enough for something.
+    Own,
 }
 
 /// An execution.
@@ -44,7 +56,6 @@ struct Run {
     submitter: NodeId,
     backup: Option<NodeId>,
     coordinator: Option<NodeId>,
-    heartbeat_at: Time,
     kept_until: Time,
 }
 
@@ -52,7 +63,6 @@ struct Run {
 #[derive(Clone, Debug)]
 struct Finished {
     result: JobResult,
-    kept_until: Time,
 }
 
 /// A job of this node that has no result yet.
@@ -98,13 +108,16 @@ impl Jobs {
         self.ended.iter().map(|(id, ended)| (*id, ended))
     }
 
+    /// How a job of this node ended, if it has.
+    #[must_use]
+    pub fn ended_job(&self, job: JobId) -> Option<&Ended> {
+        self.ended.get(&job)
+    }
+
     /// When something here is due.
     #[must_use]
     pub fn next_deadline(&self) -> Time {
-        let runs = self.running.values().map(|run| run.heartbeat_at);
-        let kept = self.finished.values().map(|finished| finished.kept_until);
-        let own = self.own.values().map(Own::due);
-        runs.chain(own).min().unwrap_or(Time::NEVER).min(kept.min().unwrap_or(Time::NEVER))
+        self.timers.next()
     }
 
     /// A client submits a job: persisted, then broadcast by the caller's [`Jobs::on_submit`] and auctioned by `node.rs` (6.1).
@@ -159,7 +172,9 @@ impl Jobs {
             unproven: None,
             broadcast,
         };
-        self.own.insert(job_id(&own.broadcast), own);
+        let id = job_id(&own.broadcast);
+        self.timers.arm((id, Timer::Own), own.due());
+        self.own.insert(id, own);
     }
 
     /// This node holds a claim: run the job, once, unless a later round's claim is known (6.5).
@@ -174,10 +189,10 @@ impl Jobs {
             submitter: job.broadcast.submitter,
             backup: job.proposal.and_then(|p| p.backup),
             coordinator: job.proposal.map(|p| p.coordinator),
-            heartbeat_at: cx.now.mono + cx.config.job_heartbeat_interval,
             kept_until: cx.now.mono + left + cx.config.lease.times(2),
         };
         self.running.insert(id, run);
+        self.timers.arm((id, Timer::Heartbeat), cx.now.mono + cx.config.job_heartbeat_interval);
         let job_type = cx.out.put(body.job_type.as_bytes());
         let command = cx.out.put(body.command.as_bytes());
         cx.report(Event::ExecutionStarted { job: id, round });
@@ -188,6 +203,7 @@ impl Jobs {
     pub fn on_claimed(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, round: u32, claimer: NodeId) {
         if claimer != cx.self_id() && self.running.get(&id).is_some_and(|run| run.round < round) {
             self.running.remove(&id);
+            self.timers.disarm((id, Timer::Heartbeat));
             cx.out.actions.push(Action::Cancel(id));
             cx.report(Event::ExecutionCancelled { job: id });
         }
@@ -195,6 +211,7 @@ impl Jobs {
         own.claim = Some((round, claimer));
         own.sign_of_life = cx.now.mono;
         own.ask_at = cx.now.mono + cx.config.rebroadcast_interval;
+        self.timers.arm((id, Timer::Own), own.due());
         if let Some((from, result)) = own.unproven.take() {
             // It was kept until its claim was proven; if this is another claim, it is dropped.
             let _ = self.on_result(cx, members, from, result);
@@ -231,11 +248,19 @@ impl Jobs {
         if run.submitter == cx.self_id() {
             self.accept_result(cx, id, run.submitter, &result);
         }
-        self.finished.insert(id, Finished { result, kept_until: run.kept_until.max(cx.now.mono + cx.config.lease) });
+        self.finished.insert(id, Finished { result });
+        self.timers.disarm((id, Timer::Heartbeat));
+        self.timers.arm((id, Timer::Discard), run.kept_until.max(cx.now.mono + cx.config.lease));
     }
 
     /// A result: of the claim we know, or kept until its executor has proven its claim.
-    pub fn on_result(&mut self, cx: &mut Ctx<'_>, members: &Members, from: PeerIdx, result: JobResult) -> Result<(), Refusal> {
+    pub fn on_result(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        from: PeerIdx,
+        result: JobResult,
+    ) -> Result<(), Refusal> {
         let id = result.job_id;
         let executor = members.id(from);
         // Backup and coordinator learn that it is over; what they do about it comes with takeover.
@@ -265,6 +290,7 @@ impl Jobs {
         {
             own.sign_of_life = cx.now.mono;
             own.ask_at = cx.now.mono + cx.config.rebroadcast_interval;
+            self.timers.arm((beat.job_id, Timer::Own), own.due());
         }
     }
 
@@ -278,22 +304,23 @@ impl Jobs {
 
     /// Everything that is due now.
     pub fn on_timers(&mut self, cx: &mut Ctx<'_>, members: &Members) {
-        let now = cx.now.mono;
-        for (id, run) in &mut self.running {
-            if run.heartbeat_at <= now {
-                run.heartbeat_at = now + cx.config.job_heartbeat_interval;
-                let beat = Payload::JobHeartbeat(JobHeartbeat { job_id: *id, round: run.round, progress: Ppm(0) });
-                send(cx, members, run.submitter, &beat);
-                if let Some(backup) = run.backup.filter(|backup| *backup != run.submitter) {
-                    send(cx, members, backup, &beat);
-                }
+        while let Some((id, timer)) = self.timers.pop_due(cx.now.mono) {
+            match timer {
+                Timer::Heartbeat => self.send_heartbeat(cx, members, id),
+                Timer::Discard => drop(self.finished.remove(&id)),
+                Timer::Own => self.on_own_due(cx, members, id),
             }
         }
-        self.finished.retain(|_, finished| finished.kept_until > now);
-        let due: Vec<JobId> = self.own.iter().filter(|(_, own)| own.due() <= now).map(|(id, _)| *id).collect();
-        for id in due {
-            self.on_own_due(cx, members, id);
+    }
+
+    fn send_heartbeat(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId) {
+        let run = &self.running[&id];
+        let beat = Payload::JobHeartbeat(JobHeartbeat { job_id: id, round: run.round, progress: Ppm(0) });
+        send(cx, members, run.submitter, &beat);
+        if let Some(backup) = run.backup.filter(|backup| *backup != run.submitter) {
+            send(cx, members, backup, &beat);
         }
+        self.timers.arm((id, Timer::Heartbeat), cx.now.mono + cx.config.job_heartbeat_interval);
     }
 
     /// An own job has waited long enough: asked for again, or given up with the reason.
@@ -313,12 +340,19 @@ impl Jobs {
             cx.report(Event::JobFailed { job: id, reason });
             let executor = own.claim.map(|(_, claimer)| claimer);
             self.end(cx, id, Ended { broadcast: own.broadcast, executor, end: Err(reason) });
-        } else if own.ask_at <= now {
+            return;
+        }
+        let asked = own.ask_at <= now;
+        if asked {
             own.ask_at = now + cx.config.rebroadcast_interval;
-            self.ask_again(cx, members, id);
-        } else {
+        }
+        if own.deadline <= now {
             // Past its deadline, with a claimer that shows signs of life: looked at again when it may have fallen silent.
             own.deadline = now + cx.config.job_heartbeat_interval;
+        }
+        self.timers.arm((id, Timer::Own), own.due());
+        if asked {
+            self.ask_again(cx, members, id);
         }
     }
 
@@ -327,7 +361,9 @@ impl Jobs {
         let own = &self.own[&id];
         match own.claim {
             Some((_, claimer)) if claimer == cx.self_id() => {}
-            Some((_, claimer)) => send(cx, members, claimer, &Payload::CertificateRequest(CertificateRequest { job_id: id })),
+            Some((_, claimer)) => {
+                send(cx, members, claimer, &Payload::CertificateRequest(CertificateRequest { job_id: id }))
+            }
             None => cx.broadcast(&Payload::JobBroadcast(own.broadcast.clone())),
         }
     }
@@ -336,13 +372,16 @@ impl Jobs {
     pub fn on_recovered(&mut self, cx: &mut Ctx<'_>, members: &Members) {
         let open: Vec<JobId> = self.own.keys().copied().collect();
         for id in open {
-            self.own.get_mut(&id).expect("listed above").ask_at = cx.now.mono + cx.config.rebroadcast_interval;
+            let own = self.own.get_mut(&id).expect("listed above");
+            own.ask_at = cx.now.mono + cx.config.rebroadcast_interval;
+            self.timers.arm((id, Timer::Own), own.due());
             self.ask_again(cx, members, id);
         }
     }
 
     fn end(&mut self, cx: &mut Ctx<'_>, id: JobId, ended: Ended) {
         cx.forget(&store_key::of_job(store_key::OWN_JOB, id));
+        self.timers.disarm((id, Timer::Own));
         self.ended.insert(id, ended);
         self.ended_order.push_back(id);
         if self.ended_order.len() > SHOWN_AFTERWARDS {
@@ -359,7 +398,7 @@ impl Jobs {
 
 impl Own {
     fn due(&self) -> Time {
-        self.deadline.min(self.ask_at).min(self.latest)
+        self.deadline.min(self.ask_at)
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Peer {
     digest_differs: u32,
     /// When records were last sent to it.
     records_sent: Option<Time>,
+    /// When it was last heard over something other than the subscription to it.
+    other_path: Option<Time>,
 }
 
 impl Members {
@@ -234,11 +236,16 @@ impl Members {
         }
         self.degraded = degraded;
         let reachable = self.reachable;
-        cx.report(if degraded { Event::Degraded { reachable, quorum } } else { Event::Recovered { reachable, quorum } });
+        cx.report(if degraded {
+            Event::Degraded { reachable, quorum }
+        } else {
+            Event::Recovered { reachable, quorum }
+        });
     }
 
     fn records_changed(&mut self, config: &Config) {
-        self.records_digest = self.peers.iter().filter(|p| !p.forgotten).fold(0, |sum, p| sum ^ record_digest(&p.record));
+        self.records_digest =
+            self.peers.iter().filter(|p| !p.forgotten).fold(0, |sum, p| sum ^ record_digest(&p.record));
         self.rebuild_electorate(config);
     }
 
@@ -261,7 +268,10 @@ impl Members {
 
     /// Asserts what must always hold, in constant time.
     pub fn check_invariants(&self) {
-        assert!(self.reachable >= 1 && self.reachable as usize <= self.peers.len(), "reachable members are known members");
+        assert!(
+            self.reachable >= 1 && self.reachable as usize <= self.peers.len(),
+            "reachable members are known members"
+        );
         assert_eq!(self.index.len(), self.peers.len(), "every member has one id");
         assert_eq!(self.peers[0].state, PeerState::Alive, "a node is alive to itself");
     }
@@ -283,6 +293,7 @@ impl Peer {
             sample: None,
             digest_differs: 0,
             records_sent: None,
+            other_path: None,
         }
     }
 

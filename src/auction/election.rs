@@ -31,7 +31,8 @@ pub fn coordinator(election: Election, job: JobId, round: u32, sorted_live: &[No
 /// The member with the `round`-th highest SHA-256(job id ‖ node id), around the end.
 fn rendezvous(job: JobId, round: u32, sorted_live: &[NodeId]) -> NodeId {
     assert!(!sorted_live.is_empty(), "a node knows at least itself");
-    let weight = |node: &NodeId| -> [u8; 32] { Sha256::new().chain_update(job.0).chain_update(node.0).finalize().into() };
+    let weight =
+        |node: &NodeId| -> [u8; 32] { Sha256::new().chain_update(job.0).chain_update(node.0).finalize().into() };
     let mut ranked: Vec<([u8; 32], NodeId)> = sorted_live.iter().map(|node| (weight(node), *node)).collect();
     ranked.sort_unstable_by(|a, b| b.cmp(a));
     ranked[round as usize % ranked.len()].1
@@ -55,7 +56,8 @@ mod tests {
 
     #[test]
     fn round_zero_is_the_documents_algorithm() {
-        let vectors: Vectors = serde_json::from_str(include_str!("../../vectors/coordinator_election.json")).expect("vectors");
+        let vectors: Vectors =
+            serde_json::from_str(include_str!("../../vectors/coordinator_election.json")).expect("vectors");
         assert!(vectors.vectors.len() > 100, "the vectors are there");
         for vector in vectors.vectors {
             let mut peers = vector.peers.clone();
@@ -68,7 +70,8 @@ mod tests {
     fn each_round_is_the_next_ones_turn() {
         let nodes: Vec<NodeId> = (0..7).map(|i| NodeId([i; 16])).collect();
         for election in [Election::Modulo, Election::Rendezvous] {
-            let mut turns: Vec<NodeId> = (3..10).map(|round| coordinator(election, JobId([9; 16]), round, &nodes)).collect();
+            let mut turns: Vec<NodeId> =
+                (3..10).map(|round| coordinator(election, JobId([9; 16]), round, &nodes)).collect();
             turns.sort_unstable();
             assert_eq!(turns, nodes, "{election:?}: seven rounds are seven coordinators");
         }

@@ -32,7 +32,10 @@ mod tests {
 
     #[test]
     fn the_idle_and_the_trusted_come_first() {
-        assert_eq!([score(0, 4), score(1, 4), score(4, 4), score(9, 4), score(0, 0)].map(|p| p.0), [1_000_000, 750_000, 0, 0, 0]);
+        assert_eq!(
+            [score(0, 4), score(1, 4), score(4, 4), score(9, 4), score(0, 0)].map(|p| p.0),
+            [1_000_000, 750_000, 0, 0, 0]
+        );
         let job = JobId([1; 16]);
         let of = |score, trust, node| order(job, rank(Ppm(score), Ppm(trust)), Ppm(trust), NodeId([node; 16]));
         assert!(of(900_000, 500_000, 1) < of(800_000, 500_000, 2), "freer first");

@@ -50,6 +50,9 @@ mod tests {
         };
         assert_eq!([given(0), given(0), given(0), given(0)], [true, true, true, false]);
         assert_eq!([given(99_999), given(100_000), given(100_000)], [false, true, false]);
-        assert_eq!([given(10_000_000), given(10_000_000), given(10_000_000), given(10_000_000)], [true, true, true, false]);
+        assert_eq!(
+            [given(10_000_000), given(10_000_000), given(10_000_000), given(10_000_000)],
+            [true, true, true, false]
+        );
     }
 }

@@ -148,7 +148,8 @@ mod tests {
     fn a_slow_clock_is_moved_to_its_peers_and_liars_move_nothing() {
         let honest = [sample(2_000, 4), sample(2_001, 6), sample(1_999, 4)];
         assert!((estimate(&honest) - 2_000_000).abs() < 5_000, "{}", estimate(&honest));
-        let with_liars = [sample(0, 4), sample(1, 4), sample(-1, 4), sample(2, 4), sample(25_000, 1), sample(25_000, 1)];
+        let with_liars =
+            [sample(0, 4), sample(1, 4), sample(-1, 4), sample(2, 4), sample(25_000, 1), sample(25_000, 1)];
         assert!(estimate(&with_liars).abs() < 5_000, "{}", estimate(&with_liars));
     }
 }

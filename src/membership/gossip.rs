@@ -21,6 +21,8 @@ const PASS_ON_AFTER: Span = Span::millis(20);
 const RECORDS_AT_ONCE: usize = 256;
 /// Links to bootstrap hosts are numbered from here: two for each, its PUB and its SUB. Members' links are their own numbers.
 const BOOTSTRAP_LINKS: u32 = 1 << 24;
+/// How long after a message over another path duplicates are expected.
+const SECOND_PATH: Span = Span::secs(60);
 /// Members that tell a peer what it misses.
 const TELLERS: usize = 3;
 
@@ -156,8 +158,20 @@ impl Members {
         }
     }
 
-    /// A verified message came over a link to a bootstrap host: now it is known who that is.
+    /// Whether a message of a peer may honestly come twice: over the subscription to it and over another path, as while a
+    /// first contact hands over to it.
+    #[must_use]
+    pub fn has_second_path(&self, from: PeerIdx, link: Link, now: Time) -> bool {
+        let recently = |at: Time| now.since(at) < SECOND_PATH;
+        link != Link(from.0) || self.peers[from.at()].other_path.is_some_and(recently)
+    }
+
+    /// A verified message came over a link: over one to a bootstrap host, it is known now who that is.
     pub fn on_heard_over(&mut self, cx: &mut Ctx<'_>, link: Link, from: PeerIdx) {
+        if link == Link(from.0) {
+            return;
+        }
+        self.peers[from.at()].other_path = Some(cx.now.mono);
         let Some(at) = contact_at(link).filter(|at| *at < self.gossip.contacts.len()) else { return };
         self.gossip.contacts[at].peer = Some(from);
         if self.gossip.contacts[at].subscribed && self.peers[from.at()].link_up {
@@ -190,6 +204,15 @@ impl Members {
         Ok(())
     }
 
+    /// A stranger's own record, from its own message.
+    pub fn take_in(&mut self, cx: &mut Ctx<'_>, record: &Announce, over_stream: bool) -> Result<(), Refusal> {
+        let new = self.merge(cx, record)?;
+        if let Some(peer) = self.find(record.node_id).filter(|_| new && over_stream) {
+            self.pass_on(cx, peer);
+        }
+        Ok(())
+    }
+
     /// Records that a member passes on.
     pub fn on_records(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, message: &PeerRecords) -> Result<(), Refusal> {
         let mut refused = Ok(());
@@ -204,9 +227,13 @@ impl Members {
         if message.complete && message.members_digest != self.records_digest {
             let has = |peer: &&Peer| {
                 let version = version(&peer.record);
-                !message.records.iter().any(|r| r.node_id == peer.record.node_id && super::gossip::version(r) >= version)
+                !message
+                    .records
+                    .iter()
+                    .any(|r| r.node_id == peer.record.node_id && super::gossip::version(r) >= version)
             };
-            let missing: Vec<Announce> = self.peers.iter().filter(|p| !p.forgotten).filter(has).map(|p| p.record.clone()).collect();
+            let missing: Vec<Announce> =
+                self.peers.iter().filter(|p| !p.forgotten).filter(has).map(|p| p.record.clone()).collect();
             if !missing.is_empty() {
                 self.send_records(cx, from, missing, false);
             }
@@ -218,8 +245,9 @@ impl Members {
     pub fn on_stale_announce(&mut self, cx: &mut Ctx<'_>, from: PeerIdx) {
         let entry = &self.peers[from.at()];
         if entry.records_sent.is_none_or(|at| cx.now.mono.since(at) >= Span::secs(1)) {
-            let record = entry.record.clone();
-            self.send_records(cx, from, vec![record], false);
+            // With our own, since it may not know us any more.
+            let records = vec![entry.record.clone(), self.own_record().clone()];
+            self.send_records(cx, from, records, false);
         }
     }
 
@@ -275,7 +303,8 @@ impl Members {
             return Ok(false);
         }
         #[cfg(feature = "plant")]
-        if cx.config.plant == crate::config::Plant::AnnouncesDropped && record.node_id.0[0] % 2 == cx.self_id().0[0] % 2 {
+        if cx.config.plant == crate::config::Plant::AnnouncesDropped && record.node_id.0[0] % 2 == cx.self_id().0[0] % 2
+        {
             return Ok(false);
         }
         if let Some(peer) = self.find(record.node_id) {
@@ -321,5 +350,8 @@ fn contact_link(at: usize, reach: bool) -> Link {
 }
 
 fn contact_at(link: Link) -> Option<usize> {
-    (link != Link::INBOUND && link != Link::BEACON).then(|| link.0.checked_sub(BOOTSTRAP_LINKS)).flatten().map(|n| n as usize / 2)
+    (link != Link::INBOUND && link != Link::BEACON)
+        .then(|| link.0.checked_sub(BOOTSTRAP_LINKS))
+        .flatten()
+        .map(|n| n as usize / 2)
 }
