@@ -32,7 +32,7 @@ pub use path::Override;
 
 use dial::Dials;
 use flight::{Entry, Flights};
-use link::{Gate, Lane, Streams};
+use link::{Gate, Lane, Streams, time_of};
 use path::Paths;
 
 /// A frame as the world numbers it. The network never sees its bytes.
@@ -177,7 +177,9 @@ pub struct Network {
     up: Vec<bool>,
     /// How often each node has crashed: what was under way to an earlier life is lost.
     life: Vec<u32>,
-    /// Each node's bandwidth outwards, and inwards.
+    /// Of each node outwards, and of each inwards.
+    bandwidth_bps: Option<u64>,
+    /// Each node's line outwards.
     egress: Vec<Lane>,
     /// How many frames each node has broadcast, by kind.
     broadcasts: Vec<[u64; KINDS]>,
@@ -214,7 +216,8 @@ impl Network {
             reaches: vec![true; n * n],
             up: vec![false; n],
             life: vec![0; n],
-            egress: vec![Lane::new(spec.bandwidth_bps, spec.queue_bytes); n],
+            bandwidth_bps: spec.bandwidth_bps,
+            egress: vec![Lane::new(spec.bandwidth_bps.map_or(0, |bps| time_of(spec.queue_bytes, bps))); n],
             broadcasts: vec![[0; KINDS]; n],
             directed: vec![None; n * n],
             beacons: vec![0; n],
@@ -250,21 +253,22 @@ impl Network {
             None => self.draws.all(purpose, parcel.from, kind, n, &mut self.drawn),
             Some(to) => self.drawn[to] = self.draws.one(purpose, parcel.from, to, kind, n),
         }
-        let flight = self.flights.start(parcel.frame, parcel.from, kind, n, parcel.bytes);
+        let line_ns = self.bandwidth_bps.map_or(0, |bps| time_of(parcel.bytes, bps));
+        let flight = self.flights.start(parcel.frame, parcel.from, kind, n, line_ns);
         let (count, first) = (listed.len(), listed.start);
         // With little bandwidth the first copy leaves first: everyone is first in turn.
-        let turn = if self.egress[parcel.from].unlimited() { 0 } else { (n % count as u64) as usize };
+        let turn = if self.bandwidth_bps.is_none() { 0 } else { (n % count as u64) as usize };
         for at in 0..count {
             let at = if at + turn < count { at + turn } else { at + turn - count };
             let no = self.streams.list_of(parcel.from)[first + at];
-            self.launch(now, flight, no, purpose, &parcel, n);
+            self.launch(now, flight, no, line_ns, purpose, &parcel, n);
         }
         self.take_off(flight)
     }
 
     /// One copy of a frame goes out on a stream.
     #[inline]
-    fn launch(&mut self, now: Time, flight: u32, no: u32, purpose: Purpose, parcel: &Parcel, n: u64) {
+    fn launch(&mut self, now: Time, flight: u32, no: u32, line_ns: u64, purpose: Purpose, parcel: &Parcel, n: u64) {
         let stream = &mut self.streams.hot[no as usize];
         let draw = self.drawn[usize::from(stream.receiver)];
         let path = self.paths.path(stream.path);
@@ -284,18 +288,18 @@ impl Network {
             self.effects.tcp_lost += u64::from(losses.segments);
             delay = delay + path.retransmissions(stream.base_us, losses.rounds);
         }
-        let lane = &mut self.egress[parcel.from];
         let mut left = now;
-        if !lane.unlimited() {
-            let (through, room) = lane.pass(now, parcel.bytes);
-            left = through;
-            if !room {
+        if line_ns > 0 {
+            let lane = &mut self.egress[parcel.from];
+            if lane.full(now) {
+                // Lost at first. Sent again it takes its time behind the others all the same.
                 self.effects.tcp_lost += 1;
                 delay = delay + path.retransmissions(stream.base_us, 1);
             }
+            left = lane.pass(now, line_ns);
         }
         if let Some(bps) = path.bandwidth_bps {
-            left = self.streams.cold[no as usize].own_lane.pass_at(left, parcel.bytes, bps);
+            left = self.streams.cold[no as usize].own_lane.pass(left, time_of(parcel.bytes, bps));
         }
         let arrival = (left + Span(delay.0.max(1))).0.max(stream.last_arrival + 1);
         stream.last_arrival = arrival;
@@ -323,24 +327,25 @@ impl Network {
         let n = self.beacons[from];
         self.beacons[from] += 1;
         self.draws.all(Purpose::Beacon, from, 0, n, &mut self.drawn);
-        let flight = self.flights.start(frame, from, 0, n, bytes);
+        let line_ns = self.bandwidth_bps.map_or(0, |bps| time_of(bytes, bps));
+        let flight = self.flights.start(frame, from, 0, n, line_ns);
         let mut sent = 0;
         let mut leave = |lane: &mut Lane| {
             sent += 1;
-            lane.pass(now, bytes)
+            // A full queue drops it.
+            if lane.full(now) { None } else { Some(lane.pass(now, line_ns)) }
         };
         let multicast = self.multicast.then(|| leave(&mut self.egress[from]));
-        for to in 0..self.n {
-            let unicast = (to != from && hosts.contains(&to)).then(|| leave(&mut self.egress[from]));
-            if to == from {
-                continue;
-            }
-            let Some((left, room)) = unicast.or(multicast) else { continue };
+        for to in (0..self.n).filter(|to| *to != from) {
+            let unicast = hosts.contains(&to).then(|| leave(&mut self.egress[from]));
+            let Some(left) = unicast.or(multicast) else { continue };
             let path = self.paths.path(self.paths.index(from, to));
             let draw = self.drawn[to];
-            if !room || path.loses(draw as u32) {
+            let Some(left) = left.filter(|_| !path.loses(draw as u32)) else {
                 self.effects.udp_lost += 1;
-            } else if !self.reaches[from * self.n + to] {
+                continue;
+            };
+            if !self.reaches[from * self.n + to] {
                 self.effects.frames_cut += 1;
             } else {
                 let delay = Span(u64::from(self.paths.base_us(from, to))) + path.latency.sample(draw);

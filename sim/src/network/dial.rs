@@ -242,7 +242,7 @@ impl Network {
         stream.last_arrival = now.0;
         connection.phase = Phase::Up;
         connection.attempts = 0;
-        connection.own_lane = Lane::new(None, 0);
+        connection.own_lane = Lane::new(0);
         let link = connection.own;
         self.streams.list(no);
         Step { heard: Some(Heard::Connected { node: dialler, link }), again: None }
@@ -325,7 +325,7 @@ impl Network {
                 attempts: 0,
                 held: Default::default(),
                 stalled_at: Time(0),
-                own_lane: Lane::new(None, 0),
+                own_lane: Lane::new(0),
             });
             return self.streams.hot.len() as u32 - 1;
         };

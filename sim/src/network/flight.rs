@@ -19,7 +19,8 @@ struct Flight {
     from: u16,
     kind: u8,
     n: u64,
-    bytes: u64,
+    /// How long a copy takes through a node's bandwidth.
+    line_ns: u64,
     /// Which copy arrives next.
     next: usize,
     /// Copies neither delivered nor lost.
@@ -64,7 +65,7 @@ impl Entry {
 }
 
 impl Flights {
-    pub fn start(&mut self, frame: FrameNo, from: NodeNo, kind: u8, n: u64, bytes: u64) -> u32 {
+    pub fn start(&mut self, frame: FrameNo, from: NodeNo, kind: u8, n: u64, line_ns: u64) -> u32 {
         let no = self.free.pop().unwrap_or_else(|| {
             self.flights.push(Flight::default());
             self.flights.len() as u32 - 1
@@ -72,7 +73,7 @@ impl Flights {
         let flight = &mut self.flights[no as usize];
         debug_assert!(flight.entries.is_empty() && flight.open == 0, "a free flight is empty");
         (flight.frame, flight.from, flight.kind) = (frame, from as u16, kind);
-        (flight.n, flight.bytes, flight.next) = (n, bytes, 0);
+        (flight.n, flight.line_ns, flight.next) = (n, line_ns, 0);
         no
     }
 
@@ -113,8 +114,10 @@ impl Flights {
         (flight.from.into(), flight.frame)
     }
 
-    pub fn bytes(&self, no: u32) -> u64 {
-        self.flights[no as usize].bytes
+    /// How long a copy takes through a node's bandwidth, in nanoseconds.
+    #[inline]
+    pub fn line_ns(&self, no: u32) -> u64 {
+        self.flights[no as usize].line_ns
     }
 
     /// One copy is delivered or lost. With the last one the flight is over, and its frame is returned.

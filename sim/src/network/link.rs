@@ -82,7 +82,6 @@ pub(super) struct Connection {
 /// A line of limited bandwidth: what goes through it goes one after the other.
 #[derive(Clone, Debug)]
 pub(super) struct Lane {
-    bps: Option<u64>,
     /// How long a full queue takes.
     queue_ns: u64,
     /// When all that is queued is through, in nanoseconds.
@@ -107,7 +106,7 @@ struct Waiting {
 
 impl Streams {
     pub fn new(spec: &NetworkSpec, n: usize) -> Streams {
-        let lane = Lane::new(spec.bandwidth_bps, spec.queue_bytes);
+        let lane = Lane::new(spec.bandwidth_bps.map_or(0, |bps| time_of(spec.queue_bytes, bps)));
         Streams {
             hot: Vec::new(),
             cold: Vec::new(),
@@ -156,14 +155,8 @@ impl Streams {
 }
 
 impl Lane {
-    pub fn new(bps: Option<u64>, queue_bytes: u64) -> Lane {
-        let queue_ns = bps.map_or(0, |bps| time_of(queue_bytes, bps));
-        Lane { bps, queue_ns, free_at_ns: 0 }
-    }
-
-    #[inline]
-    pub fn unlimited(&self) -> bool {
-        self.bps.is_none()
+    pub fn new(queue_ns: u64) -> Lane {
+        Lane { queue_ns, free_at_ns: 0 }
     }
 
     /// Whether something is queued.
@@ -171,29 +164,29 @@ impl Lane {
         self.free_at_ns > now.0 * 1_000
     }
 
-    /// Sends bytes through, behind what is there. When they are through, and whether there was room in the queue; where there
-    /// was not they were lost at first, and take their time all the same.
-    pub fn pass(&mut self, now: Time, bytes: u64) -> (Time, bool) {
-        let Some(bps) = self.bps else { return (now, true) };
-        let room = self.free_at_ns.saturating_sub(now.0 * 1_000) <= self.queue_ns;
-        (self.pass_at(now, bytes, bps), room)
+    /// Whether the queue is full.
+    #[inline]
+    pub fn full(&self, now: Time) -> bool {
+        self.free_at_ns.saturating_sub(now.0 * 1_000) > self.queue_ns
     }
 
-    pub fn pass_at(&mut self, now: Time, bytes: u64, bps: u64) -> Time {
-        self.free_at_ns = self.free_at_ns.max(now.0 * 1_000) + time_of(bytes, bps);
+    /// Sends something that takes `ns` through, behind what is there. When it is through.
+    #[inline]
+    pub fn pass(&mut self, now: Time, ns: u64) -> Time {
+        self.free_at_ns = self.free_at_ns.max(now.0 * 1_000) + ns;
         Time(self.free_at_ns.div_ceil(1_000))
     }
 
-    /// Bytes that were sent at this line's rate come in: their last bit is here now, so they wait only for others.
-    fn receive(&mut self, now: Time, bytes: u64, bps: u64) -> Time {
-        let ns = time_of(bytes, bps);
+    /// Something that was sent at this line's rate comes in: its last bit is here now, so it waits only for others.
+    #[inline]
+    fn receive(&mut self, now: Time, ns: u64) -> Time {
         self.free_at_ns = self.free_at_ns.max((now.0 * 1_000).saturating_sub(ns)) + ns;
         Time(self.free_at_ns.div_ceil(1_000)).max(now)
     }
 }
 
 /// Nanoseconds that bytes take.
-fn time_of(bytes: u64, bps: u64) -> u64 {
+pub(super) fn time_of(bytes: u64, bps: u64) -> u64 {
     bytes.saturating_mul(8_000_000_000) / bps.max(1)
 }
 
@@ -210,7 +203,7 @@ impl Network {
             self.hold(now, entry.stream, flight);
             return None;
         }
-        if self.egress[usize::from(stream.receiver)].unlimited() {
+        if self.bandwidth_bps.is_none() {
             return Some(self.deliver(entry.stream, flight));
         }
         self.receive(now, entry.stream, flight, false)
@@ -239,15 +232,13 @@ impl Network {
     fn receive(&mut self, now: Time, no: u32, flight: u32, kept: bool) -> Option<Heard> {
         let (receiver, epoch) = (self.streams.hot[no as usize].receiver, self.streams.hot[no as usize].epoch);
         let inbox = &mut self.streams.inboxes[usize::from(receiver)];
-        let Some(bps) = inbox.lane.bps else { return Some(self.deliver(no, flight)) };
-        let full = inbox.lane.free_at_ns.saturating_sub(now.0 * 1_000) > inbox.lane.queue_ns;
-        if full && !kept && self.streams.cold[no as usize].phase == Phase::Up {
+        if !kept && inbox.lane.full(now) && self.streams.cold[no as usize].phase == Phase::Up {
             self.effects.tcp_lost += 1;
             self.hold(now, no, flight);
             self.drain_after(now, no, 0);
             return None;
         }
-        let ready = inbox.lane.receive(now, self.flights.bytes(flight), bps);
+        let ready = inbox.lane.receive(now, self.flights.line_ns(flight));
         if ready <= now && inbox.waiting.is_empty() {
             return Some(self.deliver(no, flight));
         }
