@@ -141,8 +141,8 @@ pub fn check(files: &[PathBuf], console: &mut Console<'_>) -> io::Result<u8> {
 
 fn summary(scenario: &Scenario) -> String {
     let faults = match last_fault_end(scenario) {
-        Some(last) => format!("{} faults until {}", scenario.faults.len(), Span(last.0)),
-        None => "no faults".to_owned(),
+        Some(last) => format!("faults: {}, the last ends at {}", scenario.faults.len(), Span(last.0)),
+        None => "faults: none".to_owned(),
     };
     let duration = Span(scenario.duration.0);
     format!("valid: {} nodes, {duration}, {}, {faults}", scenario.nodes.len(), scenario.network.profile)

@@ -103,10 +103,11 @@ impl Workload {
     }
 }
 
-/// In 2^-32 microseconds. The rate counts jobs in 1,000 seconds.
+/// In 2^-32 microseconds, rounded up, so that the last of many gaps does not slip in before `end`. The rate counts jobs
+/// in 1,000 seconds.
 fn mean_gap(spec: &WorkloadSpec) -> u128 {
     assert!(spec.jobs_per_1000_s > 0, "a workload without jobs");
-    (1_000_000_000u128 << 32) / u128::from(spec.jobs_per_1000_s)
+    (1_000_000_000u128 << 32).div_ceil(u128::from(spec.jobs_per_1000_s))
 }
 
 /// 64 random bits that depend on nothing but the arguments.

@@ -271,12 +271,18 @@ impl<'t> Item<'t> {
             return self.duration(Span::ZERO..=most).map(LatencyLaw::Constant);
         }
         let all = ["distribution", "value", "min", "max", "mean", "deviation", "median", "p99"];
-        let fields = Fields::new(self.name, self.value.span(), self.table()?, &all, &["file", "shape", "scale"])?;
+        let fields = Fields::new(
+            format!("`{}`", self.name),
+            self.value.span(),
+            self.table()?,
+            &all,
+            &["file", "shape", "scale"],
+        )?;
         let names = ["constant", "uniform", "normal", "lognormal"];
         let law = fields.need("distribution")?.one_of(&names, &["pareto", "empirical"])?;
         let keys: &[&str] = [&["value"][..], &["min", "max"], &["mean", "deviation"], &["median", "p99"]][law];
         let allowed = [&["distribution"], keys].concat();
-        let fields = Fields::new(names[law], self.value.span(), self.table()?, &allowed, &[])?;
+        let fields = Fields::new(format!("a {} law", names[law]), self.value.span(), self.table()?, &allowed, &[])?;
         let read = |key| fields.need(key)?.duration(Span::ZERO..=most);
         let ordered = |low: Span, high: Span| {
             let message = format!("`{}`: {} is less than {}", self.name, keys[1], keys[0]);

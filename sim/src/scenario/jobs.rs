@@ -20,7 +20,7 @@ pub(super) fn read(item: Item<'_>, names: &Names, frame: Frame) -> Read<Workload
     let keys = ["jobs_per_second", "arrival", "burst_size", "from", "start", "end", "job"];
     let fields = Fields::of(item, "`[workload]`", &keys)?;
     let rate = fields.need("jobs_per_second")?;
-    let millionths = rate.millionths(1_000..=1_000_000_000_000)?;
+    let millionths = rate.millionths(1..=1_000_000_000_000)?;
     if !millionths.is_multiple_of(1_000) {
         return Err(rate.problem("`jobs_per_second` has more than three decimals", "0.001 to 1000000"));
     }
