@@ -62,6 +62,26 @@ pub enum Observation<'a> {
     JobFailed { node: NodeNo, job: JobId, reason: FailReason },
 }
 
+/// What `[expect]` of a scenario can count.
+pub const COUNTERS: &[&str] = &[
+    "frames_cut",
+    "segments_lost",
+    "deaths_detected",
+    "false_deaths",
+    "rejoins",
+    "degraded",
+    "recovered",
+    "jobs_submitted",
+    "jobs_completed",
+    "jobs_failed",
+    "votes",
+    "certificates",
+    "rounds_beyond_first",
+    "refused",
+    "restarts",
+    "duplicate_executions",
+];
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
