@@ -309,12 +309,17 @@ latency = { distribution = "normal", mean = "2ms", deviation = "40us" }
 loss = "0.0001%"
 bandwidth = "1.5Mbit/s"
 queue = "64KiB"
+multicast = true
+high_water_mark = 7
+connection_timeout = "9s"
 
 [workload]
 jobs_per_second = 0.125
 arrival = "burst"
 burst_size = 3
 from = ["us", "n0"]
+start = "1s"
+end = "399.5s"
 job = { type = "render", duration = "1s", payment = 0.000001, priority = 0.25, deadline = "7.5s", requirements = ["gpu", "a\"b"], output_bytes = 0, failing = "12.5%" }
 
 [[fault]]
