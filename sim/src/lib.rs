@@ -5,3 +5,4 @@ pub mod kpi;
 pub mod observe;
 pub mod outcome;
 pub mod scenario;
+pub mod timeline;
