@@ -45,20 +45,24 @@ pub struct Fact {
     pub at: Time,
     /// Where.
     pub node: NodeNo,
-    /// The number of the event.
-    pub event: u64,
+    /// The number of the event, where it is still known.
+    pub event: Option<u64>,
 }
 
 impl Fact {
     /// Something that is so at `node` now.
     fn now(truth: &Truth, node: NodeNo, what: String) -> Fact {
-        Fact { what, at: truth.now, node, event: truth.event }
+        Fact { what, at: truth.now, node, event: Some(truth.event) }
     }
 }
 
 impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at {} (event {}) at n{}: {}", self.at, self.event, self.node, self.what)
+        write!(f, "at {}", self.at)?;
+        if let Some(event) = self.event {
+            write!(f, " (event {event})")?;
+        }
+        write!(f, " at n{}: {}", self.node, self.what)
     }
 }
 
@@ -229,8 +233,10 @@ fn expectation(expected: &Expectation, counters: &BTreeMap<&'static str, u64>) -
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use marlos::identity::StrictVerifier;
     use marlos::time::Span;
+
+    use super::*;
 
     #[test]
     fn an_expectation_that_is_not_met_is_unknown_and_says_what_was_counted() {
@@ -247,6 +253,49 @@ mod tests {
         assert_eq!(ask("restarts", Comparison::Within(50), 4).0, Verdict::Pass);
         assert_eq!(ask("restarts", Comparison::Within(49), 4).0, Verdict::Unknown);
         assert_eq!(ask("unheard_of", Comparison::AtLeast, 0).0, Verdict::Unknown);
+    }
+
+    /// What the checks say at the end of a run of two nodes in which this happened.
+    fn verdicts(scenario: &Scenario, observed: &[Observation<'_>]) -> (Option<Violation>, Vec<(String, Verdict)>) {
+        let (mut checks, mut world) = (Checks::new(scenario), history::History::new(scenario));
+        let mut violation = None;
+        for o in observed {
+            let found = world.at(1_000, o.clone(), |truth, o| checks.observe(truth, o, &mut StrictVerifier));
+            violation = violation.or(found.err());
+        }
+        world.truth.now = scenario.duration;
+        let results = checks.finish(&world.truth, scenario, &BTreeMap::from([("votes", 1)]));
+        (violation.map(|found| *found), results.into_iter().map(|r| (r.name, r.verdict)).collect())
+    }
+
+    fn frame(claimed: NodeNo) -> Observation<'static> {
+        let kind = marlos::wire::MsgType::Ping;
+        Observation::Accepted { node: 0, sender: 1, claimed, kind, frame: 3, latency: Span::millis(1) }
+    }
+
+    #[test]
+    fn a_safety_check_with_nothing_to_check_is_unknown_and_without_occasion_not_applicable() {
+        let mut with_jobs = history::scenario_with_jobs(2, "60s", 1);
+        with_jobs.expect = vec![Expectation { counter: "votes".into(), comparison: Comparison::AtLeast, value: 1 }];
+        let unknown = Verdict::Unknown;
+        let (violation, results) = verdicts(&with_jobs, &[frame(1)]);
+        assert_eq!(violation, None);
+        let results: Vec<(&str, Verdict)> = results.iter().map(|(name, verdict)| (name.as_str(), *verdict)).collect();
+        let jobs = [("L1", unknown), ("L2", unknown), ("votes", Verdict::Pass)];
+        assert_eq!(results, [[("S1", unknown), ("S2", unknown), ("S4", Verdict::Pass)], jobs].concat());
+        let (_, results) = verdicts(&history::scenario(2, "60s"), &[]);
+        let of = |name: &str| results.iter().find(|(n, _)| n == name).map(|(_, verdict)| *verdict);
+        assert_eq!([of("S1"), of("S2"), of("L2")], [Some(Verdict::NotApplicable); 3]);
+        assert_eq!(of("S4"), Some(unknown));
+    }
+
+    #[test]
+    fn the_first_violation_is_kept_and_liveness_is_then_not_judged() {
+        let (violation, results) = verdicts(&history::scenario(2, "60s"), &[frame(0), frame(1), frame(1)]);
+        let violation = violation.expect("a forged frame was accepted");
+        assert_eq!((violation.check, violation.sentence), ("S4", "no forged message is accepted"));
+        assert!(results.contains(&("S4".to_string(), Verdict::Fail)));
+        assert!(results.contains(&("L1".to_string(), Verdict::Unknown)));
     }
 
     #[test]

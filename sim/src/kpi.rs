@@ -298,6 +298,9 @@ impl Kpis {
             (None, _) if own.is_some() => not_applicable("not judged here"),
             (None, _) => not_applicable("reported, without a target"),
             (Some(_), Err(why)) => not_applicable(why),
+            (Some(_), Ok(())) if spec.name == "jobs_lost" && self.jobs.none_came_to_its_end() => {
+                Judgement { measured, verdict: Verdict::Unknown, note: "no job came to its end or its time".into() }
+            }
             (Some(target), Ok(())) => samples.judge(&target, spec.raw_per_unit, exact.filter(|_| mean)),
         };
         let scaled = spec.name == "heartbeat_interval" && self.heartbeats.mixed();

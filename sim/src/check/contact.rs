@@ -108,3 +108,57 @@ impl Contact {
         members > 0 && side >= votes_needed(members).max(config.min_peers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::history::{History, scenario};
+    use crate::observe::Stop;
+
+    #[test]
+    fn contact_needs_two_live_nodes_and_both_directions_and_starts_anew_after_each_break() {
+        let mut world = History::new(&scenario(3, "60s"));
+        let mut contact = Contact::new(3);
+        let mut see = |world: &mut History, ms, o| {
+            let mut changes = Vec::new();
+            world.at(ms, o, |truth, o| contact.observe(truth, o, |a, b, gained| changes.push((a, b, gained))));
+            let long = contact.held(0, 1, world.truth.now, Span::secs(5));
+            (changes, long)
+        };
+        let start = |node, restart| Observation::NodeStarted { node, restart };
+        assert_eq!(see(&mut world, 0, start(0, false)), (vec![], false));
+        assert_eq!(see(&mut world, 1_000, start(1, false)), (vec![(1, 0, true)], false));
+        assert_eq!(see(&mut world, 6_000, Observation::FramesCut { count: 1 }), (vec![], true));
+        let paused = |paused| Observation::NodePaused { node: 0, paused };
+        assert_eq!(see(&mut world, 7_000, paused(true)), (vec![(0, 1, false)], false));
+        assert_eq!(see(&mut world, 8_000, paused(false)), (vec![(0, 1, true)], false));
+        world.truth.reaches[1][0] = false;
+        assert_eq!(see(&mut world, 20_000, Observation::ReachChanged), (vec![(0, 1, false)], false));
+        world.truth.reaches[1][0] = true;
+        assert_eq!(see(&mut world, 21_000, Observation::ReachChanged), (vec![(0, 1, true)], false));
+        let stop = Observation::NodeStopped { node: 1, how: Stop::Leave };
+        assert_eq!(see(&mut world, 30_000, stop), (vec![(1, 0, false)], false));
+        assert_eq!(see(&mut world, 30_000, start(1, true)), (vec![(1, 0, true)], false));
+    }
+
+    #[test]
+    fn a_side_has_quorum_by_all_who_ever_started_or_by_the_fixed_list() {
+        let mut world = History::new(&scenario(5, "60s"));
+        let mut contact = Contact::new(5);
+        let mut see = |world: &mut History, o, config: &Config| {
+            world.at(0, o, |truth, o| contact.observe(truth, o, |_, _, _| {}));
+            contact.side_has_quorum(&world.truth, 0, config, Span::ZERO)
+        };
+        let start = |node| Observation::NodeStarted { node, restart: false };
+        let stop = |node| Observation::NodeStopped { node, how: Stop::CrashKept };
+        let open = Config::default();
+        assert!(!see(&mut world, start(0), &open), "one is fewer than min_peers");
+        let fixed = Config { membership: Membership::Fixed(world.truth.ids[..4].to_vec()), ..Config::default() };
+        assert!(see(&mut world, start(1), &open));
+        assert!(!see(&mut world, start(4), &fixed), "2 of the 4 listed");
+        assert!(see(&mut world, start(2), &fixed), "3 of the 4 listed");
+        assert!(see(&mut world, stop(4), &open), "3 of the 4 started");
+        assert!(!see(&mut world, stop(2), &open), "2 of the 4 started");
+        assert!(!see(&mut world, stop(0), &open), "a node that is down has no side");
+    }
+}

@@ -33,6 +33,9 @@ const REAL: &str = "a claim certificate holds the votes of a quorum of its node'
 const WIDE: &str = "an electorate is so large that any two quorums meet";
 const ONCE: &str = "a node votes for one winner per (job, round)";
 
+/// A vote: for whom, and when, in milliseconds. Small, as every vote of a run is kept.
+type Vote = (u16, u32);
+
 /// No vote yet.
 const NOBODY: u16 = u16::MAX;
 
@@ -51,8 +54,8 @@ pub(super) struct S1 {
     configs: Vec<Config>,
     lives: Vec<Life>,
     certified: BTreeMap<(JobId, u32), Certified>,
-    /// By voter, the winner it voted for.
-    votes: BTreeMap<(JobId, u32), Box<[u16]>>,
+    /// By voter.
+    votes: BTreeMap<(JobId, u32), Box<[Vote]>>,
     checked: u64,
 }
 
@@ -102,7 +105,7 @@ impl S1 {
         match *o {
             Observation::NodeStarted { node, .. } => self.lives[node] = Life::default(),
             Observation::NodeStopped { node, how: Stop::CrashLost } => {
-                self.votes.values_mut().for_each(|votes| votes[node] = NOBODY);
+                self.votes.values_mut().for_each(|votes| votes[node] = (NOBODY, 0));
             }
             Observation::Discovered { node, peer } => self.lives[node].meet(truth.now, node, peer),
             Observation::PeerState { node, peer, state } => {
@@ -134,15 +137,18 @@ impl S1 {
         winner: NodeNo,
     ) -> Result<(), Box<Violation>> {
         let nodes = truth.up.len();
-        let votes = self.votes.entry((job, round)).or_insert_with(|| vec![NOBODY; nodes].into_boxed_slice());
-        let before = std::mem::replace(&mut votes[node], u16::try_from(winner).expect("checked in new"));
+        let votes = self.votes.entry((job, round)).or_insert_with(|| vec![(NOBODY, 0); nodes].into_boxed_slice());
+        let (before, before_ms) = votes[node];
+        if before == NOBODY {
+            let ms = u32::try_from(truth.now.0 / 1_000).unwrap_or(u32::MAX);
+            votes[node] = (u16::try_from(winner).expect("checked in new"), ms);
+        }
         if before == NOBODY || usize::from(before) == winner {
             return Ok(());
         }
         let says = |winner| format!("it votes for n{winner} in round {round} of {job}");
-        // When it voted before is not kept: it would be most of the memory of a long run.
         let earlier =
-            Fact { at: Time(0), event: 0, ..Fact::now(truth, node, format!("earlier, {}", says(usize::from(before)))) };
+            Fact { what: says(usize::from(before)), at: Time(u64::from(before_ms) * 1_000), node, event: None };
         violated(ONCE, earlier, Fact::now(truth, node, says(winner)))
     }
 

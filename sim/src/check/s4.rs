@@ -164,8 +164,8 @@ fn violated(sentence: &'static str, truth: &Truth, o: &Observation<'_>) -> Resul
         what: format!("it sends frame {frame}"),
         at: truth.now - latency,
         node: sender,
-        // The event is not known any more: the world numbers frames, not who sealed them when.
-        event: 0,
+        // The world numbers frames, not the events in which they were sealed.
+        event: None,
     };
     let what = format!("it accepts frame {frame}, a {} that says it is from n{claimed}, after {latency}", kind.name());
     let what = match sentence {

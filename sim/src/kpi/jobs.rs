@@ -256,6 +256,11 @@ impl Jobs {
         }
     }
 
+    /// Whether nothing can be said about lost jobs.
+    pub fn none_came_to_its_end(&self) -> bool {
+        self.counts.completed + self.counts.failed + self.counts.lost == 0
+    }
+
     pub fn finish(&mut self, truth: &Truth, scenario: &Scenario) {
         for job in self.pending.iter().copied().collect::<Vec<_>>() {
             self.with(job, |this, state| {

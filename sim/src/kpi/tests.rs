@@ -461,7 +461,8 @@ fn throughput_is_judged_only_where_a_hundred_jobs_a_second_are_offered() {
 fn a_job_is_lost_when_its_submitter_is_up_and_neither_end_has_come_in_time() {
     // A deadline of 20 s and 30 s to settle.
     let mut run = Run::met(scenario_with_jobs(3, "100s", 1));
-    run.submit(1_000, 0, 1).submit(1_000, 0, 2).submit(1_000, 1, 3).submit(2_000, 0, 4).completed(3_000, 1);
+    assert_eq!(run.submit(1_000, 0, 1).kpi(1_000, "jobs_lost").2, Unknown);
+    run.submit(1_000, 0, 2).submit(1_000, 1, 3).submit(2_000, 0, 4).completed(3_000, 1);
     run.stop(4_000, 1, Stop::CrashKept);
     assert_eq!(run.kpi(50_999, "jobs_lost"), (0, Some(0.0), Pass));
     assert_eq!(run.kpi(51_000, "jobs_lost"), (1, Some(1.0), Fail));

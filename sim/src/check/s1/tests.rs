@@ -269,4 +269,11 @@ fn a_node_that_votes_for_two_winners_of_one_round_is_caught_unless_it_lost_its_s
     assert_eq!(ends_in(&[vote(0, 1), vote(0, 3)]), Some(ONCE));
     assert_eq!(ends_in(&[vote(0, 1), stop(Stop::CrashKept), vote(0, 3)]), Some(ONCE));
     assert_eq!(ends_in(&[vote(0, 1), stop(Stop::CrashLost), vote(0, 3)]), None);
+    let mut world = World::met(4);
+    world.see(2_000, vote(0, 1)).unwrap();
+    let text = world.see(3_000, vote(0, 3)).unwrap_err().to_string();
+    let facts = format!(
+        "at 2.000000s at n2: it votes for n1 in round 0 of {JOB}; but at 3.000000s (event 22) at n2: it votes for n3"
+    );
+    assert!(text.contains(&facts), "{text}");
 }
