@@ -80,7 +80,9 @@ impl S4 {
         if latency > self.tolerances[node] || frame < self.first {
             return violated(STALE, truth, o);
         }
-        self.remember(frame, truth.now.0.saturating_sub(latency.as_micros()) / SECOND, truth.now.0 / SECOND);
+        if frame - self.first >= self.entries.len() as u64 {
+            self.remember(frame, truth.now.0.saturating_sub(latency.as_micros()) / SECOND, truth.now.0 / SECOND);
+        }
         let receiver = u32::try_from(node).expect("a node number is small");
         match self.accept(frame, receiver) {
             Receiver::First => Ok(()),
@@ -92,11 +94,9 @@ impl S4 {
         }
     }
 
+    /// Makes room up to a frame that is newer than all before, and forgets those that are too old to be accepted.
     fn remember(&mut self, frame: u64, sealed_s: u64, now_s: u64) {
         let at = usize::try_from(frame - self.first).expect("the frames of half a minute fit the memory");
-        if at < self.entries.len() {
-            return;
-        }
         self.entries.resize(at + 1, NOBODY);
         match self.sealed.back_mut() {
             Some((second, newest)) if *second >= sealed_s => *newest = frame,
