@@ -2,4 +2,5 @@
 
 pub mod observe;
 pub mod outcome;
+pub mod progress;
 pub mod scenario;
