@@ -3,4 +3,5 @@
 pub mod observe;
 pub mod outcome;
 pub mod progress;
+pub mod report;
 pub mod scenario;
