@@ -5,6 +5,7 @@ pub mod cli;
 pub mod draw;
 pub mod fault;
 pub mod kpi;
+pub mod memo;
 pub mod network;
 pub mod observe;
 pub mod outcome;

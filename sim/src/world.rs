@@ -10,7 +10,7 @@ mod slot;
 
 use std::collections::VecDeque;
 
-use marlos::id::{JobId, Link, PeerIdx};
+use marlos::id::{JobId, Link};
 use marlos::io::{Action, Command, Event, Input, JobSpec, JobStatus, Outbox, Outcome as JobOutcome, To};
 use marlos::time::{Now, Span, Time, WallTime};
 use marlos::wire::{MsgType, binary};
@@ -444,7 +444,11 @@ impl World {
             Waiting::Finished { job, fails, output_bytes, duration } => {
                 let status = if fails { JobStatus::Failure } else { JobStatus::Success };
                 let output = vec![b'.'; output_bytes as usize];
-                self.handle(node, Input::Finished { job, outcome: JobOutcome { status, output: &output, duration } }, watcher);
+                self.handle(
+                    node,
+                    Input::Finished { job, outcome: JobOutcome { status, output: &output, duration } },
+                    watcher,
+                );
             }
         }
     }
@@ -554,16 +558,20 @@ impl World {
         let slot = &mut self.slots[node];
         slot.turns += 1;
         slot.running.insert(job, slot.turns);
-        let work = SimulatedJob::parse(command).unwrap_or(SimulatedJob { duration: Span::ZERO, fails: true, output_bytes: 0 });
+        let work =
+            SimulatedJob::parse(command).unwrap_or(SimulatedJob { duration: Span::ZERO, fails: true, output_bytes: 0 });
         let SimulatedJob { duration, fails, output_bytes } = work;
-        let event = WorldEvent::Finished { node, life: slot.life, job, turn: slot.turns, fails, output_bytes, duration };
+        let event =
+            WorldEvent::Finished { node, life: slot.life, job, turn: slot.turns, fails, output_bytes, duration };
         self.queue.push(self.sight.truth.now + duration, 2 + node as u64, event);
     }
 
     /// A node's own report, in the world's numbers.
     fn on_report(&mut self, node: NodeNo, event: &Event, outbox: &Outbox, watcher: &mut dyn Watcher) {
         let slot = &mut self.slots[node];
-        let by_id = |id| self.sight.truth.ids.iter().position(|known| *known == id).expect("every member is a node of this world");
+        let by_id = |id| {
+            self.sight.truth.ids.iter().position(|known| *known == id).expect("every member is a node of this world")
+        };
         let observation = match event {
             Event::Accepted { from, kind, .. } => {
                 let origin = slot.arriving.expect("frames are accepted while they are delivered");
@@ -584,7 +592,9 @@ impl World {
             Event::Refused { reason, .. } => Observation::Refused { node, reason: *reason },
             Event::Blacklisted { peer } => Observation::Blacklisted { node, peer: slot.world_number(*peer) },
             Event::Pinged => Observation::Pinged { node },
-            Event::PeerState { peer, state } => Observation::PeerState { node, peer: slot.world_number(*peer), state: *state },
+            Event::PeerState { peer, state } => {
+                Observation::PeerState { node, peer: slot.world_number(*peer), state: *state }
+            }
             Event::Degraded { .. } => Observation::Degraded { node, degraded: true },
             Event::Recovered { .. } => Observation::Degraded { node, degraded: false },
             Event::JobSubmitted { job } => Observation::JobSubmitted { node, job: *job },
@@ -593,7 +603,9 @@ impl World {
             Event::AuctionClosed { job, round, winner, .. } => {
                 Observation::AuctionClosed { node, job: *job, round: *round, winner: by_id(*winner) }
             }
-            Event::Voted { job, round, winner } => Observation::Voted { node, job: *job, round: *round, winner: by_id(*winner) },
+            Event::Voted { job, round, winner } => {
+                Observation::Voted { node, job: *job, round: *round, winner: by_id(*winner) }
+            }
             Event::Certified { job, round, votes, members, certificate } => Observation::Certified {
                 node,
                 job: *job,
@@ -610,7 +622,10 @@ impl World {
                 Observation::JobCompleted { node, job: *job, executor: by_id(*executor), status: *status }
             }
             Event::JobFailed { job, reason } => Observation::JobFailed { node, job: *job, reason: *reason },
-            Event::Started { .. } | Event::AuctionEmpty { .. } | Event::ClockOffset { .. } | Event::ExecutionCancelled { .. } => return,
+            Event::Started { .. }
+            | Event::AuctionEmpty { .. }
+            | Event::ClockOffset { .. }
+            | Event::ExecutionCancelled { .. } => return,
         };
         self.sight.observe(&observation, &mut self.memo, watcher);
     }
@@ -699,7 +714,7 @@ impl Sight {
         self.kpis.observe(&self.truth, o);
         self.timeline.observe(&self.truth, o);
         let sound = self.checks.observe(&self.truth, o, memo);
-        if let Some(change) = lasting(o) {
+        if let Some(change) = o.lasting() {
             if self.changes.len() == LAST_CHANGES {
                 self.changes.pop_front();
             }
@@ -714,39 +729,6 @@ impl Sight {
     }
 }
 
-/// The observation for keeping, if it is a change of state; traffic is not.
-fn lasting(o: &Observation<'_>) -> Option<Observation<'static>> {
-    Some(match *o {
-        Observation::Accepted { .. }
-        | Observation::Sent { .. }
-        | Observation::Pinged { .. }
-        | Observation::FramesCut { .. }
-        | Observation::SegmentLost { .. } => return None,
-        Observation::Certified { node, job, round, votes, members, .. } => {
-            Observation::Certified { node, job, round, votes, members, certificate: &[] }
-        }
-        Observation::NodeStarted { node, restart } => Observation::NodeStarted { node, restart },
-        Observation::NodeStopped { node, how } => Observation::NodeStopped { node, how },
-        Observation::NodePaused { node, paused } => Observation::NodePaused { node, paused },
-        Observation::ReachChanged => Observation::ReachChanged,
-        Observation::Refused { node, reason } => Observation::Refused { node, reason },
-        Observation::Blacklisted { node, peer } => Observation::Blacklisted { node, peer },
-        Observation::Discovered { node, peer } => Observation::Discovered { node, peer },
-        Observation::PeerState { node, peer, state } => Observation::PeerState { node, peer, state },
-        Observation::Degraded { node, degraded } => Observation::Degraded { node, degraded },
-        Observation::JobSubmitted { node, job } => Observation::JobSubmitted { node, job },
-        Observation::SubmitRefused { node } => Observation::SubmitRefused { node },
-        Observation::JobSeen { node, job } => Observation::JobSeen { node, job },
-        Observation::AuctionClosed { node, job, round, winner } => Observation::AuctionClosed { node, job, round, winner },
-        Observation::Voted { node, job, round, winner } => Observation::Voted { node, job, round, winner },
-        Observation::ClaimLearned { node, job, round, claimer } => Observation::ClaimLearned { node, job, round, claimer },
-        Observation::ExecutionStarted { node, job, round } => Observation::ExecutionStarted { node, job, round },
-        Observation::ExecutionEnded { node, job, by_itself } => Observation::ExecutionEnded { node, job, by_itself },
-        Observation::JobCompleted { node, job, executor, status } => Observation::JobCompleted { node, job, executor, status },
-        Observation::JobFailed { node, job, reason } => Observation::JobFailed { node, job, reason },
-    })
-}
-
 /// Runs a scenario to its end, or to `until`.
 #[must_use]
 pub fn run(scenario: Scenario, until: Option<Time>, watcher: &mut dyn Watcher) -> Outcome {
@@ -754,6 +736,3 @@ pub fn run(scenario: Scenario, until: Option<Time>, watcher: &mut dyn Watcher) -
     world.run_until(until.unwrap_or(Time::NEVER), watcher);
     world.finish()
 }
-
-/// The number of a peer as a node numbers it is not the world's; the type keeps them apart.
-type OfNode = PeerIdx;

@@ -34,7 +34,9 @@ impl ActionHash {
         self.number(((node as u64) << 32) | outbox.actions.len() as u64);
         for action in &outbox.actions {
             match action {
-                Action::Report(Event::Accepted { from, kind, .. }) => self.number((u64::from(from.0) << 8) | *kind as u64),
+                Action::Report(Event::Accepted { from, kind, .. }) => {
+                    self.number((u64::from(from.0) << 8) | *kind as u64)
+                }
                 Action::Report(event) => self.bytes(format!("{event:?}").as_bytes()),
                 Action::Send { to, kind, frame } => {
                     self.bytes(format!("{to:?}{kind:?}").as_bytes());
