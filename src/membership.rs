@@ -230,17 +230,29 @@ impl Members {
     /// Compares the reachable members with the quorum of all.
     fn update_degraded(&mut self, cx: &mut Ctx<'_>) {
         let quorum = self.electorate.quorum();
-        let degraded = self.reachable < quorum.max(cx.config.min_peers);
+        let reachable = self.reachable_voters(cx.config);
+        let degraded = reachable < quorum || self.reachable < cx.config.min_peers;
         if degraded == self.degraded {
             return;
         }
         self.degraded = degraded;
-        let reachable = self.reachable;
         cx.report(if degraded {
             Event::Degraded { reachable, quorum }
         } else {
             Event::Recovered { reachable, quorum }
         });
+    }
+
+    /// With fixed membership there may be live members that do not vote: they make no quorum.
+    fn reachable_voters(&self, config: &Config) -> u32 {
+        match config.membership {
+            Mode::Open => self.reachable,
+            Mode::Fixed(_) => {
+                let alive = |id| self.find(id).is_some_and(|at| self.peer(at).state == PeerState::Alive);
+                let voters = self.electorate.members().iter().filter(|(id, _)| alive(*id)).count();
+                u32::try_from(voters).expect("bounded by max_members")
+            }
+        }
     }
 
     fn records_changed(&mut self, config: &Config) {
