@@ -187,6 +187,14 @@ impl Members {
         peer
     }
 
+    /// A forgotten member has a new record, perhaps from a third: as if it were met for the first time.
+    fn know_again(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
+        self.peers[peer.at()].known_since = cx.now.mono;
+        self.set_state(cx, peer, PeerState::Known);
+        self.dial(cx, peer);
+        self.detector.look_again_at(cx.now.mono + cx.config.heartbeat_timeout);
+    }
+
     /// Subscribes to a member, where there is room for another connection.
     fn dial(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
         let entry = &mut self.peers[peer.at()];
