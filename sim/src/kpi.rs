@@ -151,10 +151,7 @@ impl Kpis {
                 self.heartbeats.on_break(now, node, true);
                 self.discovery.on_started(node);
             }
-            Observation::NodeStopped { node, .. } => {
-                self.heartbeats.on_break(now, node, false);
-                self.discovery.on_stopped(node);
-            }
+            Observation::NodeStopped { node, .. } => self.heartbeats.on_break(now, node, false),
             Observation::NodePaused { node, paused } => self.heartbeats.on_break(now, node, !paused),
             Observation::Discovered { node, peer } => self.discovery.on_discovered(now, node, peer, &self.contact),
             Observation::PeerState { .. } => self.on_peer_state(truth, o),
