@@ -46,6 +46,12 @@ const fn spec(name: &'static str, unit: &'static str, raw_per_unit: f64, one_sam
 }
 
 impl KpiSpec {
+    /// The KPI of this name, if it is measured.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static KpiSpec> {
+        KPIS.iter().find(|spec| spec.name == name)
+    }
+
     const fn with(self, statistic: Statistic, comparison: Comparison, target: f64) -> KpiSpec {
         KpiSpec { target: Some(KpiTarget { statistic, comparison, target }), ..self }
     }

@@ -572,5 +572,7 @@ fn counters_count_the_whole_run_and_refusals_are_named() {
 fn every_kpi_is_reported_once_in_the_order_of_the_table() {
     let names: Vec<&str> = Run::met(scenario(2, "60s")).end(60_000).kpis.iter().map(|kpi| kpi.name).collect();
     assert_eq!(names, KPIS.iter().map(|spec| spec.name).collect::<Vec<_>>());
+    assert!(names.iter().all(|name| KpiSpec::named(name).is_some_and(|spec| spec.name == *name)));
+    assert_eq!(KpiSpec::named("takeover"), None, "not measured yet");
     assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), names.len());
 }
