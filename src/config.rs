@@ -152,8 +152,10 @@ pub enum Plant {
     Nothing,
     /// A certificate is made of one vote fewer than the quorum.
     QuorumOneShort,
-    /// A vote is neither remembered nor persisted.
+    /// A vote, and the proposal it was for, is neither remembered nor persisted.
     VotesForgotten,
+    /// A vote is remembered, but not persisted: a restart forgets it.
+    VotesNotPersisted,
     /// A voter accepts any coordinator, so that two can name different winners of one round.
     AnyCoordinator,
     /// A frame heard before is accepted again.
