@@ -104,7 +104,6 @@ impl Node {
             Input::Command(Command::Submit(spec)) => self.on_submit(now, &spec, verify, out),
             Input::Command(Command::Leave) => {
                 self.leaving = true;
-                self.egress.broadcast(&self.config, &Payload::Goodbye(Goodbye {}));
                 // The driver stops the process after this call.
                 self.egress.hurry(now.mono);
             }
@@ -128,6 +127,10 @@ impl Node {
             out,
         };
         self.egress.flush(&mut sealing);
+        if matches!(input, Input::Command(Command::Leave)) {
+            // The last word: whatever came after it would be a sign of life.
+            self.egress.send_now(&mut sealing, To::All, &Payload::Goodbye(Goodbye {}));
+        }
         let timers = self.members.next_deadline().min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
         self.deadline = timers.min(self.egress.next_deadline().unwrap_or(Time::NEVER));
     }
