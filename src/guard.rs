@@ -23,7 +23,11 @@ pub struct Guard {
 #[derive(Clone, Debug)]
 struct Sender {
     window: ReplayWindow,
+    /// By when its messages came.
     bucket: Bucket,
+    /// By when it stamped them: what a link or this node held up and brings at once was not sent at once. A liar gains no
+    /// more than the messages that fit between the oldest and the newest stamp that are tolerated, once.
+    stamps: Bucket,
     blacklisted_until: Time,
 }
 
@@ -41,7 +45,8 @@ impl Guard {
     pub fn add_sender(&mut self, peer: PeerIdx, floor: u32, config: &Config, now: Time) {
         assert_eq!(peer.at(), self.senders.len(), "senders are numbered densely");
         let bucket = Bucket::full(config.rate_limit_burst, now);
-        self.senders.push(Sender { window: ReplayWindow::new(floor), bucket, blacklisted_until: Time(0) });
+        let stamps = Bucket::full(config.rate_limit_burst, Time(0));
+        self.senders.push(Sender { window: ReplayWindow::new(floor), bucket, stamps, blacklisted_until: Time(0) });
     }
 
     /// The checks before the signature, cheapest first. `sync_offset_us` turns the wall clock into synchronised time.
@@ -60,7 +65,11 @@ impl Guard {
         if now.mono < sender.blacklisted_until {
             return Err(Refusal::Blacklisted);
         }
-        let within_rate = sender.bucket.has_token(now.mono, config.rate_limit_msgs_per_sec, config.rate_limit_burst);
+        let (rate, burst) = (config.rate_limit_msgs_per_sec, config.rate_limit_burst);
+        // The stamp is not verified yet, so that it must not move anything: a copy is asked.
+        let mut stamps = sender.stamps;
+        let within_rate =
+            sender.bucket.has_token(now.mono, rate, burst) || stamps.has_token(Time(header.timestamp.0), rate, burst);
         if now.wall.offset(sync_offset_us).distance(header.timestamp) > config.clock_sync_tolerance {
             return Err(Refusal::StaleTimestamp);
         }
@@ -73,9 +82,12 @@ impl Guard {
     }
 
     /// After the signature: takes a token and marks the nonce. Says whether the sender has a new incarnation.
-    pub fn admit(&mut self, peer: PeerIdx, header: &Header) -> bool {
+    pub fn admit(&mut self, peer: PeerIdx, header: &Header, config: &Config) -> bool {
         let sender = &mut self.senders[peer.at()];
+        let stamp = Time(header.timestamp.0);
+        sender.stamps.has_token(stamp, config.rate_limit_msgs_per_sec, config.rate_limit_burst);
         sender.bucket.take();
+        sender.stamps.take();
         let newer = header.incarnation > sender.window.incarnation();
         sender.window.mark(header.incarnation, header.counter);
         newer

@@ -255,7 +255,7 @@ impl Node {
         let header = envelope.header;
         let mut inbox = std::mem::take(&mut self.inbox);
         let unpacked = envelope.payloads(self.config.max_message_size, &mut |payload| inbox.push(payload));
-        let newer = self.guard.admit(from, &header);
+        let newer = self.guard.admit(from, &header, &self.config);
         let (mut cx, parts) = self.split(now, verify, out);
         if newer {
             cx.persist(&store_key::of_node(store_key::FLOOR, header.sender), &header.incarnation);

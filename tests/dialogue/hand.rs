@@ -152,7 +152,7 @@ pub fn sent(said: &[What]) -> Vec<MsgType> {
 /// All that a node is, but for what counts refusals and what refills with time.
 pub fn state_of(node: &Node) -> String {
     let mut text = format!("{node:?}");
-    for volatile in ["metrics: Metrics {", "bucket: Bucket {"] {
+    for volatile in ["metrics: Metrics {", "bucket: Bucket {", "idle: Bucket {", "pace: Bucket {"] {
         let mut from = 0;
         while let Some(at) = text[from..].find(volatile).map(|at| at + from) {
             let end = text[at..].find('}').map(|end| end + at).expect("it closes");
