@@ -447,15 +447,17 @@ impl Node {
             self.auctions.effects.remove(0);
             let (mut cx, parts) = self.split(now, verify, out);
             match effect {
+                // A job may have expired later in the same call: where the node stood still, or at the very end of it.
                 Effect::Won { job, round } => {
-                    let held = parts.auctions.job(job).expect("a job is kept longer than its auction");
-                    parts.jobs.on_won(&mut cx, job, round, held);
+                    if let Some(held) = parts.auctions.job(job) {
+                        parts.jobs.on_won(&mut cx, job, round, held);
+                    }
                 }
                 Effect::Claimed { job, round, claimer } => {
                     parts.jobs.on_claimed(&mut cx, parts.members, job, round, claimer)
                 }
                 Effect::Reasked { job } => {
-                    let held = parts.auctions.job(job).expect("a job is kept longer than its auction");
+                    let Some(held) = parts.auctions.job(job) else { continue };
                     let submitter = held.broadcast.submitter;
                     if let (Some(peer), Some(proof)) = (parts.members.find(submitter), held.certificate.clone())
                         && peer != PeerIdx::SELF
