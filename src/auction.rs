@@ -332,6 +332,10 @@ impl Auctions {
         {
             return Err(Refusal::OutOfPlace);
         }
+        if job.proposal != Some(proposal) {
+            // Late votes of an earlier round may have come in meanwhile: they sign something else.
+            job.votes.clear();
+        }
         job.proposal = Some(proposal);
         let patience = round::timeout(cx.config.round_timeout, proposal.round);
         self.timers.arm((id, Timer::RoundEnds), cx.now.mono + patience);
