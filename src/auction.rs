@@ -401,7 +401,9 @@ impl Auctions {
         let proposal = match job.proposal {
             Some(proposal) if proposal.round == vote.round && proposal.winner == own => proposal,
             // The voter's link was faster than the coordinator's.
-            _ if vote.round >= job.round && job.early_votes.len() < members.len() => {
+            _ if vote.round >= job.round => {
+                // One of each voter, so that nobody takes the room of the others.
+                job.early_votes.retain(|(voter, _)| *voter != from);
                 job.early_votes.push((from, vote));
                 return Ok(());
             }
