@@ -282,7 +282,9 @@ impl Auctions {
         cx.report(Event::AuctionClosed { job: id, round, winner, backup, bids });
         cx.broadcast(&Payload::AuctionCoordinate(proposal.clone()));
         // A voter that refuses its own proposal (its lease runs) leaves the decision to the others.
-        let _ = self.vote_on(cx, members, own, &proposal);
+        if let Ok(proposal) = check_proposal(cx.config, members, own, &proposal) {
+            let _ = self.vote_on(cx, members, id, proposal);
+        }
     }
 
     /// A proposal: checked, then voted on (6.4).
@@ -300,33 +302,16 @@ impl Auctions {
         if job.claim.is_some_and(|(round, _)| round >= message.round) || message.round < job.round {
             return Err(Refusal::OutOfPlace);
         }
+        // Before anything is done about it: what is refused must not move the round either.
+        let proposal = check_proposal(cx.config, members, members.id(from), &message)?;
         if message.round > job.round {
             self.follow(cx, members, active, message.job_id, message.round)?;
         }
-        self.vote_on(cx, members, members.id(from), &message)
+        self.vote_on(cx, members, message.job_id, proposal)
     }
 
-    fn vote_on(
-        &mut self,
-        cx: &mut Ctx<'_>,
-        members: &Members,
-        coordinator: NodeId,
-        message: &AuctionCoordinate,
-    ) -> Result<(), Refusal> {
-        let id = message.job_id;
+    fn vote_on(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, proposal: Proposal) -> Result<(), Refusal> {
         let job = self.jobs.get_mut(&id).expect("the caller found it");
-        if !is_coordinator(cx.config, members, id, message.round, coordinator) {
-            return Err(Refusal::WrongCoordinator);
-        }
-        if message.electorate != members.electorate().digest() {
-            return Err(Refusal::ElectorateDiffers);
-        }
-        let winner = message.best.first().ok_or(Refusal::Malformed)?.bidder_id;
-        let backup = message.best.get(1).map(|bid| bid.bidder_id);
-        if [Some(winner), backup].into_iter().flatten().any(|node| members.electorate().position(node).is_none()) {
-            return Err(Refusal::NotAMember);
-        }
-        let proposal = Proposal { round: message.round, coordinator, winner, backup, electorate: message.electorate };
         if job.proposal.is_some_and(|known| known.round == proposal.round && known != proposal)
             && !two_coordinators_planted(cx.config)
         {
@@ -340,7 +325,7 @@ impl Auctions {
         let patience = round::timeout(cx.config.round_timeout, proposal.round);
         self.timers.arm((id, Timer::RoundEnds), cx.now.mono + patience);
         let voted = self.cast_vote(cx, members, id, proposal, patience);
-        if winner == cx.self_id() {
+        if proposal.winner == cx.self_id() {
             for (voter, vote) in std::mem::take(&mut self.jobs.get_mut(&id).expect("known").early_votes) {
                 // A vote that does not verify is dropped as it would have been on arrival.
                 let _ = self.on_vote(cx, members, voter, vote);
@@ -679,6 +664,27 @@ fn offer(cx: &Ctx<'_>, broadcast: &JobBroadcast, active: u32) -> Option<Offer> {
         stake: cx.config.stake,
         estimated_completion: Span::ZERO,
     })
+}
+
+/// A coordinator's message as a proposal, if it comes from the right one, for this electorate, about its members (6.4).
+fn check_proposal(
+    config: &Config,
+    members: &Members,
+    coordinator: NodeId,
+    message: &AuctionCoordinate,
+) -> Result<Proposal, Refusal> {
+    if !is_coordinator(config, members, message.job_id, message.round, coordinator) {
+        return Err(Refusal::WrongCoordinator);
+    }
+    if message.electorate != members.electorate().digest() {
+        return Err(Refusal::ElectorateDiffers);
+    }
+    let winner = message.best.first().ok_or(Refusal::Malformed)?.bidder_id;
+    let backup = message.best.get(1).map(|bid| bid.bidder_id);
+    if [Some(winner), backup].into_iter().flatten().any(|node| members.electorate().position(node).is_none()) {
+        return Err(Refusal::NotAMember);
+    }
+    Ok(Proposal { round: message.round, coordinator, winner, backup, electorate: message.electorate })
 }
 
 /// Whether `node` coordinates the round, among the members held for alive, or among those and the suspected ones: two views
