@@ -304,6 +304,16 @@ impl Auctions {
         }
         // Before anything is done about it: what is refused must not move the round either.
         let proposal = check_proposal(cx.config, members, members.id(from), &message)?;
+        if let Some((_, claimer)) = job.claim
+            && claimer != proposal.winner
+            && cx.now.mono < job.lease_until(cx, members, claimer)
+        {
+            // 6.4: the claim is a lease. Its holder tells who has missed it, or the coordinators would go on proposing.
+            if let Some(held) = job.certificate.clone().filter(|_| claimer == cx.self_id()) {
+                cx.direct(from, members.id(from), &Payload::ClaimCertificate(held));
+            }
+            return Err(Refusal::OutOfPlace);
+        }
         if message.round > job.round {
             self.follow(cx, members, active, message.job_id, message.round)?;
         }
@@ -623,6 +633,16 @@ impl Job {
             early_votes: Vec::new(),
             asked_for_certificate: false,
         }
+    }
+
+    /// Until when the claim holds: extended by every sign of life of its holder (6.4).
+    fn lease_until(&self, cx: &Ctx<'_>, members: &Members, claimer: NodeId) -> Time {
+        let heard = match members.find(claimer) {
+            Some(PeerIdx::SELF) => Some(cx.now.mono),
+            Some(peer) => members.peer(peer).last_heard,
+            None => None,
+        };
+        self.promise.lease_until.max(heard.unwrap_or_default() + cx.config.lease)
     }
 }
 
