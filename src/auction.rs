@@ -81,7 +81,8 @@ pub struct Job {
     promise: Promise,
     votes: Vec<(NodeId, Signature)>,
     early_votes: Vec<(PeerIdx, ClaimVote)>,
-    asked_for_certificate: bool,
+    /// Whom this node has asked to prove which claim.
+    asked_for_certificate: Option<(u32, NodeId)>,
 }
 
 /// A coordinator's proposal that passed this node's checks.
@@ -484,7 +485,7 @@ impl Auctions {
         }
         if job.claim.is_none() && job.proposal.is_some_and(|p| p.round == claim.round && p.winner == claimer) {
             self.accept_claim(cx, id, claim.round, claimer);
-        } else if !std::mem::replace(&mut job.asked_for_certificate, true) {
+        } else if job.asked_for_certificate.replace((claim.round, claimer)) != Some((claim.round, claimer)) {
             cx.direct(from, claimer, &Payload::CertificateRequest(CertificateRequest { job_id: id }));
         }
         Ok(())
@@ -499,7 +500,7 @@ impl Auctions {
     ) -> Result<(), Refusal> {
         let statement = certificate.statement;
         let job = self.jobs.get_mut(&statement.job_id).ok_or(Refusal::UnknownJob)?;
-        job.asked_for_certificate = false;
+        job.asked_for_certificate = None;
         let electorate = members.electorate();
         if job.certificate.as_ref().is_some_and(|held| held.statement.round >= statement.round) {
             return Ok(());
@@ -631,7 +632,7 @@ impl Job {
             promise,
             votes: Vec::new(),
             early_votes: Vec::new(),
-            asked_for_certificate: false,
+            asked_for_certificate: None,
         }
     }
 
