@@ -108,10 +108,10 @@ enum Timer {
 }
 
 impl Auctions {
-    /// Starts with what the store remembers. Without a store, no vote is cast on jobs from before `now`.
-    pub fn start(&mut self, remembered: BTreeMap<JobId, Promise>, fresh_store: bool, now: WallTime) {
+    /// Starts with what the store remembers. `vote_floor` is when the store began: no vote is cast on older jobs.
+    pub fn start(&mut self, remembered: BTreeMap<JobId, Promise>, vote_floor: WallTime) {
         self.remembered = remembered;
-        self.vote_floor = if fresh_store { now } else { WallTime(0) };
+        self.vote_floor = vote_floor;
     }
 
     /// A job by its id.

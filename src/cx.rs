@@ -77,6 +77,8 @@ pub mod store_key {
 
     /// This node's start count.
     pub const INCARNATION: &[u8] = b"i";
+    /// When this store began: no vote is cast on jobs from before.
+    pub const VOTE_FLOOR: &[u8] = b"w";
     /// Followed by a node id: the newest incarnation seen of it.
     pub const FLOOR: u8 = b'f';
     /// Followed by a job id: the last round voted in.

@@ -165,7 +165,11 @@ impl Node {
         let own_jobs = stored.own_jobs;
         self.begin_incarnation(now, stored.incarnation + 1, verify, out);
         let (mut cx, parts) = self.split(now, verify, out);
-        parts.auctions.start(stored.votes, records.is_empty(), cx.wall());
+        let vote_floor = if records.is_empty() { cx.wall() } else { stored.vote_floor };
+        if records.is_empty() {
+            cx.persist(store_key::VOTE_FLOOR, &vote_floor);
+        }
+        parts.auctions.start(stored.votes, vote_floor);
         parts.members.start_heartbeat(&mut cx);
         for broadcast in own_jobs {
             parts.jobs.on_recovered_job(&cx, broadcast.clone());
@@ -522,6 +526,7 @@ struct Stored {
     incarnation: u32,
     floors: BTreeMap<NodeId, u32>,
     votes: BTreeMap<JobId, Promise>,
+    vote_floor: WallTime,
     own_jobs: Vec<JobBroadcast>,
 }
 
@@ -532,6 +537,7 @@ impl Stored {
             let id = || key.get(1..).and_then(|id| <[u8; 16]>::try_from(id).ok());
             match (key.first().copied(), id()) {
                 _ if key == store_key::INCARNATION => stored.incarnation = binary::decode(value).unwrap_or(0),
+                _ if key == store_key::VOTE_FLOOR => stored.vote_floor = binary::decode(value).unwrap_or_default(),
                 (Some(store_key::FLOOR), Some(id)) => {
                     stored.floors.insert(NodeId(id), binary::decode(value).unwrap_or(0));
                 }
