@@ -9,7 +9,7 @@ pub mod replay;
 use crate::config::Config;
 use crate::id::PeerIdx;
 use crate::io::Refusal;
-use crate::time::{Now, Time};
+use crate::time::{Now, Time, WallTime};
 use crate::wire::Header;
 use rate::Bucket;
 use replay::ReplayWindow;
@@ -29,6 +29,7 @@ struct Sender {
     /// more than the messages that fit between the oldest and the newest stamp that are tolerated, once.
     stamps: Bucket,
     blacklisted_until: Time,
+    newest_stamp: WallTime,
 }
 
 /// What the checks before the signature found.
@@ -45,8 +46,13 @@ impl Guard {
     pub fn add_sender(&mut self, peer: PeerIdx, floor: u32, config: &Config, now: Time) {
         assert_eq!(peer.at(), self.senders.len(), "senders are numbered densely");
         let bucket = Bucket::full(config.rate_limit_burst, now);
-        let stamps = Bucket::full(config.rate_limit_burst, Time(0));
-        self.senders.push(Sender { window: ReplayWindow::new(floor), bucket, stamps, blacklisted_until: Time(0) });
+        self.senders.push(Sender {
+            window: ReplayWindow::new(floor),
+            bucket,
+            stamps: Bucket::full(config.rate_limit_burst, Time(0)),
+            blacklisted_until: Time(0),
+            newest_stamp: WallTime(0),
+        });
     }
 
     /// The checks before the signature, cheapest first. `sync_offset_us` turns the wall clock into synchronised time.
@@ -88,6 +94,7 @@ impl Guard {
         sender.stamps.has_token(stamp, config.rate_limit_msgs_per_sec, config.rate_limit_burst);
         sender.bucket.take();
         sender.stamps.take();
+        sender.newest_stamp = sender.newest_stamp.max(header.timestamp);
         let newer = header.incarnation > sender.window.incarnation();
         sender.window.mark(header.incarnation, header.counter);
         newer
@@ -96,6 +103,12 @@ impl Guard {
     /// Bans a sender whose verified messages came too fast.
     pub fn blacklist(&mut self, peer: PeerIdx, until: Time) {
         self.senders[peer.at()].blacklisted_until = until;
+    }
+
+    /// Whether a message claims to be newer than every one that was accepted of its sender. Nothing verified says so.
+    #[must_use]
+    pub fn claims_to_be_newest(&self, peer: PeerIdx, header: &Header) -> bool {
+        header.timestamp > self.senders[peer.at()].newest_stamp
     }
 
     /// How many senders there are.

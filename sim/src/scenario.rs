@@ -2,10 +2,24 @@
 //!
 //! Nodes are numbered 0 .. n-1 in the world; `n3` is number 3. Times are microseconds of simulated time since the start.
 
+mod diagnostic;
+mod faults;
+mod fields;
+mod jobs;
+mod network;
+mod nodes;
+mod parse;
+mod targets;
+mod write;
+
 use std::collections::BTreeMap;
 
 use marlos::time::{Span, Time};
 use marlos::units::{Ppm, Tokens};
+
+pub use diagnostic::Diagnostic;
+pub use parse::{Overrides, limits};
+pub use write::ranges;
 
 /// A node as the world numbers it.
 pub type NodeNo = usize;
@@ -25,7 +39,7 @@ pub struct Scenario {
     pub warmup: Time,
     /// From the last fault's end: by then the liveness checks must hold.
     pub settle: Span,
-    /// The nodes, in the order of their numbers.
+    /// The nodes, in the order of their numbers; at least one, and all of one group have one configuration.
     pub nodes: Vec<NodeSpec>,
     /// The network between them.
     pub network: NetworkSpec,
@@ -79,6 +93,7 @@ pub struct NetworkSpec {
 
 /// A law for one-way delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum LatencyLaw {
     /// Always this.
     Constant(Span),
@@ -121,7 +136,7 @@ pub struct WorkloadSpec {
     pub from: Vec<NodeNo>,
     /// First submission, not before the warm-up ends unless the scenario says so.
     pub start: Time,
-    /// Last submission.
+    /// No submission from here on.
     pub end: Time,
     /// The jobs.
     pub job: JobTemplate,
@@ -129,6 +144,7 @@ pub struct WorkloadSpec {
 
 /// How arrivals are spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum Arrival {
     /// Independent of each other.
     Poisson,
@@ -172,6 +188,7 @@ pub struct Fault {
 
 /// What can go wrong (contract.md, "Keys by kind").
 #[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 pub enum FaultKind {
     /// Nothing passes between different groups. Nodes in no group are a group together.
     Partition { groups: Vec<Vec<NodeNo>> },
@@ -250,7 +267,7 @@ pub enum Comparison {
 /// One line of `[expect]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expectation {
-    /// A counter of `observe::Counters::NAMES`.
+    /// One of [`crate::observe::COUNTERS`].
     pub counter: String,
     /// How it is compared.
     pub comparison: Comparison,

@@ -252,6 +252,8 @@ pub struct Announce {
     pub incarnation: u32,
     /// Counts the announces of one incarnation: the newest wins.
     pub sequence: u32,
+    /// When it was signed: two lives that count the same, because the first one's store was lost, still differ here.
+    pub signed_at: WallTime,
     /// Where to subscribe.
     pub pub_endpoint: String,
     /// Where to be reached by those who cannot be dialled.
@@ -473,9 +475,14 @@ pub struct AuctionCoordinate {
     pub round: u32,
     /// Digest of the electorate this is for: voters with another do not vote.
     pub electorate: ElectorateId,
+    /// The best offer.
+    pub winner_id: NodeId,
+    /// The second best.
+    pub backup_id: Option<NodeId>,
     /// How many offers there were.
     pub bids: u32,
-    /// The best of them, best first: the first is the winner, the second the backup. At most `listed_bids`.
+    /// The best of them, best first, so that the first is the winner's. At most `listed_bids`: a list of all would be the
+    /// largest message of a job.
     pub best: Vec<ListedBid>,
 }
 
@@ -483,9 +490,9 @@ pub struct AuctionCoordinate {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListedBid {
-    /// Who.
-    pub bidder_id: NodeId,
-    /// Its rank in the coordinator's eyes: score and trust together.
+    /// Who: its place in the sorted electorate, which is fifteen bytes less than its id to each member.
+    pub bidder: u32,
+    /// Its rank in the coordinator's eyes: score and trust together, in hundredths of a per cent.
     pub rank: u32,
 }
 

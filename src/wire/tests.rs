@@ -152,6 +152,7 @@ fn announce() -> impl Strategy<Value = Announce> {
                 public_key,
                 incarnation,
                 sequence,
+                signed_at: WallTime(u64::from(incarnation) * 1_000_000),
                 pub_endpoint,
                 sub_endpoint,
                 protocol_version,
@@ -201,13 +202,16 @@ fn offer() -> impl Strategy<Value = Offer> {
 }
 
 fn proposal() -> impl Strategy<Value = Payload> {
-    let listed = (node_id(), any::<u32>()).prop_map(|(bidder_id, rank)| ListedBid { bidder_id, rank });
-    (job_id(), any::<u32>(), any::<[u8; 8]>(), any::<u32>(), vec(listed, 0..=MAX_LISTED_BIDS)).prop_map(
-        |(job_id, round, electorate, bids, best)| {
+    let listed = any::<(u32, u32)>().prop_map(|(bidder, rank)| ListedBid { bidder, rank });
+    let named = (node_id(), option::of(node_id()));
+    (job_id(), any::<u32>(), any::<[u8; 8]>(), named, any::<u32>(), vec(listed, 0..=MAX_LISTED_BIDS)).prop_map(
+        |(job_id, round, electorate, (winner_id, backup_id), bids, best)| {
             Payload::AuctionCoordinate(AuctionCoordinate {
                 job_id,
                 round,
                 electorate: ElectorateId(electorate),
+                winner_id,
+                backup_id,
                 bids,
                 best,
             })
@@ -646,6 +650,7 @@ fn announce_with(change: impl FnOnce(&mut Announce)) -> Payload {
         public_key: [4; 32],
         incarnation: 1,
         sequence: 1,
+        signed_at: WallTime(1_704_672_000_000_000),
         pub_endpoint: "e".repeat(128),
         sub_endpoint: "e".repeat(128),
         protocol_version: 1,
@@ -681,9 +686,18 @@ fn certificate_with(voters: usize, signatures: usize) -> Payload {
 }
 
 fn listed(count: usize) -> Payload {
-    let best = vec![ListedBid { bidder_id: NodeId([3; 16]), rank: u32::MAX }; count];
+    let best = vec![ListedBid { bidder: 3, rank: u32::MAX }; count];
+    let (winner_id, backup_id) = (NodeId([3; 16]), None);
     let electorate = ElectorateId([6; 8]);
-    Payload::AuctionCoordinate(AuctionCoordinate { job_id: JobId([5; 16]), round: 1, electorate, bids: 99, best })
+    Payload::AuctionCoordinate(AuctionCoordinate {
+        job_id: JobId([5; 16]),
+        round: 1,
+        electorate,
+        winner_id,
+        backup_id,
+        bids: 99,
+        best,
+    })
 }
 
 #[test]

@@ -54,14 +54,18 @@ impl Table {
     }
 
     fn proposal(&self, round: u32, winner: usize, backup: usize) -> Payload {
-        let bid = |who: usize| ListedBid { bidder_id: keys(who).id(), rank: 750_000 };
-        let best = vec![bid(winner), bid(backup)];
+        let mut ids: Vec<NodeId> = (0..4).map(|at| keys(at).id()).collect();
+        ids.sort_unstable();
+        let place = |who: usize| ids.iter().position(|id| *id == keys(who).id()).expect("a member");
+        let bid = |who: usize| ListedBid { bidder: u32::try_from(place(who)).expect("few"), rank: 750_000 };
         Payload::AuctionCoordinate(AuctionCoordinate {
             job_id: self.job,
             round,
             electorate: self.electorate,
+            winner_id: keys(winner).id(),
+            backup_id: Some(keys(backup).id()),
             bids: 4,
-            best,
+            best: vec![bid(winner), bid(backup)],
         })
     }
 
@@ -202,13 +206,17 @@ fn an_unsound_proposal_is_refused_and_changes_nothing() {
         change(&mut proposal);
         Payload::AuctionCoordinate(proposal)
     };
-    let rows: [(usize, u32, fn(&mut AuctionCoordinate), Refusal); 6] = [
+    let rows: [(usize, u32, fn(&mut AuctionCoordinate), Refusal); 10] = [
         (3, 0, |_| {}, Refusal::WrongCoordinator),
         (2, 1, |_| {}, Refusal::WrongCoordinator),
         (2, 0, |p| p.electorate.0[0] ^= 1, Refusal::ElectorateDiffers),
         (2, 0, |p| p.best.clear(), Refusal::Malformed),
-        (2, 0, |p| p.best[0].bidder_id = keys(9).id(), Refusal::NotAMember),
-        (2, 0, |p| p.best[1].bidder_id = keys(9).id(), Refusal::NotAMember),
+        (2, 0, |p| p.best.reverse(), Refusal::Malformed),
+        (2, 0, |p| p.best[1].rank += 1, Refusal::Malformed),
+        (2, 0, |p| p.winner_id = keys(1).id(), Refusal::Malformed),
+        (2, 0, |p| p.backup_id = None, Refusal::Malformed),
+        (2, 0, |p| p.winner_id = keys(9).id(), Refusal::NotAMember),
+        (2, 0, |p| p.backup_id = Some(keys(9).id()), Refusal::NotAMember),
     ];
     for (who, round, change, expected) in rows {
         let proposal = edit(&table, round, change);

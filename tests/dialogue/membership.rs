@@ -131,6 +131,7 @@ fn an_older_record_never_replaces_a_newer_one() {
         hands[0].say(&mut net, 0, &Payload::PeerRecords(PeerRecords { members_digest: 0, complete: false, records }));
     assert_eq!(refusals(&said), []);
     assert_eq!(seen(&net), Some(5), "passed on by a third");
+    net.run_for(Span::millis(10));
     let own = subject.announce(net.now);
     assert_eq!(refusals(&net.deliver(0, Link::INBOUND, &own)), [Refusal::StaleIncarnation]);
     assert_eq!(seen(&net), Some(5), "by itself");
