@@ -151,6 +151,17 @@ impl Members {
         }
     }
 
+    /// A bootstrap host knows nobody any more: it restarted, so quickly that it was not missed. It cannot hear us unless we
+    /// dial in again.
+    fn reach_again(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
+        for (at, contact) in self.gossip.contacts.iter_mut().enumerate() {
+            if contact.peer == Some(peer) && !std::mem::replace(&mut contact.reaching, true) {
+                let endpoint = cx.out.put(cx.config.bootstrap[at].sub_endpoint.as_bytes());
+                cx.out.actions.push(Action::Reach { link: contact_link(at, true), endpoint });
+            }
+        }
+    }
+
     /// A link to a bootstrap host is up: it can hear us, or we it, only now.
     pub fn on_contact_connected(&mut self, cx: &mut Ctx<'_>, link: Link) {
         if contact_at(link).is_some_and(|at| at < self.gossip.contacts.len()) && !self.gossip.informed {
@@ -199,6 +210,7 @@ impl Members {
             self.pass_on(cx, from);
         }
         if announce.want_records && over_stream {
+            self.reach_again(cx, from);
             let all = self.peers.iter().filter(|p| !p.forgotten).map(|p| p.record.clone()).collect();
             self.send_records(cx, from, all, true);
         }

@@ -157,6 +157,15 @@ fn a_restarted_node_has_a_higher_incarnation_and_is_accepted_at_once() {
     assert_eq!(net.refusals(0), []);
 }
 
+#[test]
+fn a_first_contact_that_restarts_before_anybody_misses_it_hears_the_others_again() {
+    let mut net = met(4);
+    net.stop(0);
+    net.run_for(Span::millis(100));
+    net.start(0);
+    assert!(net.run_until(Span::secs(5), Net::all_alive));
+}
+
 pub fn position(said: &[What], is: impl Fn(&What) -> bool) -> usize {
     said.iter().position(is).unwrap_or(usize::MAX)
 }
