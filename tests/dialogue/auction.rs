@@ -15,17 +15,17 @@ use crate::membership::{met, position};
 use crate::net::{EPOCH_US, Net, What, keys};
 
 /// One real node, number 0, and hands 1 to 3: four members, a quorum of three.
-struct Table {
-    net: Net,
-    hands: Vec<Hand>,
-    job: JobId,
-    broadcast: JobBroadcast,
+pub struct Table {
+    pub net: Net,
+    pub hands: Vec<Hand>,
+    pub job: JobId,
+    pub broadcast: JobBroadcast,
     electorate: ElectorateId,
 }
 
 impl Table {
     /// A job of hand 1 whose coordinators of rounds 0, 1, .. are these nodes.
-    fn with_coordinators(coordinators: &[usize]) -> Table {
+    pub fn with_coordinators(coordinators: &[usize]) -> Table {
         let (net, hands) = among_hands(3);
         let mut ids: Vec<NodeId> = (0..4).map(|at| keys(at).id()).collect();
         ids.sort_unstable();
@@ -40,20 +40,20 @@ impl Table {
         Table { job: job_id(&broadcast), net, hands, broadcast, electorate: electorate_digest(&ids) }
     }
 
-    fn coordinated_by(who: usize) -> Table {
+    pub fn coordinated_by(who: usize) -> Table {
         Table::with_coordinators(&[who])
     }
 
-    fn say(&mut self, who: usize, payload: &Payload) -> Vec<What> {
+    pub fn say(&mut self, who: usize, payload: &Payload) -> Vec<What> {
         self.hands[who - 1].say(&mut self.net, 0, payload)
     }
 
-    fn broadcast(&mut self) -> Vec<What> {
+    pub fn broadcast(&mut self) -> Vec<What> {
         let broadcast = Payload::JobBroadcast(self.broadcast.clone());
         self.say(1, &broadcast)
     }
 
-    fn proposal(&self, round: u32, winner: usize, backup: usize) -> Payload {
+    pub fn proposal(&self, round: u32, winner: usize, backup: usize) -> Payload {
         let mut ids: Vec<NodeId> = (0..4).map(|at| keys(at).id()).collect();
         ids.sort_unstable();
         let place = |who: usize| ids.iter().position(|id| *id == keys(who).id()).expect("a member");
@@ -69,17 +69,17 @@ impl Table {
         })
     }
 
-    fn statement(&self, round: u32, winner: usize, backup: usize) -> Statement {
+    pub fn statement(&self, round: u32, winner: usize, backup: usize) -> Statement {
         let (winner, backup) = (keys(winner).id(), Some(keys(backup).id()));
         Statement { job_id: self.job, round, winner, backup, electorate: self.electorate }
     }
 
-    fn vote(&mut self, who: usize, statement: &Statement) -> Vec<What> {
+    pub fn vote(&mut self, who: usize, statement: &Statement) -> Vec<What> {
         let vote = self.hands[who - 1].vote(statement);
         self.say(who, &vote)
     }
 
-    fn certificate(&self, statement: Statement, voters: &[usize]) -> ClaimCertificate {
+    pub fn certificate(&self, statement: Statement, voters: &[usize]) -> ClaimCertificate {
         let mut ids: Vec<NodeId> = (0..4).map(|at| keys(at).id()).collect();
         ids.sort_unstable();
         let place = |who: usize| ids.iter().position(|id| *id == keys(who).id()).expect("a member");
@@ -122,11 +122,11 @@ fn voted(said: &[What]) -> bool {
     said.iter().any(|what| matches!(what, What::Reported(Event::Voted { .. })))
 }
 
-fn certified(said: &[What]) -> bool {
+pub fn certified(said: &[What]) -> bool {
     said.iter().any(|what| matches!(what, What::Reported(Event::Certified { .. })))
 }
 
-fn addressed(said: &[What], wanted: MsgType) -> Vec<Option<NodeId>> {
+pub fn addressed(said: &[What], wanted: MsgType) -> Vec<Option<NodeId>> {
     let to = |what: &What| match what {
         What::Sent { kind, to, .. } if *kind == wanted => Some(*to),
         _ => None,
