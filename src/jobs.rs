@@ -201,7 +201,15 @@ impl Jobs {
 
     /// Somebody holds a claim: the submitter learns whom to wait for; an executor of an earlier round is fenced (7).
     pub fn on_claimed(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, round: u32, claimer: NodeId) {
-        if claimer != cx.self_id() && self.running.get(&id).is_some_and(|run| run.round < round) {
+        if claimer == cx.self_id() {
+            // A later round of a job it has: submitter and voters know that claim now, and take results of no other.
+            if let Some(run) = self.running.get_mut(&id) {
+                run.round = round;
+            }
+            if let Some(finished) = self.finished.get_mut(&id) {
+                finished.result.round = round;
+            }
+        } else if self.running.get(&id).is_some_and(|run| run.round < round) {
             self.running.remove(&id);
             self.timers.disarm((id, Timer::Heartbeat));
             cx.out.actions.push(Action::Cancel(id));
