@@ -138,7 +138,7 @@ impl Jobs {
             body: JobBody {
                 job_type: spec.job_type.to_owned(),
                 command: spec.command.to_owned(),
-                priority: spec.priority,
+                priority: spec.priority.min(Ppm::ONE),
                 submitted,
                 deadline: submitted + spec.deadline,
                 payment: spec.payment,
