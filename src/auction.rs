@@ -58,6 +58,8 @@ pub enum Effect {
     Won { job: JobId, round: u32 },
     /// Somebody, perhaps this node, holds the claim of this round.
     Claimed { job: JobId, round: u32, claimer: NodeId },
+    /// This node, as coordinator, has made a proposal: there were bids.
+    Proposed { job: JobId },
     /// The submitter broadcast again a job that this node claimed.
     Reasked { job: JobId },
 }
@@ -288,6 +290,7 @@ impl Auctions {
         };
         cx.report(Event::AuctionClosed { job: id, round, winner, backup, bids });
         cx.broadcast(&Payload::AuctionCoordinate(proposal.clone()));
+        self.effects.push(Effect::Proposed { job: id });
         // A voter that refuses its own proposal (its lease runs) leaves the decision to the others.
         if let Ok(proposal) = check_proposal(cx.config, members, own, &proposal) {
             let _ = self.vote_on(cx, members, id, proposal);

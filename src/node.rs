@@ -462,6 +462,7 @@ impl Node {
                 Effect::Claimed { job, round, claimer } => {
                     parts.jobs.on_claimed(&mut cx, parts.members, job, round, claimer)
                 }
+                Effect::Proposed { job } => parts.jobs.on_proposal_seen(job),
                 Effect::Reasked { job } => {
                     let Some(held) = parts.auctions.job(job) else { continue };
                     let submitter = held.broadcast.submitter;
