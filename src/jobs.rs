@@ -323,6 +323,9 @@ impl Jobs {
 
     fn send_heartbeat(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId) {
         let run = &self.running[&id];
+        if let Some(own) = self.own.get_mut(&id) {
+            own.sign_of_life = cx.now.mono;
+        }
         let beat = Payload::JobHeartbeat(JobHeartbeat { job_id: id, round: run.round, progress: Ppm(0) });
         send(cx, members, run.submitter, &beat);
         if let Some(backup) = run.backup.filter(|backup| *backup != run.submitter) {
