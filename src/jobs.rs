@@ -62,6 +62,7 @@ struct Run {
 /// A result that may be asked for again.
 #[derive(Clone, Debug)]
 struct Finished {
+    submitter: NodeId,
     result: JobResult,
 }
 
@@ -256,7 +257,7 @@ impl Jobs {
         if run.submitter == cx.self_id() {
             self.accept_result(cx, id, run.submitter, &result);
         }
-        self.finished.insert(id, Finished { result });
+        self.finished.insert(id, Finished { submitter: run.submitter, result });
         self.timers.disarm((id, Timer::Heartbeat));
         self.timers.arm((id, Timer::Discard), run.kept_until.max(cx.now.mono + cx.config.lease));
     }
@@ -302,9 +303,9 @@ impl Jobs {
         }
     }
 
-    /// The submitter asks again about a job that this node claimed: it gets the result, where there is one.
+    /// Somebody asks about a job that this node claimed: its submitter gets the result, where there is one.
     pub fn on_asked_again(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, who: NodeId) {
-        if let Some(finished) = self.finished.get(&id) {
+        if let Some(finished) = self.finished.get(&id).filter(|finished| finished.submitter == who) {
             let result = Payload::JobResult(finished.result.clone());
             send(cx, members, who, &result);
         }
