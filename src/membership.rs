@@ -48,7 +48,9 @@ pub struct Peer {
     vouched: Time,
     /// When it became known, or known again.
     known_since: Time,
-    /// Until when positive answers about it are waited for, while it is `Suspect`.
+    /// When others will be asked about it, while it is `Suspect` and they have not been; and until when their positive
+    /// answers are waited for.
+    probe_at: Option<Time>,
     probe_until: Time,
     /// Whether it has been dialled, and whether that connection is up.
     dialled: bool,
@@ -305,6 +307,7 @@ impl Peer {
             last_heard: None,
             vouched: Time(0),
             known_since: now,
+            probe_at: None,
             probe_until: Time(0),
             dialled: false,
             link_up: false,
