@@ -161,6 +161,7 @@ impl Node {
         self.started = true;
         let stored = Stored::read(records);
         self.floors = stored.floors;
+        self.members.recall_from_store(stored.records);
         self.guard.add_sender(PeerIdx::SELF, 0, &self.config, now.mono);
         let own_jobs = stored.own_jobs;
         self.begin_incarnation(now, stored.incarnation + 1, verify, out);
@@ -365,6 +366,7 @@ impl Node {
             return Err(Refusal::StaleTimestamp);
         }
         if header.incarnation < self.floors.get(&header.sender).copied().unwrap_or(0) {
+            self.recall_outlived(now, envelope, verify, out);
             return Err(Refusal::StaleIncarnation);
         }
         let mut record = None;
@@ -388,6 +390,17 @@ impl Node {
         let Some(from) = self.members.find(header.sender) else { return Err(Refusal::TooManyMembers) };
         self.guard.check(from, &header, now, self.members.sync_offset_us(), &self.config)?;
         self.admit_and_dispatch(now, link, from, envelope, size, verify, out)
+    }
+
+    /// A stranger that has forgotten a life which our store remembers: a member again, so that it can be told.
+    fn recall_outlived(&mut self, now: Now, envelope: &Envelope<'_>, verify: &mut dyn Verify, out: &mut Outbox) {
+        let Some(record) = self.members.stored(envelope.header.sender).cloned() else { return };
+        if verify.verify(&record.public_key, &envelope.signed(&self.config.network_id), &envelope.signature) {
+            let (mut cx, parts) = self.split(now, verify, out);
+            // Without room for it, or damaged in the store: it stays a stranger.
+            let _ = parts.members.take_in(&mut cx, &record, false);
+            self.meet_new_members(now);
+        }
     }
 
     /// Gives every member that was added its guard.
@@ -528,6 +541,7 @@ struct Parts<'a> {
 struct Stored {
     incarnation: u32,
     floors: BTreeMap<NodeId, u32>,
+    records: BTreeMap<NodeId, Announce>,
     votes: BTreeMap<JobId, Promise>,
     vote_floor: WallTime,
     own_jobs: Vec<JobBroadcast>,
@@ -543,6 +557,9 @@ impl Stored {
                 _ if key == store_key::VOTE_FLOOR => stored.vote_floor = binary::decode(value).unwrap_or_default(),
                 (Some(store_key::FLOOR), Some(id)) => {
                     stored.floors.insert(NodeId(id), binary::decode(value).unwrap_or(0));
+                }
+                (Some(store_key::RECORD), Some(id)) => {
+                    stored.records.extend(binary::decode(value).map(|record| (NodeId(id), record)));
                 }
                 (Some(store_key::VOTE), Some(id)) => {
                     if let Ok(voted) = binary::decode(value) {

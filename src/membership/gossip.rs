@@ -5,8 +5,10 @@
 //! misses one all the same is found by the digest in its heartbeats and told by its three successors in the order of ids,
 //! so that a network of hundreds does not answer with hundreds of copies.
 
+use std::collections::BTreeMap;
+
 use super::{Members, Peer};
-use crate::cx::Ctx;
+use crate::cx::{Ctx, store_key};
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::io::{Action, PeerState, Refusal, To};
 use crate::time::{Span, Time};
@@ -36,6 +38,8 @@ pub struct Gossip {
     /// Whether anybody has sent us records yet.
     informed: bool,
     contacts: Vec<Contact>,
+    /// Records of others that the store remembers, until they are met again.
+    stored: BTreeMap<NodeId, Announce>,
 }
 
 /// A bootstrap host.
@@ -55,6 +59,7 @@ impl Default for Gossip {
             fresh: Vec::new(),
             informed: false,
             contacts: Vec::new(),
+            stored: BTreeMap::new(),
         }
     }
 }
@@ -318,6 +323,9 @@ impl Members {
         if record.node_id == cx.self_id() {
             return Ok(false);
         }
+        let stored =
+            self.gossip.stored.get(&record.node_id).filter(|stored| version(stored) > version(record)).cloned();
+        let record = stored.as_ref().unwrap_or(record);
         #[cfg(feature = "plant")]
         if cx.config.plant == crate::config::Plant::AnnouncesDropped && record.node_id.0[0] % 2 == cx.self_id().0[0] % 2
         {
@@ -328,6 +336,9 @@ impl Members {
                 return Ok(false);
             }
             check_record(cx, record)?;
+            if record.incarnation > self.peers[peer.at()].record.incarnation {
+                self.remember(cx, record);
+            }
             let moved = self.peers[peer.at()].record.pub_endpoint != record.pub_endpoint;
             self.peers[peer.at()].record = record.clone();
             if std::mem::take(&mut self.peers[peer.at()].forgotten) {
@@ -344,8 +355,28 @@ impl Members {
             return Err(Refusal::TooManyMembers);
         }
         check_record(cx, record)?;
+        if stored.is_none() {
+            self.remember(cx, record);
+        }
+        self.gossip.stored.remove(&record.node_id);
         self.add(cx, record.clone());
         Ok(true)
+    }
+
+    /// Keeps a record over a restart: the store remembers which lives are over, and this proves it to who has forgotten.
+    fn remember(&self, cx: &mut Ctx<'_>, record: &Announce) {
+        cx.persist(&store_key::of_node(store_key::RECORD, record.node_id), record);
+    }
+
+    /// What the store remembers of others. They are not members before they are met again.
+    pub fn recall_from_store(&mut self, records: BTreeMap<NodeId, Announce>) {
+        self.gossip.stored = records;
+    }
+
+    /// The record of a stranger that the store remembers.
+    #[must_use]
+    pub fn stored(&self, id: NodeId) -> Option<&Announce> {
+        self.gossip.stored.get(&id)
     }
 }
 

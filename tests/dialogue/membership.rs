@@ -192,6 +192,26 @@ fn a_node_that_lost_its_store_is_told_so_and_is_alive_again_within_seconds() {
 }
 
 #[test]
+fn a_node_that_lost_its_store_is_told_so_even_by_those_that_restarted_meanwhile() {
+    let mut net = met(3);
+    net.stop(2);
+    net.run_for(Span::secs(1));
+    net.start(2);
+    net.run_for(Span::secs(5));
+    for at in 0..3 {
+        net.stop(at);
+    }
+    net.slots[2].store.clear();
+    net.run_for(Span::secs(1));
+    for at in [2, 0, 1] {
+        net.start(at);
+        net.run_for(Span::millis(500));
+    }
+    assert!(net.run_until(Span::secs(6), Net::all_alive), "only their stores remember its second life");
+    assert_eq!(net.node(2).view().incarnation(), 3);
+}
+
+#[test]
 fn goodbye_is_said_at_once_however_busy_the_node_is_and_marks_it_left() {
     let mut net = met(3);
     for _ in 0..100 {
