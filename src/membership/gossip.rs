@@ -156,15 +156,21 @@ impl Members {
         }
     }
 
-    /// A bootstrap host knows nobody any more: it restarted, so quickly that it was not missed. It cannot hear us unless we
-    /// dial in again.
-    fn reach_again(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
+    /// A bootstrap host may not know us any more: it restarted, so quickly that it was not missed. It cannot hear us unless we
+    /// dial in again. Says whether we do.
+    fn reach_again(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) -> bool {
+        let mut reaching = false;
         for (at, contact) in self.gossip.contacts.iter_mut().enumerate() {
-            if contact.peer == Some(peer) && !std::mem::replace(&mut contact.reaching, true) {
+            if contact.peer != Some(peer) {
+                continue;
+            }
+            reaching = true;
+            if !std::mem::replace(&mut contact.reaching, true) {
                 let endpoint = cx.out.put(cx.config.bootstrap[at].sub_endpoint.as_bytes());
                 cx.out.actions.push(Action::Reach { link: contact_link(at, true), endpoint });
             }
         }
+        reaching
     }
 
     /// A link to a bootstrap host is up: it can hear us, or we it, only now.
@@ -285,7 +291,12 @@ impl Members {
     pub(super) fn compare_digest(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, digest: u32) {
         let entry = &mut self.peers[from.at()];
         entry.digest_differs = if digest == self.records_digest { 0 } else { entry.digest_differs + 1 };
-        if entry.digest_differs < 2 || !self.is_teller_of(cx.self_id(), from) {
+        if entry.digest_differs < 2 {
+            return;
+        }
+        // What it lacks may be ourselves: then it does not subscribe to us, and no other way leads to it.
+        let reaching = self.reach_again(cx, from);
+        if !reaching && !self.is_teller_of(cx.self_id(), from) {
             return;
         }
         self.peers[from.at()].digest_differs = 0;
