@@ -25,6 +25,8 @@ use electorate::Electorate;
 pub struct Members {
     peers: Vec<Peer>,
     index: BTreeMap<NodeId, PeerIdx>,
+    /// The member last added of those whose id begins with this byte: most look-ups end here.
+    hints: Vec<PeerIdx>,
     electorate: Electorate,
     records_digest: u32,
     reachable: u32,
@@ -77,6 +79,7 @@ impl Members {
         let mut members = Members {
             peers: vec![Peer::new(own, Time(0))],
             index: BTreeMap::from([(id, PeerIdx::SELF)]),
+            hints: vec![PeerIdx::SELF; 256],
             electorate: Electorate::default(),
             records_digest: 0,
             reachable: 1,
@@ -94,7 +97,8 @@ impl Members {
     /// The number of a known id.
     #[must_use]
     pub fn find(&self, id: NodeId) -> Option<PeerIdx> {
-        self.index.get(&id).copied()
+        let hint = self.hints[usize::from(id.0[0])];
+        if self.id(hint) == id { Some(hint) } else { self.index.get(&id).copied() }
     }
 
     /// A member by its number.
@@ -180,6 +184,7 @@ impl Members {
         let peer = index(self.peers.len());
         let replaced = self.index.insert(record.node_id, peer);
         assert!(replaced.is_none(), "the member was not known");
+        self.hints[usize::from(record.node_id.0[0])] = peer;
         self.peers.push(Peer::new(record, cx.now.mono));
         cx.report(Event::PeerDiscovered { peer });
         self.dial(cx, peer);

@@ -227,7 +227,7 @@ impl Node {
                     self.metrics.duplicates += 1;
                     return Ok(());
                 }
-                if newest && header.kind == MsgType::PeerAnnounce {
+                if newest {
                     let (mut cx, parts) = self.split(now, verify, out);
                     parts.members.on_stale_announce(&mut cx, from);
                 }
@@ -261,7 +261,11 @@ impl Node {
     ) -> Result<(), Refusal> {
         let header = envelope.header;
         let mut inbox = std::mem::take(&mut self.inbox);
-        let unpacked = envelope.payloads(self.config.max_message_size, &mut |payload| inbox.push(payload));
+        let unpacked = if envelope.repeats_record(&self.members.peer(from).record.record_signature) {
+            Ok(())
+        } else {
+            envelope.payloads(self.config.max_message_size, &mut |payload| inbox.push(payload))
+        };
         let newer = self.guard.admit(from, &header, &self.config);
         let (mut cx, parts) = self.split(now, verify, out);
         if newer {

@@ -37,6 +37,8 @@ pub struct Gossip {
     fresh: Vec<PeerIdx>,
     /// Whether anybody has sent us records yet.
     informed: bool,
+    /// Whether we were told of a life that our store has forgotten: by one that we know only by that.
+    outlived: bool,
     contacts: Vec<Contact>,
     /// Records of others that the store remembers, until they are met again.
     stored: BTreeMap<NodeId, Announce>,
@@ -58,6 +60,7 @@ impl Default for Gossip {
             pass_on_at: Time::NEVER,
             fresh: Vec::new(),
             informed: false,
+            outlived: false,
             contacts: Vec::new(),
             stored: BTreeMap::new(),
         }
@@ -129,8 +132,10 @@ impl Members {
         due
     }
 
+    /// Whoever knows somebody already, by a beacon, is told what it misses by digests, not by everyone who hears it ask.
     fn announce(&self) -> Payload {
-        Payload::PeerAnnounce(PeerAnnounce { record: self.own_record().clone(), want_records: !self.gossip.informed })
+        let want_records = !self.gossip.informed && (self.peers.len() == 1 || self.gossip.outlived);
+        Payload::PeerAnnounce(PeerAnnounce { record: self.own_record().clone(), want_records })
     }
 
     fn records_message(&self, records: Vec<Announce>, complete: bool) -> Payload {
@@ -279,12 +284,13 @@ impl Members {
     /// A record of the node itself that it does not know, though it is not older than its own: of a life that its store has
     /// forgotten. The incarnation that it must exceed.
     #[must_use]
-    pub fn outlived_by(&self, cx: &mut Ctx<'_>, message: &PeerRecords) -> Option<u32> {
+    pub fn outlived_by(&mut self, cx: &mut Ctx<'_>, message: &PeerRecords) -> Option<u32> {
         let own = self.own_record();
         let foreign =
             |record: &&Announce| record.node_id == own.node_id && version(record) >= version(own) && record != &own;
-        let record = message.records.iter().find(foreign)?;
-        check_record(cx, record).is_ok().then_some(record.incarnation)
+        let record = message.records.iter().find(foreign).filter(|record| check_record(cx, record).is_ok())?;
+        self.gossip.outlived = true;
+        Some(record.incarnation)
     }
 
     /// Whether a peer's digest has differed for two heartbeats, and it is our turn to tell it what we hold.

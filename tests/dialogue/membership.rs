@@ -229,6 +229,23 @@ fn a_node_that_lost_its_store_is_told_so_even_by_those_that_restarted_meanwhile(
 }
 
 #[test]
+fn whoever_speaks_as_an_outlived_life_is_told_whatever_it_says() {
+    let (mut net, _) = among_hands(1);
+    let mut subject = Hand::new(9);
+    subject.incarnation = 5;
+    let newest = subject.announce(net.now);
+    net.deliver(0, Link::INBOUND, &newest);
+    net.run_for(Span::secs(2));
+    subject.incarnation = 1;
+    let frame = subject.ping(net.now);
+    let said = net.deliver(0, Link(2), &frame);
+    assert_eq!(refusals(&said), [Refusal::StaleIncarnation]);
+    assert_eq!(sent(&said), [MsgType::PeerRecords], "it is told of its fifth life");
+    let frame = subject.ping(net.now);
+    assert_eq!(sent(&net.deliver(0, Link(2), &frame)), [], "but not for every message");
+}
+
+#[test]
 fn goodbye_is_said_at_once_however_busy_the_node_is_and_marks_it_left() {
     let mut net = met(3);
     for _ in 0..100 {
