@@ -10,7 +10,7 @@ use marlos::units::{Ppm, Tokens};
 use marlos::wire::message::*;
 use marlos::wire::{MsgType, Payload, Signature};
 
-use crate::hand::{Hand, among_hands, refusals, sent, shell, state_of};
+use crate::hand::{Hand, among_hands, refusals, sent, shell};
 use crate::membership::{met, position};
 use crate::net::{EPOCH_US, Net, What, keys};
 
@@ -206,7 +206,8 @@ fn an_unsound_proposal_is_refused_and_changes_nothing() {
         change(&mut proposal);
         Payload::AuctionCoordinate(proposal)
     };
-    let rows: [(usize, u32, fn(&mut AuctionCoordinate), Refusal); 10] = [
+    type Spoil = fn(&mut AuctionCoordinate);
+    let rows: [(usize, u32, Spoil, Refusal); 10] = [
         (3, 0, |_| {}, Refusal::WrongCoordinator),
         (2, 1, |_| {}, Refusal::WrongCoordinator),
         (2, 0, |p| p.electorate.0[0] ^= 1, Refusal::ElectorateDiffers),
@@ -430,11 +431,8 @@ fn four_nodes_auction_a_job_in_the_order_of_the_protocol() {
         MsgType::JobClaim,
         MsgType::JobResult,
     ];
-    let places: Vec<usize> = order.iter().map(|kind| first(*kind)).collect();
-    assert!(
-        places.is_sorted() && places[5] != usize::MAX || places.iter().filter(|p| **p == usize::MAX).count() <= 1,
-        "{places:?}"
-    );
+    let places: Vec<usize> = order.iter().map(|kind| first(*kind)).filter(|place| *place != usize::MAX).collect();
+    assert!(places.len() >= 4 && places.is_sorted(), "what a node says to itself is not sent: {places:?}");
     let count =
         |is: fn(&Event) -> bool| (0..4).map(|at| net.reports(at).filter(|(_, event)| is(event)).count()).sum::<usize>();
     assert_eq!(count(|event| matches!(event, Event::Voted { .. })), 4);
@@ -538,7 +536,7 @@ fn a_job_that_comes_again_at_its_very_end_is_no_panic() {
     let statement = table.statement(0, 0, 3);
     table.vote(1, &statement);
     assert!(certified(&table.vote(2, &statement)));
-    table.net.now = table.net.now + Span::secs(90);
+    table.net.now += Span::secs(90);
     table.broadcast();
     table.net.run_for(Span::secs(10));
 }
@@ -559,5 +557,4 @@ fn a_winner_that_declines_everything_is_never_named() {
     let no = net.submit(0, marlos::io::JobSpec { job_type: "quantum", ..shell(Span::secs(5)) });
     net.run_for(Span::secs(10));
     assert!(net.reports(0).any(|(_, event)| *event == Event::JobFailed { job: no, reason: FailReason::NoBids }));
-    let _ = state_of(net.node(0));
 }

@@ -273,8 +273,8 @@ fn a_silent_member_is_suspected_after_seven_and_a_half_seconds_and_dead_a_second
     };
     net.said.clear();
     net.run_for(Span::secs(14));
-    for at in 0..3 {
-        let suspected = heard[at] + Span::millis(7_500);
+    for (at, heard) in heard.into_iter().enumerate() {
+        let suspected = heard + Span::millis(7_500);
         let expected = [(suspected, PeerState::Suspect), (suspected + Span::secs(1), PeerState::Dead)];
         assert_eq!(state_times(&net, at, 3), expected, "at node {at}");
     }

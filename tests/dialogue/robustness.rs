@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use crate::hand::{among_hands, shell};
 use crate::membership::{met, net_of};
-use crate::net::{Net, What, keys};
+use crate::net::{Net, What};
 
 /// Small and good enough, so that a failing case depends on nothing but its seed.
 struct Dice(u64);
@@ -204,5 +204,4 @@ fn two_halves_of_a_network_never_both_claim() {
     assert_eq!(net.state(0, 2), Some(PeerState::Dead));
     net.cut = vec![vec![false; 4]; 4];
     assert!(net.run_until(Span::secs(10), |net| jobs.iter().all(|job| net.outputs.contains_key(job))));
-    let _ = keys(0);
 }
