@@ -67,6 +67,8 @@ pub struct Peer {
     sample: Option<clock::Sample>,
     /// Its PINGs in a row whose records digest was not ours.
     digest_differs: u32,
+    /// How often it has asked for records.
+    asked: u32,
     /// When records were last sent to it.
     records_sent: Option<Time>,
     /// When it was last heard over something other than the subscription to it.
@@ -348,6 +350,7 @@ impl Peer {
             ping: None,
             sample: None,
             digest_differs: 0,
+            asked: 0,
             records_sent: None,
             other_path: None,
         }

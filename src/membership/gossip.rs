@@ -5,8 +5,10 @@
 //! misses one all the same is found by the digest in its heartbeats and told by its three successors in the order of ids,
 //! so that a network of hundreds does not answer with hundreds of copies.
 
+use std::collections::BTreeMap;
+
 use super::{Members, Peer};
-use crate::cx::Ctx;
+use crate::cx::{Ctx, store_key};
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::io::{Action, PeerState, Refusal, To};
 use crate::time::{Span, Time};
@@ -35,7 +37,11 @@ pub struct Gossip {
     fresh: Vec<PeerIdx>,
     /// Whether anybody has told us of all that it knows.
     informed: bool,
+    /// Whether we were told of a life that our store has forgotten: by one that we know only by that.
+    outlived: bool,
     contacts: Vec<Contact>,
+    /// Records of others that the store remembers, until they are met again.
+    stored: BTreeMap<NodeId, Announce>,
 }
 
 /// A bootstrap host.
@@ -54,7 +60,9 @@ impl Default for Gossip {
             pass_on_at: Time::NEVER,
             fresh: Vec::new(),
             informed: false,
+            outlived: false,
             contacts: Vec::new(),
+            stored: BTreeMap::new(),
         }
     }
 }
@@ -125,8 +133,8 @@ impl Members {
     }
 
     fn announce(&self) -> Payload {
-        let starting = self.gossip.announces <= START_ANNOUNCES.len() && !self.gossip.informed;
-        let want_records = starting || self.peers.len() == 1;
+        let starting = self.gossip.announces <= START_ANNOUNCES.len() || self.gossip.outlived;
+        let want_records = self.peers.len() == 1 || starting && !self.gossip.informed;
         Payload::PeerAnnounce(PeerAnnounce { record: self.own_record().clone(), want_records })
     }
 
@@ -151,6 +159,23 @@ impl Members {
                 cx.out.actions.push(Action::Reach { link: contact_link(at, true), endpoint });
             }
         }
+    }
+
+    /// A bootstrap host may not know us any more: it restarted, so quickly that it was not missed. It cannot hear us unless we
+    /// dial in again. Says whether we do.
+    fn reach_again(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) -> bool {
+        let mut reaching = false;
+        for (at, contact) in self.gossip.contacts.iter_mut().enumerate() {
+            if contact.peer != Some(peer) {
+                continue;
+            }
+            reaching = true;
+            if !std::mem::replace(&mut contact.reaching, true) {
+                let endpoint = cx.out.put(cx.config.bootstrap[at].sub_endpoint.as_bytes());
+                cx.out.actions.push(Action::Reach { link: contact_link(at, true), endpoint });
+            }
+        }
+        reaching
     }
 
     /// A link to a bootstrap host is up: it can hear us, or we it, only now.
@@ -201,11 +226,15 @@ impl Members {
         if newer && over_stream {
             self.pass_on(cx, from);
         }
-        // Who asks hears its first contacts, which meet it only now or which it has reached, and its tellers: they answer, and
-        // not a hundred others.
-        let met_now = self.peers[from.at()].known_since == cx.now.mono;
-        let answers = met_now || link == Link::INBOUND || self.is_teller_of(cx.self_id(), from);
+        // Its first contacts, which meet it only now or which it has reached, and its tellers answer who asks, and not a
+        // hundred others; unless it asks and asks, because it hears none of those.
+        let asker = &mut self.peers[from.at()];
+        asker.asked += u32::from(announce.want_records && over_stream);
+        let in_vain = asker.asked as usize > START_ANNOUNCES.len() + 1;
+        let met_now = asker.known_since == cx.now.mono;
+        let answers = met_now || in_vain || link == Link::INBOUND || self.is_teller_of(cx.self_id(), from);
         if announce.want_records && over_stream && answers {
+            self.reach_again(cx, from);
             let all = self.peers.iter().filter(|p| !p.forgotten).map(|p| p.record.clone()).collect();
             self.send_records(cx, from, all, true);
         }
@@ -261,19 +290,25 @@ impl Members {
     /// A record of the node itself that it does not know, though it is not older than its own: of a life that its store has
     /// forgotten. The incarnation that it must exceed.
     #[must_use]
-    pub fn outlived_by(&self, cx: &mut Ctx<'_>, message: &PeerRecords) -> Option<u32> {
+    pub fn outlived_by(&mut self, cx: &mut Ctx<'_>, message: &PeerRecords) -> Option<u32> {
         let own = self.own_record();
         let foreign =
             |record: &&Announce| record.node_id == own.node_id && version(record) >= version(own) && record != &own;
-        let record = message.records.iter().find(foreign)?;
-        check_record(cx, record).is_ok().then_some(record.incarnation)
+        let record = message.records.iter().find(foreign).filter(|record| check_record(cx, record).is_ok())?;
+        self.gossip.outlived = true;
+        Some(record.incarnation)
     }
 
     /// Whether a peer's digest has differed for two heartbeats, and it is our turn to tell it what we hold.
     pub(super) fn compare_digest(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, digest: u32) {
         let entry = &mut self.peers[from.at()];
         entry.digest_differs = if digest == self.records_digest { 0 } else { entry.digest_differs + 1 };
-        if entry.digest_differs < 2 || !self.is_teller_of(cx.self_id(), from) {
+        if entry.digest_differs < 2 {
+            return;
+        }
+        // What it lacks may be ourselves: then it does not subscribe to us, and no other way leads to it.
+        let reaching = self.reach_again(cx, from);
+        if !reaching && !self.is_teller_of(cx.self_id(), from) {
             return;
         }
         self.peers[from.at()].digest_differs = 0;
@@ -311,6 +346,9 @@ impl Members {
         if record.node_id == cx.self_id() {
             return Ok(false);
         }
+        let stored =
+            self.gossip.stored.get(&record.node_id).filter(|stored| version(stored) > version(record)).cloned();
+        let record = stored.as_ref().unwrap_or(record);
         #[cfg(feature = "plant")]
         if cx.config.plant == crate::config::Plant::AnnouncesDropped && record.node_id.0[0] % 2 == cx.self_id().0[0] % 2
         {
@@ -321,6 +359,9 @@ impl Members {
                 return Ok(false);
             }
             check_record(cx, record)?;
+            if record.incarnation > self.peers[peer.at()].record.incarnation {
+                self.remember(cx, record);
+            }
             let moved = self.peers[peer.at()].record.pub_endpoint != record.pub_endpoint;
             self.replace_record(peer, record.clone());
             if self.peers[peer.at()].forgotten {
@@ -337,8 +378,28 @@ impl Members {
             return Err(Refusal::TooManyMembers);
         }
         check_record(cx, record)?;
+        if stored.is_none() {
+            self.remember(cx, record);
+        }
+        self.gossip.stored.remove(&record.node_id);
         self.add(cx, record.clone());
         Ok(true)
+    }
+
+    /// Keeps a record over a restart: the store remembers which lives are over, and this proves it to who has forgotten.
+    fn remember(&self, cx: &mut Ctx<'_>, record: &Announce) {
+        cx.persist(&store_key::of_node(store_key::RECORD, record.node_id), record);
+    }
+
+    /// What the store remembers of others. They are not members before they are met again.
+    pub fn recall_from_store(&mut self, records: BTreeMap<NodeId, Announce>) {
+        self.gossip.stored = records;
+    }
+
+    /// The record of a stranger that the store remembers.
+    #[must_use]
+    pub fn stored(&self, id: NodeId) -> Option<&Announce> {
+        self.gossip.stored.get(&id)
     }
 }
 
