@@ -6,7 +6,9 @@
     reason = "clocks, files, sockets and threads are what this module is for"
 )]
 
+pub mod beacon;
 pub mod config;
+pub mod executor;
 pub mod files;
 pub mod front;
 pub mod inbound;
