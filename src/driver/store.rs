@@ -99,14 +99,12 @@ impl Store {
     }
 
     fn check(&self, id: NodeId) -> Result<(), String> {
-        let read = || -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), redb::Error> {
+        let get = |key: &str| -> Result<Option<Vec<u8>>, redb::Error> {
             let table = self.database.begin_read()?.open_table(ABOUT)?;
-            let get = |key: &str| -> Result<Option<Vec<u8>>, redb::Error> {
-                Ok(table.get(key)?.map(|value| value.value().to_vec()))
-            };
-            Ok((get("format")?, get("node_id")?))
+            Ok(table.get(key)?.map(|value| value.value().to_vec()))
         };
-        let (format, owner) = read().map_err(|e| unreadable(&self.path, &e))?;
+        let format = get("format").map_err(|e| unreadable(&self.path, &e))?;
+        let owner = get("node_id").map_err(|e| unreadable(&self.path, &e))?;
         if format.as_deref() != Some(FORMAT) {
             return Err(format!("{} is written in a format that this version does not read", self.path.display()));
         }

@@ -92,7 +92,7 @@ pub fn put_frame(more: bool, command: bool, body: &[u8], to: &mut Vec<u8>) {
 
 /// Appends a frame's header.
 pub fn put_header(header: Header, to: &mut Vec<u8>) {
-    let flags = u8::from(header.more) * MORE | u8::from(header.command) * COMMAND;
+    let flags = (u8::from(header.more) * MORE) | (u8::from(header.command) * COMMAND);
     match u8::try_from(header.length) {
         Ok(short) => to.extend_from_slice(&[flags, short]),
         Err(_) => {
