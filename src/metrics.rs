@@ -15,6 +15,8 @@ pub struct Metrics {
     pub bytes_received: u64,
     /// Sum of one-way latencies of accepted envelopes, in microseconds, by the stamps of both clocks.
     pub latency_us_sum: u64,
+    /// Envelopes that came a second time over another path, as a first contact's do: dropped, not refused.
+    pub duplicates: u64,
     /// Refusals by reason, indexed by the reason's number.
     pub refusals: [u64; Refusal::ALL.len()],
 }

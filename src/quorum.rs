@@ -118,3 +118,136 @@ fn bits(bitmap: &[u8]) -> impl Iterator<Item = usize> + Clone {
         .enumerate()
         .flat_map(|(byte, value)| (0..8).filter(move |bit| value & (1 << bit) != 0).map(move |bit| byte * 8 + bit))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Keys, StrictVerifier};
+
+    /// Keys of `n` members, sorted by id.
+    fn members(n: u8) -> Vec<Keys> {
+        let mut members: Vec<Keys> = (1..=n).map(|secret| Keys::from_secret(&[secret; 32])).collect();
+        members.sort_by_key(Keys::id);
+        members
+    }
+
+    fn electorate(members: &[Keys]) -> Vec<(NodeId, [u8; 32])> {
+        members.iter().map(|keys| (keys.id(), keys.public())).collect()
+    }
+
+    fn statement(members: &[Keys], round: u32) -> Statement {
+        Statement {
+            job_id: JobId([5; 16]),
+            round,
+            winner: members[0].id(),
+            backup: None,
+            electorate: electorate_digest(electorate(members).iter().map(|(id, _)| id)),
+        }
+    }
+
+    fn vote(keys: &Keys, statement: &Statement) -> Signature {
+        keys.sign(&Signed { network_id: "marlos", bytes: &statement.signed_bytes() })
+    }
+
+    /// A certificate of the members at these places.
+    fn certified(members: &[Keys], voters: &[usize]) -> ClaimCertificate {
+        let statement = statement(members, 1);
+        let votes: Vec<_> = voters.iter().map(|&index| (index, vote(&members[index], &statement))).collect();
+        certificate(statement, members.len(), &votes)
+    }
+
+    fn check(certificate: &ClaimCertificate, members: &[Keys]) -> Result<(), &'static str> {
+        let needed = quorum(u32::try_from(members.len()).expect("few"));
+        check_certificate(certificate, &electorate(members), needed, "marlos", &mut StrictVerifier)
+    }
+
+    #[test]
+    fn a_certificate_holds_only_with_a_quorum_of_distinct_members_who_signed_its_statement() {
+        // Seven members, quorum five; the votes are collected in any order.
+        let seven = members(7);
+        let good = certified(&seven, &[6, 0, 3, 1, 4]);
+        type Spoil = fn(&mut ClaimCertificate, &[Keys]);
+        let table: [(&str, Spoil, Result<(), &str>); 17] = [
+            ("as it was made", |_, _| {}, Ok(())),
+            ("all seven vote", |c, m| *c = certified(m, &[0, 1, 2, 3, 4, 5, 6]), Ok(())),
+            ("four vote", |c, m| *c = certified(m, &[0, 1, 2, 3]), Err("it has fewer votes than the quorum")),
+            ("nobody votes", |c, m| *c = certified(m, &[]), Err("it has fewer votes than the quorum")),
+            ("a bit without signature", |c, _| c.voters[0] |= 4, Err("it has not one signature for each voter")),
+            ("a signature without bit", |c, _| c.voters[0] &= !1, Err("it has not one signature for each voter")),
+            ("another voter's bit", |c, _| c.voters[0] ^= 0b110, Err("one of its votes is not signed by its voter")),
+            ("a bit for an eighth member", |c, _| c.voters[0] ^= 0x81, Err("its bitmap names nobody")),
+            ("a longer bitmap", |c, _| c.voters.push(0), Err("its bitmap does not fit the electorate")),
+            ("no bitmap", |c, _| c.voters.clear(), Err("its bitmap does not fit the electorate")),
+            (
+                "one signature twice",
+                |c, _| c.signatures[1] = c.signatures[0],
+                Err("one of its votes is not signed by its voter"),
+            ),
+            ("two swapped", |c, _| c.signatures.swap(0, 1), Err("one of its votes is not signed by its voter")),
+            (
+                "a stranger's signature",
+                |c, _| c.signatures[2] = vote(&Keys::from_secret(&[99; 32]), &c.statement),
+                Err("one of its votes is not signed by its voter"),
+            ),
+            (
+                "a vote of another round",
+                |c, m| c.signatures[0] = vote(&m[0], &statement(m, 2)),
+                Err("one of its votes is not signed by its voter"),
+            ),
+            (
+                "a vote of another network",
+                |c, m| {
+                    let bytes = c.statement.signed_bytes();
+                    c.signatures[0] = m[0].sign(&Signed { network_id: "other", bytes: &bytes });
+                },
+                Err("one of its votes is not signed by its voter"),
+            ),
+            (
+                "another winner put in",
+                |c, m| c.statement.winner = m[1].id(),
+                Err("one of its votes is not signed by its voter"),
+            ),
+            ("another electorate", |c, _| c.statement.electorate.0[0] ^= 1, Err("it is of another electorate")),
+        ];
+        for (what, spoil, expected) in table {
+            let mut certificate = good.clone();
+            spoil(&mut certificate, &seven);
+            assert_eq!(check(&certificate, &seven), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_of_one_electorate_is_worth_nothing_in_another() {
+        let (seven, eight) = (members(7), members(8));
+        let certificate = certified(&seven, &[0, 1, 2, 3, 4]);
+        assert_eq!(check(&certificate, &eight), Err("it is of another electorate"));
+        assert_eq!(check(&certificate, &seven[..6]), Err("it is of another electorate"));
+    }
+
+    #[test]
+    fn bitmaps_of_more_than_a_byte_keep_every_voter_in_place() {
+        let twenty = members(20);
+        let certificate = certified(&twenty, &[19, 2, 3, 5, 7, 8, 9, 11, 13, 15, 16, 17, 18, 0]);
+        assert_eq!(certificate.voters, [0b1010_1101, 0b1010_1011, 0b1111]);
+        assert_eq!(check(&certificate, &twenty), Ok(()));
+    }
+
+    #[test]
+    #[should_panic(expected = "each member votes once")]
+    fn a_certificate_is_never_made_of_two_votes_of_one_member() {
+        let four = members(4);
+        let _ = certified(&four, &[0, 1, 1]);
+    }
+
+    #[test]
+    fn any_two_quorums_share_an_honest_member_and_the_honest_are_a_quorum() {
+        for n in 1..=300 {
+            let (f, q) = (max_byzantine(n), quorum(n));
+            assert!(n > 3 * f && n <= 3 * (f + 1), "{n} members survive {f} liars and not one more");
+            assert!(2 * q > n + f, "two quorums of {n} members share more than {f} members");
+            assert!(2 * (q - 1) <= n + f, "a quorum of {n} members is not larger than it must be");
+            assert!(q <= n - f, "the honest members of {n} are a quorum");
+            assert!(q * 100 >= n * 66, "a quorum of {n} members is 66 % of them");
+        }
+    }
+}

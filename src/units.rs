@@ -28,6 +28,9 @@ impl Ppm {
     pub const ONE: Ppm = Ppm(1_000_000);
 }
 
+/// The largest integer up to which JSON's numbers, which are doubles, hold every integer: 2^53 (RFC 8259, section 6).
+pub const MAX_JSON_INTEGER: u64 = 1 << 53;
+
 /// Reads a plain decimal of at most six places as millionths, exactly: no float is involved.
 #[must_use]
 pub fn parse_millionths(text: &str) -> Option<u64> {
@@ -90,13 +93,14 @@ impl<'de> Deserialize<'de> for Millionths {
     }
 }
 
-/// As a JSON number: whole where it is whole, else the nearest double, whose shortest form is the decimal again.
+/// As a JSON number: whole where it is whole, else the nearest double, whose shortest form is the decimal again. That holds
+/// up to 2^33; beyond, where a double may stand for several amounts, it is a text.
 fn serialize_millionths<S: Serializer>(millionths: u64, text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     if millionths.is_multiple_of(1_000_000) {
-        serializer.serialize_u64(millionths / 1_000_000)
-    } else {
-        serializer.serialize_f64(text.parse().map_err(serde::ser::Error::custom)?)
+        return serializer.serialize_u64(millionths / 1_000_000);
     }
+    let double: f64 = text.parse().map_err(serde::ser::Error::custom)?;
+    if double.to_string() == text { serializer.serialize_f64(double) } else { serializer.serialize_str(text) }
 }
 
 impl Serialize for Tokens {

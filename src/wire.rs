@@ -1,7 +1,7 @@
 //! The envelope: who says something to whom, when, and signed (protocol.md, section 2).
 //!
 //! Opening is split so that admission can stop at the cheapest check: [`Envelope::peek`] reads the header, [`Envelope::signed`]
-//! is what the signature covers, and only then [`Envelope::payload`] unpacks what is inside.
+//! is what the signature covers, and only then [`Envelope::payloads`] unpacks what is inside.
 
 pub mod binary;
 pub mod compress;
@@ -115,7 +115,7 @@ impl<'a> Envelope<'a> {
     /// Unpacks the payloads, one unless it is a bundle, and hands each to `each`. To be called after the signature was verified.
     ///
     /// # Errors
-    /// `TooLarge` or `Malformed`; `each` may have been called for earlier payloads of a bundle, never for a broken one.
+    /// `TooLarge` or `Malformed`; `each` was not called then: a bundle is taken whole or not at all.
     pub fn payloads(&self, max_message_size: u32, each: &mut dyn FnMut(Payload)) -> Result<(), Refusal> {
         let limit = self.header.kind.max_payload(max_message_size);
         match &self.body {
@@ -200,3 +200,6 @@ impl<'de> Deserialize<'de> for Signature {
         json::base64_array::deserialize(deserializer).map(Signature)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,27 +2,30 @@
 //!
 //! bincode is not maintained any more (RUSTSEC-2025-0141) and its 3.0.0 is an empty crate, so 2.0.1 is pinned and stays in this
 //! one file; the bytes are pinned by `tests/wire_vectors.rs`, so that a byte-compatible crate can take its place.
-//! Two habits of it are guarded against here: without a limit a hostile length aborts the process, and trailing bytes pass.
+//! Two habits of it are guarded against here: it reserves what a hostile length claims, and trailing bytes pass.
 //!
 //! Layout: version byte ‖ header ‖ payload ‖ 64 bytes of signature over everything before it.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
+use bincode::de::read::Reader;
+use bincode::de::{Decoder, DecoderImpl};
+use bincode::error::DecodeError;
 use bincode::{Decode, Encode};
 
-use super::{COMPRESS_ABOVE, Header, Signature, Signed, VERSION, compress};
+use super::{COMPRESS_ABOVE, Header, Signature, Signed, VERSION, compress, json};
 use crate::id::NodeId;
 use crate::identity::Keys;
 use crate::io::Refusal;
 use crate::time::WallTime;
 use crate::wire::message::{MsgType, Payload};
 
-/// No decoded value may claim more than this: the largest payload the configuration allows.
-const LIMIT: usize = 64 * 1024 * 1024;
+/// No decoded value may claim more memory than this. [`allowance`] is what really holds; this only needs to be larger.
+const LIMIT: usize = 1024 * 1024 * 1024;
 
 const CONFIG: Configuration<LittleEndian, Varint, Limit<LIMIT>> = standard().with_limit::<LIMIT>();
 
 /// Payloads of one bundle at most: a guess, twice what a second of the rate limit lets through.
-const MAX_BUNDLE: usize = 512;
+pub const MAX_BUNDLE: usize = 512;
 
 /// The header as it lies on the wire.
 #[derive(Encode, Decode)]
@@ -71,7 +74,7 @@ pub(super) fn split(frame: &[u8]) -> Result<Parts<'_>, Refusal> {
     Ok((header, payload, signed, Signature(*signature)))
 }
 
-/// Decodes what a payload of this kind holds.
+/// Decodes what a payload of this kind holds: all of it before `each` sees any.
 pub(super) fn payloads(
     kind: MsgType,
     bytes: &[u8],
@@ -82,25 +85,41 @@ pub(super) fn payloads(
         each(decode_payload(kind, bytes)?);
         return Ok(());
     }
+    bundle_payloads(bytes, max_message_size)?.into_iter().for_each(each);
+    Ok(())
+}
+
+fn bundle_payloads(bytes: &[u8], max_message_size: u32) -> Result<Vec<Payload>, Refusal> {
+    let mut payloads = Vec::new();
     let mut rest = bytes;
-    for _ in 0..MAX_BUNDLE {
-        let Some((kind, after)) = rest.split_first() else { return Ok(()) };
-        let kind = MsgType::from_number(*kind).filter(|kind| *kind != MsgType::Bundle).ok_or(Refusal::Malformed)?;
+    while let Some((kind, after)) = rest.split_first() {
+        if payloads.len() == MAX_BUNDLE {
+            return Err(Refusal::TooLarge);
+        }
+        let kind = MsgType::from_number(*kind).ok_or(Refusal::Malformed)?;
         let (length, used): (u32, usize) = decode_prefix(after)?;
         let (item, after) = after[used..].split_at_checked(length as usize).ok_or(Refusal::Malformed)?;
         if length > kind.max_payload(max_message_size) {
             return Err(Refusal::TooLarge);
         }
-        each(decode_payload(kind, item)?);
+        payloads.push(decode_payload(kind, item)?);
         rest = after;
     }
-    if rest.is_empty() { Ok(()) } else { Err(Refusal::TooLarge) }
+    Ok(payloads)
 }
 
-/// The kinds and encoded sizes of a bundle's items, for accounting: empty where the frame is no readable bundle of ours.
+/// The kinds and encoded sizes of a bundle's items, for accounting, in either codec: empty where the frame is no readable
+/// bundle of ours.
+#[must_use]
 pub fn bundle_items(frame: &[u8]) -> Vec<(MsgType, usize)> {
     let mut items = Vec::new();
+    if frame.first() == Some(&b'{') {
+        return json::bundle_items(frame);
+    }
     let Ok((header, payload, ..)) = split(frame) else { return items };
+    if header.kind != MsgType::Bundle {
+        return items;
+    }
     let unpacked;
     let mut rest = payload;
     if header.compressed {
@@ -119,7 +138,7 @@ pub fn bundle_items(frame: &[u8]) -> Vec<(MsgType, usize)> {
 }
 
 fn decode_payload(kind: MsgType, bytes: &[u8]) -> Result<Payload, Refusal> {
-    Ok(match kind {
+    match kind {
         MsgType::PeerAnnounce => Payload::PeerAnnounce(decode(bytes)?),
         MsgType::PeerRecords => Payload::PeerRecords(decode(bytes)?),
         MsgType::Ping => Payload::Ping(decode(bytes)?),
@@ -136,7 +155,8 @@ fn decode_payload(kind: MsgType, bytes: &[u8]) -> Result<Payload, Refusal> {
         MsgType::JobHeartbeat => Payload::JobHeartbeat(decode(bytes)?),
         MsgType::JobResult => Payload::JobResult(decode(bytes)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
-    })
+    }
+    .checked()
 }
 
 /// Encodes a payload.
@@ -223,5 +243,92 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, Refusal> {
 }
 
 fn decode_prefix<T: Decode<()>>(bytes: &[u8]) -> Result<(T, usize), Refusal> {
-    bincode::decode_from_slice(bytes, CONFIG).map_err(|_| Refusal::Malformed)
+    decode_within(bytes).map_err(|_| Refusal::Malformed)
+}
+
+fn decode_within<T: Decode<()>>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {
+    let mut decoder = DecoderImpl::new(Bytes(bytes), CONFIG, ());
+    // The limit is a constant of the type, so what this input may not claim is claimed before it comes to that.
+    decoder.claim_bytes_read(LIMIT.saturating_sub(allowance(bytes.len())))?;
+    let value = T::decode(&mut decoder)?;
+    Ok((value, bytes.len() - decoder.reader().0.len()))
+}
+
+/// The memory that `length` bytes may claim, by bincode's count: a list is counted by the size of its elements in memory, a
+/// number by its widest form. None of our values claims more than eight times its bytes, but for some dozens of short
+/// texts, of which one byte claims 24.
+fn allowance(length: usize) -> usize {
+    length.saturating_mul(8).saturating_add(4 * 1024)
+}
+
+/// bincode's reader over a slice: its own does not say how much is left.
+struct Bytes<'a>(&'a [u8]);
+
+impl Reader for Bytes<'_> {
+    fn read(&mut self, into: &mut [u8]) -> Result<(), DecodeError> {
+        let missing = || DecodeError::UnexpectedEnd { additional: into.len() - self.0.len() };
+        let (taken, rest) = self.0.split_at_checked(into.len()).ok_or_else(missing)?;
+        into.copy_from_slice(taken);
+        self.0 = rest;
+        Ok(())
+    }
+
+    fn peek_read(&mut self, length: usize) -> Option<&[u8]> {
+        self.0.get(..length)
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.0 = self.0.get(length..).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A length as the codec writes it.
+    fn length(n: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_into(&n, &mut bytes);
+        bytes
+    }
+
+    /// The limit is checked before anything is reserved, the end of the input after it.
+    fn refused_unreserved<T: Decode<()>>(bytes: &[u8]) -> bool {
+        let unreserved = |e| matches!(e, DecodeError::LimitExceeded | DecodeError::OutsideUsizeRange(_));
+        decode_within::<T>(bytes).is_err_and(unreserved)
+    }
+
+    #[test]
+    fn a_claimed_length_reserves_no_more_than_a_small_multiple_of_the_bytes_that_are_there() {
+        for claim in [5_000, 60 << 20, (1 << 30) - 1, 1 << 40, u64::MAX] {
+            let bytes = length(claim);
+            assert!(refused_unreserved::<Vec<u8>>(&bytes), "{claim} bytes");
+            assert!(refused_unreserved::<String>(&bytes), "{claim} bytes of text");
+            assert!(refused_unreserved::<Vec<Signature>>(&bytes), "{claim} signatures");
+        }
+        let short = |e| matches!(e, DecodeError::UnexpectedEnd { .. });
+        assert!(decode_within::<Vec<u8>>(&length(1_000)).is_err_and(short));
+    }
+
+    #[test]
+    fn honest_lists_fit_into_their_allowance() {
+        for size in [0, 1, 100, 5_000, 1 << 20, 40 << 20] {
+            let (output, numbers) = (vec![7u8; size], vec![1u64; size.min(1 << 20)]);
+            let mut bytes = Vec::new();
+            encode_into(&output, &mut bytes);
+            assert_eq!(decode(&bytes), Ok(output));
+            bytes.clear();
+            encode_into(&numbers, &mut bytes);
+            assert_eq!(decode(&bytes), Ok(numbers), "{size} numbers of one byte each");
+        }
+    }
+
+    #[test]
+    fn a_byte_left_over_is_refused() {
+        let mut bytes = length(7);
+        assert_eq!(decode(&bytes), Ok(7u64));
+        bytes.push(0);
+        assert_eq!(decode::<u64>(&bytes), Err(Refusal::Malformed));
+    }
 }

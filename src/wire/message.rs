@@ -1,15 +1,33 @@
 //! What is said: every message type with its fields (protocol.md, sections 4 to 7).
 //!
-//! Field names are the document's where it has them. Limits on every list are enforced by [`Payload::within_limits`].
+//! Field names are the document's where it has them. Limits on every list are enforced by [`Payload::within_limits`], which
+//! both codecs apply to whatever they decoded.
 
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ElectorateId, JobId, NodeId};
-use crate::io::JobStatus;
+use crate::io::{JobStatus, Refusal};
 use crate::time::{Span, WallTime};
-use crate::units::{Ppm, Tokens};
-use crate::wire::Signature;
+use crate::units::{MAX_JSON_INTEGER, Ppm, Tokens};
+use crate::wire::{Signature, binary};
+
+/// Announces in one PEER_RECORDS at most.
+pub const MAX_RECORDS: usize = 256;
+/// Bytes of a node's name at most.
+pub const MAX_NODE_NAME_BYTES: usize = 64;
+/// Bytes of an endpoint at most.
+pub const MAX_ENDPOINT_BYTES: usize = 128;
+/// Capabilities of one node at most.
+pub const MAX_CAPABILITIES: usize = 32;
+/// Bytes of a capability, requirement or job type at most.
+pub const MAX_CAPABILITY_BYTES: usize = 32;
+/// Requirements of one job at most.
+pub const MAX_REQUIREMENTS: usize = 16;
+/// Bids listed in one AUCTION_COORDINATE at most: the largest `listed_bids`.
+pub const MAX_LISTED_BIDS: usize = 64;
+/// Votes in one certificate at most: the largest `max_members`.
+pub const MAX_VOTES: usize = 4_096;
 
 /// The kind of a message, and its number in the binary codec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -112,7 +130,7 @@ impl MsgType {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each struct says it")]
 pub enum Payload {
-    PeerAnnounce(Announce),
+    PeerAnnounce(PeerAnnounce),
     PeerRecords(PeerRecords),
     Ping(Ping),
     PeerProbe(PeerProbe),
@@ -129,9 +147,99 @@ pub enum Payload {
     JobResult(JobResult),
 }
 
+impl Payload {
+    /// The message's type.
+    #[must_use]
+    pub fn kind(&self) -> MsgType {
+        match self {
+            Payload::PeerAnnounce(_) => MsgType::PeerAnnounce,
+            Payload::PeerRecords(_) => MsgType::PeerRecords,
+            Payload::Ping(_) => MsgType::Ping,
+            Payload::PeerProbe(_) => MsgType::PeerProbe,
+            Payload::PeerSeen(_) => MsgType::PeerSeen,
+            Payload::Goodbye(_) => MsgType::Goodbye,
+            Payload::JobBroadcast(_) => MsgType::JobBroadcast,
+            Payload::JobBid(_) => MsgType::JobBid,
+            Payload::AuctionCoordinate(_) => MsgType::AuctionCoordinate,
+            Payload::ClaimVote(_) => MsgType::ClaimVote,
+            Payload::JobClaim(_) => MsgType::JobClaim,
+            Payload::ClaimCertificate(_) => MsgType::ClaimCertificate,
+            Payload::CertificateRequest(_) => MsgType::CertificateRequest,
+            Payload::JobHeartbeat(_) => MsgType::JobHeartbeat,
+            Payload::JobResult(_) => MsgType::JobResult,
+        }
+    }
+
+    /// Whether every list and text is within its limit and every share is at most 1. Both codecs refuse what is not, so that
+    /// nobody meets larger ones and each codec can say what the other can.
+    #[must_use]
+    pub fn within_limits(&self) -> bool {
+        match self {
+            Payload::PeerAnnounce(announce) => announce.record.within_limits(),
+            Payload::PeerRecords(PeerRecords { records, .. }) => {
+                records.len() <= MAX_RECORDS && records.iter().all(Announce::within_limits)
+            }
+            Payload::JobBroadcast(job) => job.counter <= MAX_JSON_INTEGER && job.body.within_limits(),
+            Payload::JobBid(bid) => bid.offer.as_ref().is_none_or(|offer| offer.score <= Ppm::ONE),
+            Payload::AuctionCoordinate(proposal) => proposal.best.len() <= MAX_LISTED_BIDS,
+            Payload::ClaimCertificate(certificate) => {
+                certificate.signatures.len() <= MAX_VOTES && certificate.voters.len() <= MAX_VOTES / 8
+            }
+            Payload::JobHeartbeat(heartbeat) => heartbeat.progress <= Ppm::ONE,
+            Payload::Ping(_)
+            | Payload::PeerProbe(_)
+            | Payload::PeerSeen(_)
+            | Payload::Goodbye(_)
+            | Payload::ClaimVote(_)
+            | Payload::JobClaim(_)
+            | Payload::CertificateRequest(_)
+            // Its output is bounded by the size of the message.
+            | Payload::JobResult(_) => true,
+        }
+    }
+
+    /// What was decoded, if it is within its limits.
+    pub(super) fn checked(self) -> Result<Payload, Refusal> {
+        if self.within_limits() { Ok(self) } else { Err(Refusal::Malformed) }
+    }
+}
+
+impl Announce {
+    fn within_limits(&self) -> bool {
+        self.node_name.len() <= MAX_NODE_NAME_BYTES
+            && self.pub_endpoint.len() <= MAX_ENDPOINT_BYTES
+            && self.sub_endpoint.len() <= MAX_ENDPOINT_BYTES
+            && self.capabilities.len() <= MAX_CAPABILITIES
+            && self.capabilities.iter().all(|capability| is_capability(capability))
+            && self.trust_score <= Ppm::ONE
+    }
+}
+
+impl JobBody {
+    fn within_limits(&self) -> bool {
+        is_capability(&self.job_type)
+            && self.requirements.len() <= MAX_REQUIREMENTS
+            && self.requirements.iter().all(|requirement| is_capability(requirement))
+            && self.priority <= Ppm::ONE
+    }
+}
+
+fn is_capability(text: &str) -> bool {
+    (1..=MAX_CAPABILITY_BYTES).contains(&text.len())
+}
+
+/// "Here I am", to all or by beacon.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct PeerAnnounce {
+    /// Who.
+    #[serde(flatten)]
+    pub record: Announce,
+    /// Whether the sender knows nobody yet and asks for the records that the receiver holds.
+    pub want_records: bool,
+}
+
 /// Who a node is and how to reach it. A signed record: anyone may pass it on, nobody can alter it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Announce {
     /// The id, which must be the hash of `public_key`.
     pub node_id: NodeId,
@@ -166,6 +274,10 @@ pub struct Announce {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeerRecords {
+    /// A digest of all member records the sender holds, as in [`Ping`].
+    pub members_digest: u32,
+    /// Whether these are all of them, so that the receiver can answer with what is missing here.
+    pub complete: bool,
     /// At most 256 at a time.
     pub records: Vec<Announce>,
 }
@@ -228,18 +340,18 @@ pub struct Goodbye {}
 
 /// A job, offered to all. Its id is the hash of submitter, counter and the encoded body.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(into = "JobFields", try_from = "JobFields")]
 pub struct JobBroadcast {
     /// Counts the jobs of the submitter, over restarts.
     pub counter: u64,
     /// Who submits; only it may broadcast.
     pub submitter: NodeId,
     /// What is to be run.
-    #[serde(flatten)]
     pub body: JobBody,
 }
 
 /// What a job is.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct JobBody {
     /// Which capability it needs.
     pub job_type: String,
@@ -257,6 +369,64 @@ pub struct JobBody {
     pub requirements: Vec<String>,
     /// What a claim needs.
     pub consistency: Consistency,
+}
+
+/// A job as the document writes it: flat, and with its id, which is checked when it is read.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobFields {
+    job_id: JobId,
+    job_type: String,
+    command: String,
+    priority: Ppm,
+    submitted: WallTime,
+    deadline: WallTime,
+    payment: Tokens,
+    requirements: Vec<String>,
+    consistency: Consistency,
+    submitter: NodeId,
+    counter: u64,
+}
+
+impl From<JobBroadcast> for JobFields {
+    fn from(job: JobBroadcast) -> JobFields {
+        let mut encoded = Vec::new();
+        binary::encode_into(&job.body, &mut encoded);
+        let JobBroadcast { counter, submitter, body } = job;
+        let job_id = JobId::of_job(submitter, counter, &encoded);
+        let JobBody { job_type, command, priority, submitted, deadline, payment, requirements, consistency } = body;
+        JobFields {
+            job_id,
+            job_type,
+            command,
+            priority,
+            submitted,
+            deadline,
+            payment,
+            requirements,
+            consistency,
+            submitter,
+            counter,
+        }
+    }
+}
+
+impl TryFrom<JobFields> for JobBroadcast {
+    type Error = String;
+
+    fn try_from(fields: JobFields) -> Result<JobBroadcast, String> {
+        let JobFields { job_id, submitter, counter, .. } = fields;
+        let JobFields { job_type, command, priority, submitted, deadline, payment, requirements, consistency, .. } =
+            fields;
+        let body = JobBody { job_type, command, priority, submitted, deadline, payment, requirements, consistency };
+        let mut encoded = Vec::new();
+        binary::encode_into(&body, &mut encoded);
+        let expected = JobId::of_job(submitter, counter, &encoded);
+        if job_id != expected {
+            return Err(format!("the job's id is {expected}, not {job_id}"));
+        }
+        Ok(JobBroadcast { counter, submitter, body })
+    }
 }
 
 /// What a claim needs.

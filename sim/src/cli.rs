@@ -1,0 +1,227 @@
+//! What the commands of `marlos-sim` do; the binary itself only reads arguments.
+//!
+//! Results go to `out`, everything else to `err`, and the returned number is the exit code of the contract.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use marlos::time::{Span, Time};
+
+use crate::fault::{FAULT_HELP, last_fault_end};
+use crate::outcome::Outcome;
+use crate::scenario::{Diagnostic, Overrides, Scenario};
+
+/// Exit code for wrong usage and invalid scenarios.
+pub const USAGE: u8 = 2;
+
+/// Where scenarios live, relative to the directory in which the command runs.
+pub const SCENARIOS: &str = "scenarios";
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// What is logged to stderr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Log {
+    /// Nothing but the beginning and the end.
+    #[default]
+    Summary,
+    /// Faults and what nodes see differently.
+    Changes,
+    /// Every observation.
+    Full,
+}
+
+/// The arguments of `run`.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Beats the files' seed.
+    pub seed: Option<u64>,
+    /// Where results go instead of `results/<scenario>`; with several files, into a directory for each below it.
+    pub out: Option<PathBuf>,
+    /// How results are printed.
+    pub format: Format,
+    /// Stop here, earlier than the scenario says.
+    pub until: Option<Time>,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// Where the commands write.
+pub struct Console<'c> {
+    /// Results.
+    pub out: &'c mut dyn Write,
+    /// Progress, logs and errors.
+    pub err: &'c mut dyn Write,
+    /// Whether `err` shows colours.
+    pub coloured: bool,
+}
+
+impl Console<'_> {
+    fn complain(&mut self, diagnostic: &Diagnostic) -> io::Result<u8> {
+        writeln!(self.err, "{}", diagnostic.render(self.coloured))?;
+        Ok(USAGE)
+    }
+}
+
+/// `run FILE..`: all files are read before the first runs, so that a slip in the last does not cost an hour.
+///
+/// # Errors
+/// The console cannot be written to.
+pub fn run(files: &[PathBuf], options: &RunOptions, console: &mut Console<'_>) -> io::Result<u8> {
+    let mut scenarios = Vec::new();
+    let mut worst = 0;
+    for file in files {
+        match Scenario::load(file, Overrides { seed: options.seed }) {
+            Ok(scenario) => scenarios.push(scenario),
+            Err(diagnostic) => worst = console.complain(&diagnostic)?,
+        }
+    }
+    if worst != 0 {
+        return Ok(worst);
+    }
+    let several = scenarios.len() > 1;
+    for scenario in scenarios {
+        let directory = match &options.out {
+            Some(out) if several => out.join(&scenario.name),
+            Some(out) => out.clone(),
+            None => Path::new("results").join(&scenario.name),
+        };
+        worst = worst.max(run_one(scenario, options, &directory, console)?);
+    }
+    Ok(worst)
+}
+
+fn run_one(scenario: Scenario, options: &RunOptions, directory: &Path, console: &mut Console<'_>) -> io::Result<u8> {
+    let name = scenario.name.clone();
+    let result = simulate(scenario, options).and_then(|outcome| {
+        write_results(&outcome, directory, options.format, console.out)?;
+        Ok(outcome.exit_code())
+    });
+    match result {
+        Ok(code) => Ok(code),
+        Err(why) => {
+            writeln!(console.err, "error: {name}: {why}")?;
+            Ok(USAGE)
+        }
+    }
+}
+
+/// The only place that knows the world.
+fn simulate(_scenario: Scenario, _options: &RunOptions) -> Result<Outcome, String> {
+    Err("this build can check scenarios but has no world to run them in".to_owned())
+}
+
+/// The only place that knows the reports.
+fn write_results(_outcome: &Outcome, _directory: &Path, _format: Format, _out: &mut dyn Write) -> Result<(), String> {
+    Err("this build cannot write results".to_owned())
+}
+
+/// `check FILE..`: one line for each valid file, what is wrong with each other.
+///
+/// # Errors
+/// The console cannot be written to.
+pub fn check(files: &[PathBuf], console: &mut Console<'_>) -> io::Result<u8> {
+    let mut worst = 0;
+    for file in files {
+        match Scenario::load(file, Overrides::default()) {
+            Ok(scenario) => writeln!(console.out, "{}: {}", file.display(), summary(&scenario))?,
+            Err(diagnostic) => worst = console.complain(&diagnostic)?,
+        }
+    }
+    Ok(worst)
+}
+
+fn summary(scenario: &Scenario) -> String {
+    let faults = match last_fault_end(scenario) {
+        Some(last) => format!("faults: {}, the last ends at {}", scenario.faults.len(), Span(last.0)),
+        None => "faults: none".to_owned(),
+    };
+    let duration = Span(scenario.duration.0);
+    format!("valid: {} nodes, {duration}, {}, {faults}", scenario.nodes.len(), scenario.network.profile)
+}
+
+/// `list`: the scenarios of a directory with what they show.
+///
+/// # Errors
+/// The console cannot be written to.
+pub fn list(directory: &Path, console: &mut Console<'_>) -> io::Result<u8> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => {
+            writeln!(console.err, "error: cannot list `{}`: {error}", directory.display())?;
+            return Ok(USAGE);
+        }
+    };
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    // The order of a directory is the file system's own.
+    files.sort_unstable();
+    let mut worst = 0;
+    for file in files {
+        match Scenario::load(&file, Overrides::default()) {
+            Ok(scenario) => writeln!(console.out, "{:<40} {}", file.display(), scenario.shows)?,
+            Err(diagnostic) => worst = console.complain(&diagnostic)?,
+        }
+    }
+    Ok(worst)
+}
+
+/// `new NAME`: a template with a comment for each key.
+///
+/// # Errors
+/// The console cannot be written to.
+pub fn new(name: &str, directory: &Path, console: &mut Console<'_>) -> io::Result<u8> {
+    let text = template(name);
+    if let Err(diagnostic) = Scenario::parse(&text, name, Overrides::default(), &|_| Err(String::new())) {
+        writeln!(console.err, "error: {}", diagnostic.message())?;
+        return Ok(USAGE);
+    }
+    let file = directory.join(format!("{name}.toml"));
+    let written = std::fs::create_dir_all(directory).and_then(|()| {
+        let mut new = std::fs::OpenOptions::new().write(true).create_new(true).open(&file)?;
+        new.write_all(text.as_bytes())
+    });
+    match written {
+        Ok(()) => writeln!(console.out, "{}", file.display())?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            writeln!(console.err, "error: `{}` is already there; it is left as it is", file.display())?;
+            return Ok(USAGE);
+        }
+        Err(error) => {
+            writeln!(console.err, "error: cannot write `{}`: {error}", file.display())?;
+            return Ok(USAGE);
+        }
+    }
+    Ok(0)
+}
+
+/// A scenario to start from.
+#[must_use]
+pub fn template(name: &str) -> String {
+    include_str!("cli/template.toml").replace("NAME", name)
+}
+
+/// `faults`: every kind with its keys, an example, and what it does to messages under way.
+///
+/// # Errors
+/// The console cannot be written to.
+pub fn faults(console: &mut Console<'_>) -> io::Result<u8> {
+    for help in FAULT_HELP {
+        writeln!(console.out, "{}\n  {}\n  keys: at, {}", help.kind, help.what, help.keys)?;
+        writeln!(console.out, "  messages under way: {}\n", help.under_way)?;
+        writeln!(console.out, "    [[fault]]")?;
+        for line in help.example.lines() {
+            writeln!(console.out, "    {line}")?;
+        }
+        writeln!(console.out)?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,246 @@
+//! The way between two nodes: its law of delay, its loss, its bandwidth, and what faults make of them.
+
+use std::collections::BTreeMap;
+
+use marlos::time::Span;
+use marlos::units::Ppm;
+
+use super::latency::LatencyTable;
+use crate::draw::{Draws, Purpose};
+use crate::scenario::{LatencyLaw, NetworkSpec, NodeNo};
+
+/// Bytes of a TCP segment: an Ethernet frame's 1,500 less the two headers.
+const SEGMENT_BYTES: u64 = 1_460;
+/// A sender waits at least this long for an acknowledgement (Linux; RFC 6298 would have 1 s).
+const RETRANSMIT_MIN: Span = Span::millis(200);
+/// It waits twice as long each time, up to this. A guess: Linux goes on to 120 s unless told otherwise, and would then
+/// let a healed link lie idle for as long as it was cut.
+const RETRANSMIT_MAX: Span = Span::secs(3);
+/// A segment that was lost this often arrives: the tables end here.
+const ROUNDS_MAX: usize = 16;
+
+/// Links that are worse, in both directions, as in `FaultKind::Link`.
+#[derive(Clone, Debug)]
+pub struct Override {
+    /// Between each node of one set and each of the other.
+    pub between: [Vec<NodeNo>; 2],
+    /// Instead of the network's law, on top of the regions' matrix.
+    pub latency: Option<LatencyLaw>,
+    /// Instead of the network's loss.
+    pub loss: Option<Ppm>,
+    /// Of each stream on these links, in bits per second, besides that of the nodes.
+    pub bandwidth_bps: Option<u64>,
+}
+
+/// All ways of a network.
+#[derive(Clone, Debug)]
+pub(super) struct Paths {
+    n: usize,
+    latency: LatencyLaw,
+    loss: Ppm,
+    /// Half the regions' round trip, by ordered pair.
+    base_us: Vec<u32>,
+    overrides: BTreeMap<usize, Override>,
+    /// Each different way once.
+    paths: Vec<Path>,
+    /// Which of `paths` an ordered pair has.
+    index: Vec<u16>,
+}
+
+/// How a way delays and loses.
+#[derive(Clone, Debug)]
+pub(super) struct Path {
+    pub latency: LatencyTable,
+    pub bandwidth_bps: Option<u64>,
+    median: Span,
+    /// Of 2^32 draws, how many lose a segment at least once, twice, ..
+    lost: [u32; ROUNDS_MAX],
+}
+
+/// What losses did to a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Losses {
+    /// Segments lost, each time counted.
+    pub segments: u32,
+    /// How often the unluckiest was lost.
+    pub rounds: u32,
+}
+
+/// What the draws for a long frame's segments depend on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SegmentKey {
+    pub purpose: Purpose,
+    pub from: NodeNo,
+    pub to: NodeNo,
+    pub kind: u8,
+    pub n: u64,
+}
+
+impl Paths {
+    pub fn new(spec: &NetworkSpec, regions: &[Option<usize>]) -> Paths {
+        let n = regions.len();
+        let mut base_us = vec![0; n * n];
+        if let Some(matrix) = &spec.regions {
+            for (from, a) in regions.iter().enumerate() {
+                for (to, b) in regions.iter().enumerate() {
+                    if let (Some(a), Some(b)) = (a, b) {
+                        let half = matrix.rtt[*a][*b].as_micros() / 2;
+                        base_us[from * n + to] = u32::try_from(half).expect("a round trip is less than two hours");
+                    }
+                }
+            }
+        }
+        let mut paths = Paths {
+            n,
+            latency: spec.latency,
+            loss: spec.loss,
+            base_us,
+            overrides: BTreeMap::new(),
+            paths: Vec::new(),
+            index: vec![0; n * n],
+        };
+        paths.rebuild();
+        paths
+    }
+
+    #[inline]
+    pub fn path(&self, index: u16) -> &Path {
+        &self.paths[usize::from(index)]
+    }
+
+    pub fn index(&self, from: NodeNo, to: NodeNo) -> u16 {
+        self.index[from * self.n + to]
+    }
+
+    pub fn base_us(&self, from: NodeNo, to: NodeNo) -> u32 {
+        self.base_us[from * self.n + to]
+    }
+
+    pub fn set_override(&mut self, id: usize, links: Override) {
+        self.overrides.insert(id, links);
+        self.rebuild();
+    }
+
+    pub fn clear_override(&mut self, id: usize) {
+        self.overrides.remove(&id);
+        self.rebuild();
+    }
+
+    /// One way's delay for a control segment, its losses included.
+    pub fn one_way(&self, draw: u64, from: NodeNo, to: NodeNo) -> Span {
+        let path = self.path(self.index(from, to));
+        let base_us = self.base_us(from, to);
+        let delay = Span(u64::from(base_us)) + path.latency.sample(draw);
+        Span(delay.0.max(1)) + path.retransmissions(base_us, path.rounds(draw as u32))
+    }
+
+    /// Finds out anew which way each pair has.
+    fn rebuild(&mut self) {
+        let mut laws = vec![(self.latency, self.loss, None)];
+        self.index.fill(0);
+        // By rising id, each on top of those before it.
+        for links in self.overrides.values() {
+            let mut member = vec![[false; 2]; self.n];
+            for (side, nodes) in links.between.iter().enumerate() {
+                nodes.iter().for_each(|node| member[*node][side] = true);
+            }
+            for from in 0..self.n {
+                for to in 0..self.n {
+                    if !(member[from][0] && member[to][1] || member[from][1] && member[to][0]) {
+                        continue;
+                    }
+                    let (latency, loss, bandwidth) = laws[usize::from(self.index[from * self.n + to])];
+                    let law = (
+                        links.latency.unwrap_or(latency),
+                        links.loss.unwrap_or(loss),
+                        links.bandwidth_bps.or(bandwidth),
+                    );
+                    let at = laws.iter().position(|known| *known == law).unwrap_or_else(|| {
+                        laws.push(law);
+                        laws.len() - 1
+                    });
+                    self.index[from * self.n + to] = u16::try_from(at).expect("far fewer laws than pairs");
+                }
+            }
+        }
+        self.paths = laws.into_iter().map(|(latency, loss, bandwidth)| Path::new(&latency, loss, bandwidth)).collect();
+    }
+}
+
+impl Path {
+    fn new(latency: &LatencyLaw, loss: Ppm, bandwidth_bps: Option<u64>) -> Path {
+        let mut lost = [0; ROUNDS_MAX];
+        let mut share = (1u64 << 32) - 1;
+        for threshold in &mut lost {
+            share = share * u64::from(loss.0) / u64::from(Ppm::ONE.0);
+            *threshold = u32::try_from(share).expect("a share of 2^32 - 1");
+        }
+        let latency = LatencyTable::new(latency);
+        Path { median: latency.median(), latency, bandwidth_bps, lost }
+    }
+
+    /// Whether a single segment is lost.
+    #[inline]
+    pub fn loses(&self, draw: u32) -> bool {
+        draw < self.lost[0]
+    }
+
+    /// Whether [`Path::losses`] must be asked: a short frame's one segment is lost, or there are more and some may be.
+    #[inline]
+    pub fn may_lose(&self, draw: u32, bytes: u64) -> bool {
+        self.loses(draw) || (bytes > SEGMENT_BYTES && self.lost[0] > 0)
+    }
+
+    /// How often a segment with this draw is lost before it passes.
+    fn rounds(&self, draw: u32) -> u32 {
+        self.lost.iter().take_while(|threshold| draw < **threshold).count() as u32
+    }
+
+    /// What happens to each segment of a frame. `draw` decides about the only one; further ones have draws of their own.
+    pub fn losses(&self, draws: &Draws, key: SegmentKey, draw: u32, bytes: u64) -> Losses {
+        let mut segments = bytes.div_ceil(SEGMENT_BYTES);
+        if segments <= 1 {
+            let rounds = self.rounds(draw);
+            return Losses { segments: rounds, rounds };
+        }
+        let mut losses = Losses { segments: 0, rounds: 0 };
+        let source = ((key.purpose as usize) << 32) | (key.from << 16) | key.to;
+        let mut chunk = [0; 64];
+        let mut part = 0;
+        while segments > 0 {
+            let count = segments.min(64) as usize;
+            draws.all(Purpose::Segments, source, key.kind, (key.n << 16) | part, &mut chunk[..count]);
+            for draw in &chunk[..count] {
+                let rounds = self.rounds(*draw as u32);
+                losses.segments += rounds;
+                losses.rounds = losses.rounds.max(rounds);
+            }
+            segments -= count as u64;
+            part += 1;
+        }
+        losses
+    }
+
+    /// How long a sender waits in all that sends a segment again this often.
+    pub fn retransmissions(&self, base_us: u32, rounds: u32) -> Span {
+        (0..rounds).fold(Span::ZERO, |sum, round| sum + self.retransmit_after(base_us, round))
+    }
+
+    /// How long it waits before the first, second, .. retransmission: twice the round trip at least.
+    pub fn retransmit_after(&self, base_us: u32, round: u32) -> Span {
+        let round_trip = Span(u64::from(base_us)).times(2) + self.median.times(2);
+        let first = round_trip.times(2).max(RETRANSMIT_MIN);
+        first.times(1 << round.min(16)).min(RETRANSMIT_MAX.max(first))
+    }
+
+    /// How long after `stalled` the first retransmission comes that is not before `healed` (both since the same origin).
+    pub fn recovery(&self, base_us: u32, stalled: Span) -> Span {
+        let mut at = Span::ZERO;
+        let mut round = 0;
+        while at <= stalled {
+            at = at + self.retransmit_after(base_us, round);
+            round += 1;
+        }
+        at.saturating_sub(stalled)
+    }
+}

@@ -1,0 +1,129 @@
+//! What the world sees, in the world's own numbers: the one stream that KPIs and checks are computed from.
+
+use marlos::id::JobId;
+use marlos::io::{FailReason, JobStatus, PeerState, Refusal};
+use marlos::time::{Span, Time};
+use marlos::wire::MsgType;
+
+use crate::scenario::NodeNo;
+
+/// One thing that happened at a node, or to the network.
+#[derive(Clone, Debug)]
+pub enum Observation<'a> {
+    /// A node's process started, for the first time or again.
+    NodeStarted { node: NodeNo, restart: bool },
+    /// A node's process ended.
+    NodeStopped { node: NodeNo, how: Stop },
+    /// It stands still, or goes on.
+    NodePaused { node: NodeNo, paused: bool },
+    /// Who can reach whom has changed; [`Truth::reaches`] is already new.
+    ReachChanged,
+    /// A node accepted a frame: `frame` numbers every sealed frame of the run from 0, `sender` is who really sent it.
+    Accepted { node: NodeNo, sender: NodeNo, claimed: NodeNo, kind: MsgType, frame: u64, latency: Span },
+    /// A node refused something.
+    Refused { node: NodeNo, reason: Refusal },
+    /// A node blacklisted a member.
+    Blacklisted { node: NodeNo, peer: NodeNo },
+    /// A node broadcast its heartbeat.
+    Pinged { node: NodeNo },
+    /// A node met a member for the first time.
+    Discovered { node: NodeNo, peer: NodeNo },
+    /// A node sees a member differently now.
+    PeerState { node: NodeNo, peer: NodeNo, state: PeerState },
+    /// A node became degraded, or recovered.
+    Degraded { node: NodeNo, degraded: bool },
+    /// Bytes left a node: `copies` receivers, `bytes` each with topic and framing. A bundle is reported once per kind in it.
+    Sent { node: NodeNo, kind: MsgType, bytes: u64, copies: u64 },
+    /// A link dropped frames: cut, reset, or over its high-water mark.
+    FramesCut { count: u64 },
+    /// A UDP datagram or TCP segment was lost by chance.
+    SegmentLost { udp: bool },
+    /// A job was accepted from a client at this node.
+    JobSubmitted { node: NodeNo, job: JobId },
+    /// A client's job was not accepted.
+    SubmitRefused { node: NodeNo },
+    /// A node other than its submitter learned of a job.
+    JobSeen { node: NodeNo, job: JobId },
+    /// A coordinator named a winner.
+    AuctionClosed { node: NodeNo, job: JobId, round: u32, winner: NodeNo },
+    /// A node voted.
+    Voted { node: NodeNo, job: JobId, round: u32, winner: NodeNo },
+    /// A node holds a certificate: `certificate` is the encoded `ClaimCertificate`.
+    Certified { node: NodeNo, job: JobId, round: u32, votes: u32, members: u32, certificate: &'a [u8] },
+    /// A node learned who runs a job.
+    ClaimLearned { node: NodeNo, job: JobId, round: u32, claimer: NodeNo },
+    /// A node told its driver to run a job.
+    ExecutionStarted { node: NodeNo, job: JobId, round: u32 },
+    /// An execution ended by itself (`false`: it was cancelled).
+    ExecutionEnded { node: NodeNo, job: JobId, by_itself: bool },
+    /// A submitter has a result.
+    JobCompleted { node: NodeNo, job: JobId, executor: NodeNo, status: JobStatus },
+    /// A submitter gave a job up, visibly.
+    JobFailed { node: NodeNo, job: JobId, reason: FailReason },
+}
+
+/// What `[expect]` of a scenario can count.
+pub const COUNTERS: &[&str] = &[
+    "frames_cut",
+    "segments_lost",
+    "deaths_detected",
+    "false_deaths",
+    "rejoins",
+    "degraded",
+    "recovered",
+    "jobs_submitted",
+    "jobs_completed",
+    "jobs_failed",
+    "votes",
+    "certificates",
+    "rounds_beyond_first",
+    "refused",
+    "restarts",
+    "duplicate_executions",
+];
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It crashed and kept its store.
+    CrashKept,
+    /// It crashed and lost its store.
+    CrashLost,
+    /// It said goodbye.
+    Leave,
+}
+
+/// What is really so, which no node knows. Kept by the world, current at every observation.
+#[derive(Clone, Debug)]
+pub struct Truth {
+    /// Simulated time.
+    pub now: Time,
+    /// Number of the event being handled, from 1.
+    pub event: u64,
+    /// Whether each node has ever been started.
+    pub started: Vec<bool>,
+    /// Whether each node's process runs (paused ones run).
+    pub up: Vec<bool>,
+    /// Whether each node is paused.
+    pub paused: Vec<bool>,
+    /// `reaches[from][to]`: whether the network carries frames that way now; faults only, not who is up.
+    pub reaches: Vec<Vec<bool>>,
+    /// The public key of each node, by number.
+    pub public_keys: Vec<[u8; 32]>,
+    /// The id of each node, by number.
+    pub ids: Vec<marlos::id::NodeId>,
+}
+
+impl Truth {
+    /// Whether this node can take part now.
+    #[must_use]
+    pub fn live(&self, node: NodeNo) -> bool {
+        self.up[node] && !self.paused[node]
+    }
+
+    /// Whether frames pass both ways between two nodes.
+    #[must_use]
+    pub fn connected(&self, a: NodeNo, b: NodeNo) -> bool {
+        self.reaches[a][b] && self.reaches[b][a]
+    }
+}

@@ -1,0 +1,276 @@
+//! What is simulated: a [`Scenario`] as it is after reading, checking and resolving a TOML file (contract.md).
+//!
+//! Nodes are numbered 0 .. n-1 in the world; `n3` is number 3. Times are microseconds of simulated time since the start.
+
+mod diagnostic;
+mod faults;
+mod fields;
+mod jobs;
+mod network;
+mod nodes;
+mod parse;
+mod targets;
+mod write;
+
+use std::collections::BTreeMap;
+
+use marlos::time::{Span, Time};
+use marlos::units::{Ppm, Tokens};
+
+pub use diagnostic::Diagnostic;
+pub use parse::{Overrides, limits};
+pub use write::ranges;
+
+/// A node as the world numbers it.
+pub type NodeNo = usize;
+
+/// A scenario, resolved: nothing is implied any more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// Names the result directory.
+    pub name: String,
+    /// The first comment line of the file: what it shows.
+    pub shows: String,
+    /// Every random choice of the world is a function of it.
+    pub seed: u64,
+    /// Simulated time.
+    pub duration: Time,
+    /// Discovery is measured in it, the other KPIs after it.
+    pub warmup: Time,
+    /// From the last fault's end: by then the liveness checks must hold.
+    pub settle: Span,
+    /// The nodes, in the order of their numbers; at least one, and all of one group have one configuration.
+    pub nodes: Vec<NodeSpec>,
+    /// The network between them.
+    pub network: NetworkSpec,
+    /// The jobs that arrive, if any.
+    pub workload: Option<WorkloadSpec>,
+    /// Everything that goes wrong, sorted by time.
+    pub faults: Vec<Fault>,
+    /// Targets that differ from the defaults, by KPI name; `None` is "not judged here".
+    pub kpi: BTreeMap<String, Option<KpiTarget>>,
+    /// What must have happened, or the run proves nothing.
+    pub expect: Vec<Expectation>,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeSpec {
+    /// `n0`, `n1`, ...
+    pub name: String,
+    /// Its group, where nodes are given in groups.
+    pub group: Option<String>,
+    /// Its region in the round-trip matrix, as an index into [`RegionMatrix::names`].
+    pub region: Option<usize>,
+    /// Its configuration, without endpoints and bootstrap: the world fills them in.
+    pub config: marlos::Config,
+}
+
+/// What lies between the nodes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkSpec {
+    /// The profile the other values come from, for people.
+    pub profile: String,
+    /// One-way delay of a segment, on top of the regions' matrix where there is one.
+    pub latency: LatencyLaw,
+    /// Segments lost: TCP sends them again, UDP does not.
+    pub loss: Ppm,
+    /// Bits per second and node and direction, with a queue; nothing means unlimited.
+    pub bandwidth_bps: Option<u64>,
+    /// Bytes the sender's queue holds before a segment is dropped (and sent again, on TCP).
+    pub queue_bytes: u64,
+    /// Whether multicast beacons reach everyone (a local network) or nobody.
+    pub multicast: bool,
+    /// Frames a cut link holds before it drops: ZeroMQ's high-water mark.
+    pub high_water_mark: u32,
+    /// How long a connection survives a cut before it is reset.
+    pub connection_timeout: Span,
+    /// Who may connect to whom.
+    pub topology: Topology,
+    /// Round-trip times between regions.
+    pub regions: Option<RegionMatrix>,
+}
+
+/// A law for one-way delays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
+pub enum LatencyLaw {
+    /// Always this.
+    Constant(Span),
+    /// Evenly between the two.
+    Uniform { min: Span, max: Span },
+    /// Normal, cut off at zero.
+    Normal { mean: Span, deviation: Span },
+    /// Lognormal, by its median and 99th percentile.
+    Lognormal { median: Span, p99: Span },
+}
+
+/// Who may connect to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// Everyone to everyone.
+    Full,
+    /// As `Full`, with delays by region.
+    Regions,
+}
+
+/// Round-trip times between regions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegionMatrix {
+    /// The CSV file it was read from, as the scenario names it.
+    pub file: String,
+    /// Region names, in the order of the matrix.
+    pub names: Vec<String>,
+    /// `rtt[a][b]`, symmetric where the file says only one direction.
+    pub rtt: Vec<Vec<Span>>,
+}
+
+/// The jobs that arrive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkloadSpec {
+    /// Mean rate, in jobs per 1,000 seconds, so that it is whole.
+    pub jobs_per_1000_s: u64,
+    /// How they are spread over time.
+    pub arrival: Arrival,
+    /// Who submits, in turn by a keyed draw.
+    pub from: Vec<NodeNo>,
+    /// First submission, not before the warm-up ends unless the scenario says so.
+    pub start: Time,
+    /// No submission from here on.
+    pub end: Time,
+    /// The jobs.
+    pub job: JobTemplate,
+}
+
+/// How arrivals are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
+pub enum Arrival {
+    /// Independent of each other.
+    Poisson,
+    /// Equally spaced.
+    Uniform,
+    /// This many at once, as often as the rate says.
+    Burst { size: u32 },
+}
+
+/// What each job is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobTemplate {
+    /// The capability it needs; `simulated` runs in the world.
+    pub job_type: String,
+    /// How long it runs.
+    pub duration: LatencyLaw,
+    /// What is offered.
+    pub payment: Tokens,
+    /// Between 0 and 1.
+    pub priority: Ppm,
+    /// From its submission.
+    pub deadline: Span,
+    /// Further capabilities.
+    pub requirements: Vec<String>,
+    /// Bytes of output.
+    pub output_bytes: u32,
+    /// How many fail.
+    pub failing: Ppm,
+}
+
+/// One thing that goes wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// When it starts.
+    pub at: Time,
+    /// When it ends, if ever.
+    pub until: Option<Time>,
+    /// What it is.
+    pub kind: FaultKind,
+}
+
+/// What can go wrong (contract.md, "Keys by kind").
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
+pub enum FaultKind {
+    /// Nothing passes between different groups. Nodes in no group are a group together.
+    Partition { groups: Vec<Vec<NodeNo>> },
+    /// What `from` sends to `to` does not arrive.
+    OneWay { from: Vec<NodeNo>, to: Vec<NodeNo> },
+    /// The links between two sets are worse, in both directions.
+    Link { between: [Vec<NodeNo>; 2], latency: Option<LatencyLaw>, loss: Option<Ppm>, bandwidth_bps: Option<u64> },
+    /// The process dies; it starts again at the fault's end.
+    Crash { nodes: Vec<NodeNo>, storage: Storage, connection: CrashConnection },
+    /// The process stands still and goes on at the fault's end; its connections stay.
+    Pause { nodes: Vec<NodeNo> },
+    /// The node starts only now.
+    Join { nodes: Vec<NodeNo> },
+    /// The node says goodbye and stops; it starts again at the fault's end, if there is one.
+    Leave { nodes: Vec<NodeNo> },
+}
+
+/// What a crash leaves of the store. Keys are kept in every case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Everything that was persisted.
+    Kept,
+    /// Nothing.
+    Lost,
+}
+
+/// What a crash does to the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashConnection {
+    /// The machine vanishes: peers hear nothing until their connection times out.
+    Silent,
+    /// The process dies and its machine says so: connections break at once.
+    Reset,
+}
+
+/// A KPI's target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KpiTarget {
+    /// What is compared.
+    pub statistic: Statistic,
+    /// How.
+    pub comparison: Comparison,
+    /// The bound, in the KPI's unit (see `kpi::KPIS`).
+    pub target: f64,
+}
+
+/// What of a KPI's samples is compared with its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Statistic {
+    P50,
+    P90,
+    P99,
+    Max,
+    Mean,
+    Count,
+}
+
+/// How a value is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `<`
+    Less,
+    /// `<=`
+    AtMost,
+    /// `>=`
+    AtLeast,
+    /// `>`
+    Greater,
+    /// `==`
+    Equal,
+    /// Within this many per cent of the target.
+    Within(u32),
+}
+
+/// One line of `[expect]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expectation {
+    /// One of [`crate::observe::COUNTERS`].
+    pub counter: String,
+    /// How it is compared.
+    pub comparison: Comparison,
+    /// With what.
+    pub value: u64,
+}

@@ -1,0 +1,207 @@
+//! `[[fault]]`: what goes wrong, and when.
+
+use std::ops::Range;
+
+use marlos::time::{Span, Time};
+
+use super::diagnostic::{Problem, did_you_mean, list};
+use super::fields::{Fields, Item, Read};
+use super::nodes::Names;
+use super::{CrashConnection, Fault, FaultKind, NodeNo, Storage, limits};
+
+/// Each kind with its own keys, in the order of the contract.
+const KINDS: [(&str, &[&str]); 7] = [
+    ("partition", &["groups"]),
+    ("one_way", &["from", "to"]),
+    ("link", &["between", "latency", "loss", "bandwidth"]),
+    ("crash", &["nodes", "storage", "connection"]),
+    ("pause", &["nodes"]),
+    ("join", &["nodes"]),
+    ("leave", &["nodes"]),
+];
+
+const LATER: [&str; 3] = ["slow", "clock", "byzantine"];
+
+/// All faults, sorted by time; those of one instant stay in the order of the file.
+pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time) -> Read<Vec<Fault>> {
+    let Some(item) = item else {
+        return Ok(Vec::new());
+    };
+    let tables = item.list()?;
+    if tables.len() > limits::FAULTS {
+        return Err(item.problem(format!("{} faults; at most {} are allowed", tables.len(), limits::FAULTS), ""));
+    }
+    let mut named = 0;
+    let mut faults = Vec::new();
+    for table in tables {
+        let (fault, nodes_span) = read_one(table, names, duration)?;
+        named += named_nodes(&fault.kind);
+        if named > limits::NODES_NAMED_IN_FAULTS {
+            let message = format!("the faults name more than {} nodes", limits::NODES_NAMED_IN_FAULTS);
+            return Err(table.problem(message, "at this one"));
+        }
+        faults.push((fault, nodes_span));
+    }
+    faults.sort_by_key(|(fault, _)| fault.at);
+    refuse_overlaps(&faults, names)?;
+    Ok(faults.into_iter().map(|(fault, _)| fault).collect())
+}
+
+fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Range<usize>)> {
+    let kind = kind_of(item)?;
+    let (kind_name, own) = KINDS[kind];
+    let common: &[&str] = if kind_name == "join" { &["at", "kind"] } else { &["at", "for", "until", "kind"] };
+    let fields = Fields::of(item, &format!("a `{kind_name}` fault"), &[common, own].concat())?;
+    let (at, until) = times(&fields, duration)?;
+    let nodes_item = own.iter().find_map(|key| fields.get(key)).unwrap_or(item);
+    let nodes = || names.read_list(fields.need("nodes")?);
+    let kind = match kind_name {
+        "partition" => FaultKind::Partition { groups: groups(&fields, names)? },
+        "one_way" => {
+            FaultKind::OneWay { from: names.read_list(fields.need("from")?)?, to: names.read_list(fields.need("to")?)? }
+        }
+        "link" => link(&fields, names)?,
+        "crash" => FaultKind::Crash {
+            nodes: nodes()?,
+            storage: match fields.get("storage").map(|s| s.one_of(&["kept", "lost"], &["torn"])).transpose()? {
+                Some(1) => Storage::Lost,
+                _ => Storage::Kept,
+            },
+            connection: match fields.get("connection").map(|c| c.one_of(&["silent", "reset"], &[])).transpose()? {
+                Some(1) => CrashConnection::Reset,
+                _ => CrashConnection::Silent,
+            },
+        },
+        "pause" => FaultKind::Pause { nodes: nodes()? },
+        "join" => FaultKind::Join { nodes: nodes()? },
+        _ => FaultKind::Leave { nodes: nodes()? },
+    };
+    Ok((Fault { at, until, kind }, nodes_item.value.span()))
+}
+
+/// The kind decides which keys are known, so it is read first.
+fn kind_of(item: Item<'_>) -> Read<usize> {
+    let Some((name, value)) = item.table()?.get_key_value("kind") else {
+        let message = "a fault has no `kind`";
+        return Err(item.problem(message, format!("one of {}", list(KINDS.iter().map(|k| k.0)))));
+    };
+    let kind = Item { name: name.get_ref().as_ref(), value };
+    let names = KINDS.map(|(name, _)| name);
+    let text = kind.text()?;
+    // `one-way` is a slip that the distance of letters does not show next to a reserved word.
+    match kind.one_of(&names, &LATER) {
+        Ok(index) => Ok(index),
+        Err(problem) if problem.help.is_none() => Err(match did_you_mean(&text.replace('-', "_"), names) {
+            Some(hint) => problem.help(hint),
+            None => problem.help("`marlos-sim faults` shows every kind with its keys and an example"),
+        }),
+        Err(problem) => Err(problem),
+    }
+}
+
+fn times(fields: &Fields<'_>, duration: Time) -> Read<(Time, Option<Time>)> {
+    let end = Span(duration.0);
+    let at_item = fields.need("at")?;
+    let at = at_item.duration(Span::ZERO..=limits::DURATION)?;
+    if at >= end {
+        let message = format!("a fault at {at} lies after the end of the run at {end}");
+        return Err(at_item.problem(message, format!("must be before {end}")));
+    }
+    let (item, until) = match (fields.get("for"), fields.get("until")) {
+        (None, None) => return Ok((Time(at.0), None)),
+        (Some(_), Some(until)) => {
+            return Err(until.problem("a fault has either `for` or `until`", "leave one of them out"));
+        }
+        (Some(item), None) => (item, at + item.duration(Span(1)..=limits::DURATION)?),
+        (None, Some(item)) => (item, item.duration(Span::ZERO..=limits::DURATION)?),
+    };
+    if until <= at {
+        return Err(item.problem(format!("a fault from {at} until {until}"), "must end after it starts"));
+    }
+    if until > end {
+        let message = format!("this fault ends at {until}, after the end of the run at {end}");
+        return Err(item
+            .problem(message, format!("at most {}", end.saturating_sub(at)))
+            .help("leave it out for a fault that stays until the end"));
+    }
+    Ok((Time(at.0), Some(Time(until.0))))
+}
+
+fn groups(fields: &Fields<'_>, names: &Names) -> Read<Vec<Vec<NodeNo>>> {
+    let item = fields.need("groups")?;
+    let groups = names.read_groups(item)?;
+    if groups.is_empty() {
+        return Err(item.problem("`groups` is empty", "at least one group of nodes"));
+    }
+    if groups.len() == 1 && groups[0].len() == names.all().len() {
+        return Err(item.problem("this partition separates nobody", "one group with every node in it"));
+    }
+    Ok(groups)
+}
+
+fn link(fields: &Fields<'_>, names: &Names) -> Read<FaultKind> {
+    let item = fields.need("between")?;
+    let sides = item.list()?;
+    let [one, other] = sides[..] else {
+        return Err(item.problem("`between` must hold two lists of nodes", "[[\"n0\"], [\"n1\", \"n2\"]]"));
+    };
+    let between = [names.read_list(one)?, names.read_list(other)?];
+    let latency = fields.get("latency").map(|item| item.law(limits::LATENCY)).transpose()?;
+    let loss = fields.get("loss").map(|item| item.percentage()).transpose()?;
+    let bandwidth_bps = match fields.get("bandwidth") {
+        None => None,
+        Some(item) => {
+            let rate = item.bandwidth()?;
+            Some(rate.ok_or_else(|| item.problem("a worse link has a bandwidth", "such as \"64kbit/s\""))?)
+        }
+    };
+    if latency.is_none() && loss.is_none() && bandwidth_bps.is_none() {
+        return Err(fields.problem("this `link` fault changes nothing", "needs latency, loss or bandwidth"));
+    }
+    Ok(FaultKind::Link { between, latency, loss, bandwidth_bps })
+}
+
+fn named_nodes(kind: &FaultKind) -> usize {
+    match kind {
+        FaultKind::Partition { groups } => groups.iter().map(Vec::len).sum(),
+        FaultKind::OneWay { from, to } => from.len() + to.len(),
+        FaultKind::Link { between: [one, other], .. } => one.len() + other.len(),
+        FaultKind::Crash { nodes, .. }
+        | FaultKind::Pause { nodes }
+        | FaultKind::Join { nodes }
+        | FaultKind::Leave { nodes } => nodes.len(),
+    }
+}
+
+/// A node cannot crash while it is down, nor leave before it has joined: what that would mean is anybody's guess.
+fn refuse_overlaps(faults: &[(Fault, Range<usize>)], names: &Names) -> Read<()> {
+    let mut busy: Vec<Vec<(Time, Time, usize)>> = vec![Vec::new(); names.all().len()];
+    for (index, (fault, _)) in faults.iter().enumerate() {
+        let (nodes, from, until) = match &fault.kind {
+            FaultKind::Join { nodes } => (nodes, Time(0), fault.at),
+            FaultKind::Crash { nodes, .. } | FaultKind::Pause { nodes } | FaultKind::Leave { nodes } => {
+                (nodes, fault.at, fault.until.unwrap_or(Time::NEVER))
+            }
+            FaultKind::Partition { .. } | FaultKind::OneWay { .. } | FaultKind::Link { .. } => continue,
+        };
+        for node in nodes {
+            busy[*node].push((from, until, index));
+        }
+    }
+    for (node, spans) in busy.iter_mut().enumerate() {
+        spans.sort_unstable();
+        for pair in spans.windows(2) {
+            let ((from, until, _), (next, _, index)) = (pair[0], pair[1]);
+            if next < until {
+                let until = if until == Time::NEVER { "the end".to_owned() } else { Span(until.0).to_string() };
+                let message = format!("`n{node}` is already down, paused or absent from {} to {until}", Span(from.0));
+                return Err(Problem::new(faults[index].1.clone(), message, "two faults of one node overlap"));
+            }
+        }
+    }
+    if !busy.is_empty() && busy.iter().all(|spans| spans.first().is_some_and(|(from, ..)| *from == Time(0))) {
+        let span = faults.first().map_or(0..0, |(_, span)| span.clone());
+        return Err(Problem::new(span, "no node is there at the start", "all of them join later or are down"));
+    }
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! A scenario file, from text to [`Scenario`].
+
+use std::path::Path;
+
+use marlos::time::{Span, Time};
+use toml::de::DeTable;
+
+use super::diagnostic::Problem;
+use super::fields::{Fields, Item, Read};
+use super::jobs::Frame;
+use super::network::Beside;
+use super::{Diagnostic, Fault, Scenario, faults, jobs, network, nodes, targets};
+use crate::fault;
+
+/// Bounds on what a file may ask for, so that a slip of the finger does not fill the memory.
+pub mod limits {
+    use marlos::time::Span;
+
+    /// Bytes of a scenario file, or of a matrix of regions.
+    pub const FILE_BYTES: u64 = 1 << 20;
+    /// Nodes: as many as a node's own `max_members` allows.
+    pub const NODES: u64 = 4_096;
+    /// Faults.
+    pub const FAULTS: usize = 100_000;
+    /// Nodes that all faults together name.
+    pub const NODES_NAMED_IN_FAULTS: usize = 1_000_000;
+    /// Jobs.
+    pub const JOBS: u64 = 5_000_000;
+    /// Regions of a matrix.
+    pub const REGIONS: usize = 256;
+    /// Simulated time.
+    pub const DURATION: Span = Span::secs(30 * 86_400);
+    /// One delay.
+    pub const LATENCY: Span = Span::secs(3_600);
+}
+
+const KEYS: [&str; 12] = [
+    "name", "seed", "duration", "crypto", "warmup", "settle", "nodes", "network", "workload", "fault", "kpi", "expect",
+];
+
+/// What the command line says instead of the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Beats the file's seed.
+    pub seed: Option<u64>,
+}
+
+impl Scenario {
+    /// Reads a scenario from a file, and the matrix of regions that it may name from beside it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it, with file, line, column and what is allowed.
+    pub fn load(path: &Path, overrides: Overrides) -> Result<Scenario, Diagnostic> {
+        let file_name = path.display().to_string();
+        let text = read_text(path).map_err(|why| Diagnostic::of_file(&file_name, why))?;
+        let directory = path.parent().unwrap_or(Path::new(""));
+        Scenario::parse(&text, &file_name, overrides, &|file| read_text(&directory.join(file)))
+    }
+
+    /// Reads a scenario from its text. `beside` reads a file named relative to it, or says why it cannot.
+    ///
+    /// # Errors
+    /// As [`Scenario::load`].
+    pub fn parse(
+        text: &str,
+        file_name: &str,
+        overrides: Overrides,
+        beside: Beside<'_>,
+    ) -> Result<Scenario, Diagnostic> {
+        read(text, overrides, beside).map_err(|problem| Diagnostic::new(file_name, text, problem))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "loading what the user named; nothing of it reaches a running world")]
+fn read_text(path: &Path) -> Result<String, String> {
+    use std::io::Read as _;
+
+    let cannot = |error: std::io::Error| format!("cannot read `{}`: {error}", path.display());
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    let mut text = String::new();
+    let length = file.take(limits::FILE_BYTES + 1).read_to_string(&mut text).map_err(cannot)?;
+    if length as u64 > limits::FILE_BYTES {
+        return Err(format!("`{}` has more than {} bytes", path.display(), limits::FILE_BYTES));
+    }
+    Ok(text)
+}
+
+fn read(text: &str, overrides: Overrides, beside: Beside<'_>) -> Read<Scenario> {
+    if text.len() as u64 > limits::FILE_BYTES {
+        return Err(Problem::new(0..0, format!("more than {} bytes", limits::FILE_BYTES), "too long"));
+    }
+    let document = DeTable::parse(text).map_err(|error| {
+        Problem::new(error.span().unwrap_or(0..0), format!("not TOML: {}", error.message()), "here")
+    })?;
+    let fields = Fields::new("the scenario", 0..0, document.get_ref(), &KEYS, &[])?;
+    let name = name(fields.need("name")?)?;
+    let seed = fields.get("seed").map(|item| item.whole(0..=u64::MAX)).transpose()?;
+    if let Some(item) = fields.get("crypto") {
+        item.one_of(&["ed25519"], &["token"])?;
+    }
+    let frame = frame(&fields)?;
+    let network = network::read(fields.get("network"), beside)?;
+    let mut nodes = nodes::read(fields.need("nodes")?, network.regions.as_ref())?;
+    let faults = faults::read(fields.get("fault"), &nodes.names, frame.duration)?;
+    nodes.set_min_peers(fault::initial_nodes(nodes.specs.len(), &faults).iter().filter(|there| **there).count())?;
+    settles(&fields, &faults, frame)?;
+    let workload = fields.get("workload").map(|item| jobs::read(item, &nodes.names, frame)).transpose()?;
+    Ok(Scenario {
+        name,
+        shows: first_comment(text),
+        seed: overrides.seed.or(seed).unwrap_or(1),
+        duration: frame.duration,
+        warmup: frame.warmup,
+        settle: frame.settle,
+        nodes: nodes.specs,
+        network,
+        workload,
+        faults,
+        kpi: targets::read_kpi(fields.get("kpi"))?,
+        expect: targets::read_expect(fields.get("expect"))?,
+    })
+}
+
+/// The name becomes a directory's.
+fn name(item: Item<'_>) -> Read<String> {
+    let name = item.short_text(64)?;
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if !plain || name.starts_with('-') {
+        let message = format!("`{name}` cannot name a result directory");
+        return Err(item.problem(message, "letters, digits, - and _"));
+    }
+    Ok(name.to_owned())
+}
+
+fn frame(fields: &Fields<'_>) -> Read<Frame> {
+    let duration = fields.need("duration")?.duration(Span::millis(1)..=limits::DURATION)?;
+    let span = |key: &str, default: Span| match fields.get(key) {
+        None => Ok(default),
+        Some(item) => item.duration(Span::ZERO..=limits::DURATION),
+    };
+    let (warmup, settle) = (span("warmup", Span::secs(10))?, span("settle", Span::secs(30))?);
+    if warmup + settle >= duration {
+        let place = fields.get("settle").or_else(|| fields.get("warmup")).or_else(|| fields.get("duration"));
+        let message = format!("nothing is left of {duration} after {warmup} of warm-up and {settle} to settle");
+        return Err(place
+            .expect("the duration is there")
+            .problem(message, "`warmup` + `settle` must be less than `duration`")
+            .help("the defaults are warmup = \"10s\" and settle = \"30s\""));
+    }
+    Ok(Frame { duration: Time(duration.0), warmup: Time(warmup.0), settle })
+}
+
+/// The liveness checks are judged at the last fault's end plus `settle`: that must come.
+fn settles(fields: &Fields<'_>, faults: &[Fault], frame: Frame) -> Read<()> {
+    let Some(last) = fault::last_end(faults).filter(|last| *last + frame.settle > frame.duration) else {
+        return Ok(());
+    };
+    let item = fields.get("settle").or_else(|| fields.get("duration")).expect("the duration is there");
+    let message = format!(
+        "the last fault ends at {}, and {} to settle after it go beyond the end of the run at {}",
+        Span(last.0),
+        frame.settle,
+        Span(frame.duration.0)
+    );
+    Err(item.problem(message, "a longer `duration` or a shorter `settle`"))
+}
+
+/// What the file shows: its first line, where that is a comment.
+pub(super) fn first_comment(text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    first.strip_prefix('#').unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,258 @@
+//! A resolved scenario as a file that gives the same scenario again: every default spelled out, faults at absolute times.
+
+use std::fmt::Write as _;
+
+use marlos::Config;
+use marlos::time::{Span, Time};
+use marlos::units::{Ppm, write_millionths};
+
+use super::{
+    Arrival, Comparison, CrashConnection, Fault, FaultKind, KpiTarget, LatencyLaw, NetworkSpec, NodeNo, NodeSpec,
+    Scenario, Storage, Topology, WorkloadSpec, targets,
+};
+
+/// Writing to a `String` cannot fail.
+macro_rules! line {
+    ($out:expr, $($arg:tt)*) => {
+        writeln!($out, $($arg)*).expect("a String takes everything")
+    };
+}
+
+impl Scenario {
+    /// The scenario as a file. What [`Scenario::parse`] reads from it equals `self`, if `self` came from a file; a matrix
+    /// of regions is written into it, so that it can be run from anywhere.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut out = String::new();
+        if !self.shows.is_empty() {
+            line!(out, "# {}", self.shows);
+        }
+        line!(out, "name = {}", quoted(&self.name));
+        line!(out, "seed = {}", self.seed);
+        line!(out, "duration = {}", time(self.duration));
+        line!(out, "crypto = \"ed25519\"");
+        line!(out, "warmup = {}", time(self.warmup));
+        line!(out, "settle = {}", span(self.settle));
+        nodes(&mut out, &self.nodes, &self.network);
+        network(&mut out, &self.network);
+        if let Some(spec) = &self.workload {
+            workload(&mut out, spec);
+        }
+        for fault in &self.faults {
+            write_fault(&mut out, fault);
+        }
+        if !self.kpi.is_empty() {
+            line!(out, "\n[kpi]");
+        }
+        for (name, target) in &self.kpi {
+            line!(out, "{name} = {}", target.as_ref().map_or_else(|| "false".to_owned(), kpi_target));
+        }
+        if !self.expect.is_empty() {
+            line!(out, "\n[expect]");
+        }
+        for expect in &self.expect {
+            line!(out, "{} = \"{} {}\"", expect.counter, targets::sign(expect.comparison), expect.value);
+        }
+        out
+    }
+}
+
+fn nodes(out: &mut String, nodes: &[NodeSpec], spec: &NetworkSpec) {
+    assert!(!nodes.is_empty(), "a scenario has nodes");
+    let groups: Vec<&[NodeSpec]> = nodes.chunk_by(|a, b| a.group == b.group).collect();
+    if let ([only], None) = (&groups[..], &nodes[0].group) {
+        line!(out, "\n[nodes]\ncount = {}\n\n[nodes.config]", only.len());
+        config(out, &only[0]);
+        return;
+    }
+    for group in groups {
+        let name = group[0].group.as_ref().expect("where there are groups, every node is in one");
+        line!(out, "\n[[nodes.group]]\nname = {}\ncount = {}", quoted(name), group.len());
+        if let (Some(region), Some(regions)) = (group[0].region, &spec.regions) {
+            line!(out, "region = {}", quoted(&regions.names[region]));
+        }
+        line!(out, "\n[nodes.group.config]");
+        config(out, &group[0]);
+    }
+}
+
+/// The configuration without what the world sets, and without the name where it is just the node's.
+fn config(out: &mut String, node: &NodeSpec) {
+    let mut table = toml::Table::try_from(&node.config).expect("a configuration is a table");
+    for key in ["pub_endpoint", "sub_endpoint", "bootstrap"] {
+        table.remove(key);
+    }
+    // Absent from a build without planted defects, which could not read it.
+    if table.get("plant").and_then(toml::Value::as_str) == Some("nothing") {
+        table.remove("plant");
+    }
+    if node.config == (Config { node_name: node.name.clone(), ..node.config.clone() }) {
+        table.remove("node_name");
+    }
+    for (key, value) in &table {
+        line!(out, "{key} = {value}");
+    }
+}
+
+fn network(out: &mut String, network: &NetworkSpec) {
+    line!(out, "\n[network]");
+    line!(out, "profile = {}", quoted(&network.profile));
+    line!(out, "latency = {}", law(&network.latency));
+    line!(out, "loss = {}", percentage(network.loss));
+    line!(out, "bandwidth = {}", network.bandwidth_bps.map_or_else(|| "\"unlimited\"".to_owned(), bandwidth));
+    line!(out, "queue = \"{}B\"", network.queue_bytes);
+    line!(out, "multicast = {}", network.multicast);
+    line!(out, "high_water_mark = {}", network.high_water_mark);
+    line!(out, "connection_timeout = {}", span(network.connection_timeout));
+    match (network.topology, &network.regions) {
+        (Topology::Regions, Some(regions)) => {
+            line!(out, "topology = {}", quoted(&format!("regions({})", regions.file)));
+            line!(out, "\n[network.regions]");
+            line!(out, "names = {}", texts(&regions.names));
+            line!(out, "rtt = [");
+            for row in &regions.rtt {
+                let cells: Vec<String> = row.iter().map(|rtt| span(*rtt)).collect();
+                line!(out, "    [{}],", cells.join(", "));
+            }
+            line!(out, "]");
+        }
+        (Topology::Full | Topology::Regions, _) => line!(out, "topology = \"full\""),
+    }
+}
+
+fn workload(out: &mut String, spec: &WorkloadSpec) {
+    let mut rate = String::new();
+    write_millionths(&mut rate, spec.jobs_per_1000_s * 1_000).expect("a String takes everything");
+    line!(out, "\n[workload]");
+    line!(out, "jobs_per_second = {rate}");
+    match spec.arrival {
+        Arrival::Poisson => line!(out, "arrival = \"poisson\""),
+        Arrival::Uniform => line!(out, "arrival = \"uniform\""),
+        Arrival::Burst { size } => line!(out, "arrival = \"burst\"\nburst_size = {size}"),
+    }
+    line!(out, "from = {}", node_list(&spec.from));
+    line!(out, "start = {}\nend = {}", time(spec.start), time(spec.end));
+    let job = &spec.job;
+    line!(out, "\n[workload.job]");
+    line!(out, "type = {}", quoted(&job.job_type));
+    line!(out, "duration = {}", law(&job.duration));
+    line!(out, "payment = {}", job.payment);
+    line!(out, "priority = {}", job.priority);
+    line!(out, "deadline = {}", span(job.deadline));
+    line!(out, "requirements = {}", texts(&job.requirements));
+    line!(out, "output_bytes = {}", job.output_bytes);
+    line!(out, "failing = {}", percentage(job.failing));
+}
+
+fn write_fault(out: &mut String, fault: &Fault) {
+    line!(out, "\n[[fault]]\nat = {}", time(fault.at));
+    if let Some(until) = fault.until {
+        line!(out, "until = {}", time(until));
+    }
+    match &fault.kind {
+        FaultKind::Partition { groups } => {
+            let groups: Vec<String> = groups.iter().map(|group| node_list(group)).collect();
+            line!(out, "kind = \"partition\"\ngroups = [{}]", groups.join(", "));
+        }
+        FaultKind::OneWay { from, to } => {
+            line!(out, "kind = \"one_way\"\nfrom = {}\nto = {}", node_list(from), node_list(to));
+        }
+        FaultKind::Link { between: [one, other], latency, loss, bandwidth_bps } => {
+            line!(out, "kind = \"link\"\nbetween = [{}, {}]", node_list(one), node_list(other));
+            if let Some(latency) = latency {
+                line!(out, "latency = {}", law(latency));
+            }
+            if let Some(loss) = loss {
+                line!(out, "loss = {}", percentage(*loss));
+            }
+            if let Some(rate) = bandwidth_bps {
+                line!(out, "bandwidth = {}", bandwidth(*rate));
+            }
+        }
+        FaultKind::Crash { nodes, storage, connection } => {
+            let storage = match storage {
+                Storage::Kept => "kept",
+                Storage::Lost => "lost",
+            };
+            let connection = match connection {
+                CrashConnection::Silent => "silent",
+                CrashConnection::Reset => "reset",
+            };
+            let nodes = node_list(nodes);
+            line!(out, "kind = \"crash\"\nnodes = {nodes}\nstorage = \"{storage}\"\nconnection = \"{connection}\"");
+        }
+        FaultKind::Pause { nodes } => line!(out, "kind = \"pause\"\nnodes = {}", node_list(nodes)),
+        FaultKind::Join { nodes } => line!(out, "kind = \"join\"\nnodes = {}", node_list(nodes)),
+        FaultKind::Leave { nodes } => line!(out, "kind = \"leave\"\nnodes = {}", node_list(nodes)),
+    }
+}
+
+fn kpi_target(target: &KpiTarget) -> String {
+    let key = targets::statistic_key(target.statistic);
+    // Shortest digits that read back as the same number, never with an exponent.
+    let bound = format!("{:?}", target.target);
+    let bound = if bound.contains('e') { format!("{}", target.target) } else { bound };
+    match target.comparison {
+        Comparison::Within(percent) => format!("{{ {key} = \"< {bound}\", within = \"{percent}%\" }}"),
+        other => format!("{{ {key} = \"{} {bound}\" }}", targets::sign(other)),
+    }
+}
+
+fn law(law: &LatencyLaw) -> String {
+    match law {
+        LatencyLaw::Constant(value) => format!("{{ distribution = \"constant\", value = {} }}", span(*value)),
+        LatencyLaw::Uniform { min, max } => {
+            format!("{{ distribution = \"uniform\", min = {}, max = {} }}", span(*min), span(*max))
+        }
+        LatencyLaw::Normal { mean, deviation } => {
+            format!("{{ distribution = \"normal\", mean = {}, deviation = {} }}", span(*mean), span(*deviation))
+        }
+        LatencyLaw::Lognormal { median, p99 } => {
+            format!("{{ distribution = \"lognormal\", median = {}, p99 = {} }}", span(*median), span(*p99))
+        }
+    }
+}
+
+fn span(span: Span) -> String {
+    format!("\"{span}\"")
+}
+
+fn time(time: Time) -> String {
+    span(Span(time.0))
+}
+
+fn percentage(share: Ppm) -> String {
+    let mut percent = String::new();
+    write_millionths(&mut percent, u64::from(share.0) * 100).expect("a String takes everything");
+    format!("\"{percent}%\"")
+}
+
+fn bandwidth(bits_per_second: u64) -> String {
+    let units = [(1_000_000_000, "Gbit/s"), (1_000_000, "Mbit/s"), (1_000, "kbit/s")];
+    let unit = units.iter().find(|(unit, _)| bits_per_second.is_multiple_of(*unit)).unwrap_or(&(1, "bit/s"));
+    format!("\"{}{}\"", bits_per_second / unit.0, unit.1)
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn texts(texts: &[String]) -> String {
+    format!("[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
+}
+
+fn node_list(nodes: &[NodeNo]) -> String {
+    texts(&ranges(nodes))
+}
+
+/// Sorted nodes as a scenario writes them: `n0..n5`, `n7`.
+#[must_use]
+pub fn ranges(nodes: &[NodeNo]) -> Vec<String> {
+    let runs = nodes.chunk_by(|a, b| a + 1 == *b);
+    let run = |run: &[NodeNo]| match run {
+        [only] => format!("n{only}"),
+        [first, .., last] => format!("n{first}..n{last}"),
+        [] => String::new(),
+    };
+    runs.map(run).collect()
+}

@@ -1,0 +1,188 @@
+//! The jobs that arrive, one by one.
+//!
+//! Job `n` depends on (seed, `"workload"`, n) alone, not on what the network or the nodes do: two versions of the protocol
+//! are offered the same jobs at the same times.
+
+use marlos::time::{Span, Time};
+use marlos::units::Ppm;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+
+use crate::scenario::{Arrival, JobTemplate, LatencyLaw, NodeNo, Scenario, WorkloadSpec};
+
+/// A client hands a job to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// Counts the jobs of the run, from 0.
+    pub n: u64,
+    /// When.
+    pub at: Time,
+    /// To which node.
+    pub node: NodeNo,
+    /// What it does when it runs.
+    pub job: SimulatedJob,
+}
+
+/// The jobs of a scenario in the order of their submission.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    seed: u64,
+    spec: Option<WorkloadSpec>,
+    n: u64,
+    /// When job `n` arrives, in 2^-32 microseconds since `start`: gaps are not rounded one by one.
+    next: u128,
+}
+
+/// What a draw is for. Each has a stream of its own, so that one more kind of draw moves no other.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Gap = 0,
+    Submitter = 1,
+    Duration = 2,
+    Failure = 3,
+}
+
+impl Workload {
+    /// The workload of a scenario; without one, no job ever comes.
+    #[must_use]
+    pub fn new(scenario: &Scenario) -> Workload {
+        let mut workload = Workload { seed: scenario.seed, spec: scenario.workload.clone(), n: 0, next: 0 };
+        workload.next = workload.gap_before(0);
+        workload
+    }
+
+    /// What jobs are like, for [`marlos::io::JobSpec`].
+    #[must_use]
+    pub fn template(&self) -> Option<&JobTemplate> {
+        self.spec.as_ref().map(|spec| &spec.job)
+    }
+
+    /// When the next job comes, if one does.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Time> {
+        let spec = self.spec.as_ref()?;
+        let at = u128::from(spec.start.0) + (self.next >> 32);
+        (at < u128::from(spec.end.0)).then_some(Time(at as u64))
+    }
+
+    /// The next job. `sample` draws a duration from a law and a uniform number.
+    pub fn next_job(&mut self, sample: impl Fn(&LatencyLaw, u64) -> Span) -> Option<Submission> {
+        let at = self.next_at()?;
+        let spec = self.spec.as_ref()?;
+        let draw = |purpose| draw(self.seed, purpose, self.n);
+        let submitter = below(draw(Purpose::Submitter), spec.from.len() as u64) as usize;
+        let submission = Submission {
+            n: self.n,
+            at,
+            node: spec.from[submitter],
+            job: SimulatedJob {
+                duration: sample(&spec.job.duration, draw(Purpose::Duration)),
+                fails: below(draw(Purpose::Failure), u64::from(Ppm::ONE.0)) < u64::from(spec.job.failing.0),
+                output_bytes: spec.job.output_bytes,
+            },
+        };
+        self.n += 1;
+        self.next += self.gap_before(self.n);
+        Some(submission)
+    }
+
+    /// The time between jobs `n - 1` and `n`, or between the start and job 0, in 2^-32 microseconds.
+    fn gap_before(&self, n: u64) -> u128 {
+        let Some(spec) = &self.spec else {
+            return 0;
+        };
+        let mean = mean_gap(spec);
+        match spec.arrival {
+            // Below 2^62 times below 2^38: it fits.
+            Arrival::Poisson => (mean * u128::from(exponential(draw(self.seed, Purpose::Gap, n)))) >> 32,
+            Arrival::Uniform if n == 0 => 0,
+            Arrival::Uniform => mean,
+            Arrival::Burst { size } if n == 0 || !n.is_multiple_of(u64::from(size)) => 0,
+            Arrival::Burst { size } => mean * u128::from(size),
+        }
+    }
+}
+
+/// In 2^-32 microseconds, rounded up, so that the last of many gaps does not slip in before `end`. The rate counts jobs
+/// in 1,000 seconds.
+fn mean_gap(spec: &WorkloadSpec) -> u128 {
+    assert!(spec.jobs_per_1000_s > 0, "a workload without jobs");
+    (1_000_000_000u128 << 32).div_ceil(u128::from(spec.jobs_per_1000_s))
+}
+
+/// 64 random bits that depend on nothing but the arguments.
+fn draw(seed: u64, purpose: Purpose, n: u64) -> u64 {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(b"workload");
+    let mut rng = ChaCha8Rng::from_seed(key);
+    rng.set_stream(purpose as u64);
+    rng.set_word_pos(u128::from(n) * 2);
+    rng.next_u64()
+}
+
+/// A uniform number below `n`, from 64 uniform bits. (The bias is n / 2^64.)
+fn below(uniform: u64, n: u64) -> u64 {
+    ((u128::from(uniform) * u128::from(n)) >> 64) as u64
+}
+
+/// -ln(1 - u) for u = `uniform` / 2^64, in units of 2^-32, with integers alone: `ln` differs between platforms.
+///
+/// The logarithm to base 2 is found bit by bit: squaring a number in [1, 2) doubles its logarithm, and where the square
+/// reaches 2 the next bit is one.
+#[must_use]
+pub fn exponential(uniform: u64) -> u64 {
+    /// ln 2 in units of 2^-64.
+    const LN_2: u128 = 0xB172_17F7_D1CF_79AB;
+    let rest = (1u128 << 64) - u128::from(uniform);
+    let whole = 127 - rest.leading_zeros();
+    // In [1, 2), in units of 2^-63; the whole part of the logarithm is split off.
+    let mut mantissa = if whole >= 63 { rest >> (whole - 63) } else { rest << (63 - whole) };
+    let mut log2 = u128::from(whole) << 32;
+    for bit in (0..32).rev() {
+        mantissa = (mantissa * mantissa) >> 63;
+        if mantissa >> 64 != 0 {
+            mantissa >>= 1;
+            log2 |= 1 << bit;
+        }
+    }
+    ((((64u128 << 32) - log2) * LN_2) >> 64) as u64
+}
+
+/// What a job of type `simulated` does: its command is the text of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SimulatedJob {
+    /// How long it runs.
+    pub duration: Span,
+    /// Whether it fails at its end.
+    pub fails: bool,
+    /// Bytes of output.
+    pub output_bytes: u32,
+}
+
+impl SimulatedJob {
+    /// `duration_us=523000 fail=0 output=64`
+    #[must_use]
+    pub fn to_command(&self) -> String {
+        format!("duration_us={} fail={} output={}", self.duration.0, u8::from(self.fails), self.output_bytes)
+    }
+
+    /// Reads what [`SimulatedJob::to_command`] writes, and nothing else.
+    #[must_use]
+    pub fn parse(command: &str) -> Option<SimulatedJob> {
+        let mut parts = command.split(' ');
+        let mut value = |key: &str| parts.next()?.strip_prefix(key)?.strip_prefix('=');
+        let duration = Span(value("duration_us")?.parse().ok()?);
+        let fails = match value("fail")? {
+            "0" => false,
+            "1" => true,
+            _ => return None,
+        };
+        let output_bytes = value("output")?.parse().ok()?;
+        let job = SimulatedJob { duration, fails, output_bytes };
+        (job.to_command() == command).then_some(job)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,520 @@
+//! What scenario files say, and what is said about those that are wrong.
+#![expect(clippy::disallowed_methods, reason = "tests read the scenarios of the repository")]
+
+use std::path::{Path, PathBuf};
+
+use marlos_sim::cli;
+use marlos_sim::fault::{FAULT_HELP, Timeline};
+use marlos_sim::scenario::{
+    Comparison, Diagnostic, FaultKind, KpiTarget, LatencyLaw, Overrides, Scenario, Statistic, Topology,
+};
+use proptest::prelude::*;
+
+/// Valid, and small enough to be changed in one place.
+const BASE: &str = r#"# What it shows.
+name = "base"
+duration = "120s"
+
+[nodes]
+count = 10
+
+[network]
+profile = "lan"
+
+[workload]
+jobs_per_second = 5.0
+
+[[fault]]
+at = "30s"
+for = "20s"
+kind = "crash"
+nodes = ["n3"]
+
+[kpi]
+consensus_s = { p99 = 2 }
+
+[expect]
+jobs_completed = ">= 100"
+"#;
+
+const MATRIX: &str = "# source\nregion, eu, us\neu, 1, 90\nus, , 2.5\n";
+
+fn parse(text: &str) -> Result<Scenario, Diagnostic> {
+    let beside = |file: &str| {
+        if file == "m.csv" { Ok(MATRIX.to_owned()) } else { Err(format!("cannot read `{file}`")) }
+    };
+    Scenario::parse(text, "base.toml", Overrides::default(), &beside)
+}
+
+/// BASE with one text in it replaced by another.
+fn changed(from: &str, to: &str) -> String {
+    assert_eq!(BASE.matches(from).count(), 1, "{from}");
+    BASE.replace(from, to)
+}
+
+#[test]
+fn every_mistake_is_shown_at_its_place_with_what_is_allowed() {
+    let nodes = "count = 10\n";
+    let fault = "nodes = [\"n3\"]";
+    // What is replaced, by what, where the caret goes, and what is said.
+    let table: &[(&str, &str, (usize, usize), &[&str])] = &[
+        ("name = \"base\"", "name = \"base", (2, 13), &["not TOML"]),
+        ("name = \"base\"\n", "", (1, 1), &["the scenario has no `name`"]),
+        ("\"base\"", "\"../base\"", (2, 8), &["cannot name a result directory"]),
+        ("duration =", "durations =", (3, 1), &["unknown key `durations`", "did you mean `duration`?"]),
+        ("\"120s\"", "120", (3, 12), &["must be a duration", "a whole number", "write \"120s\""]),
+        ("\"120s\"", "\"120 parsecs\"", (3, 12), &["no unit of time"]),
+        ("\"120s\"", "\"40s\"", (3, 12), &["nothing is left of 40s", "10s of warm-up and 30s"]),
+        ("\"120s\"", "\"120s\"\nsettle = \"80s\"", (4, 10), &["the last fault ends at 50s"]),
+        ("\"120s\"", "\"9999d\"", (3, 12), &["out of range"]),
+        ("\"120s\"", "\"120s\"\ncrypto = \"token\"", (4, 10), &["not available yet in this version", "`ed25519`"]),
+        ("\"120s\"", "\"120s\"\nseed = -1", (4, 8), &["out of range"]),
+        // Nodes.
+        ("count = 10", "count = 0", (6, 9), &["`count = 0` is out of range", "1 to 4096"]),
+        ("count = 10", "count = 5000", (6, 9), &["1 to 4096"]),
+        ("count = 10", "cuont = 10", (6, 1), &["did you mean `count`?"]),
+        (
+            nodes,
+            "count = 10\nconfig = { heartbeat_intervall = \"3s\" }\n",
+            (7, 12),
+            &["did you mean `heartbeat_interval`?"],
+        ),
+        (nodes, "count = 10\nconfig = { heartbeat_interval = \"3\" }\n", (7, 33), &["has no unit"]),
+        (nodes, "count = 10\nconfig = { heartbeat_interval = \"10ms\" }\n", (7, 33), &["is outside 50ms"]),
+        (nodes, "count = 10\nconfig = { heartbeat_interval = \"5s\" }\n", (7, 10), &["less than two heartbeats"]),
+        (nodes, "count = 10\nconfig = { election = \"raft\" }\n", (7, 23), &["raft", "rendezvous"]),
+        (nodes, "count = 10\nconfig = { bootstrap = [] }\n", (7, 12), &["`bootstrap` cannot be set here"]),
+        (nodes, "count = 10\nconfig = { max_members = 5 }\n", (5, 1), &["min_peers = 7"]),
+        (nodes, "count = 10\ngroup = [{ name = \"eu\", count = 2 }]\n", (6, 9), &["beside `[[nodes.group]]`"]),
+        (nodes, "group = []\n", (5, 1), &["at least one node"]),
+        (nodes, "group = [{ name = \"n1\", count = 2 }]\n", (6, 19), &["cannot name a group"]),
+        (nodes, "group = [{ name = \"eu\", count = 0 }]\n", (6, 33), &["out of range"]),
+        (nodes, "group = [{ name = \"eu\", count = 2, region = \"x\" }]\n", (6, 45), &["without a matrix"]),
+        (
+            nodes,
+            "group = [{ name = \"eu\", count = 2 }, { name = \"eu\", count = 2 }]\n",
+            (6, 47),
+            &["two groups are named `eu`"],
+        ),
+        // Network.
+        ("\"lan\"", "\"lann\"", (9, 11), &["did you mean `lan`?", "`satellite`"]),
+        ("\"lan\"", "\"lan\"\nloss = \"101%\"", (10, 8), &["0% to 100%"]),
+        ("\"lan\"", "\"lan\"\nloss = \"100%\"", (10, 8), &["not a network"]),
+        ("\"lan\"", "\"lan\"\nloss = 0.1", (10, 8), &["a percentage in quotes"]),
+        ("\"lan\"", "\"lan\"\nloss = \"-1%\"", (10, 8), &["not a percentage"]),
+        ("\"lan\"", "\"lan\"\nbandwidth = \"1Gb\"", (10, 13), &["not a bandwidth", "Gbit/s"]),
+        ("\"lan\"", "\"lan\"\nqueue = \"1B\"", (10, 9), &["not a size in range"]),
+        ("\"lan\"", "\"lan\"\nmulticast = \"yes\"", (10, 13), &["must be true or false, not a text"]),
+        ("\"lan\"", "\"lan\"\ntopology = \"ring\"", (10, 12), &["not available yet in this version", "`full`"]),
+        ("\"lan\"", "\"lan\"\ntopology = \"regions(x.csv)\"", (10, 12), &["cannot read `x.csv`"]),
+        ("\"lan\"", "\"lan\"\ntopology = \"regions(m.csv)\"", (5, 1), &["`[[nodes.group]]` tables"]),
+        (
+            "\"lan\"",
+            "\"lan\"\nlatency = { distribution = \"pareto\" }",
+            (10, 28),
+            &["not available yet in this version", "`lognormal`"],
+        ),
+        (
+            "\"lan\"",
+            "\"lan\"\nlatency = { distribution = \"uniform\", min = \"2ms\", max = \"1ms\" }",
+            (10, 11),
+            &["max is less than min"],
+        ),
+        (
+            "\"lan\"",
+            "\"lan\"\nlatency = { distribution = \"uniform\", median = \"2ms\" }",
+            (10, 39),
+            &["unknown key `median` in a uniform law"],
+        ),
+        // Workload.
+        ("5.0", "0", (12, 19), &["out of range"]),
+        ("5.0", "0.0001", (12, 19), &["more than three decimals"]),
+        ("5.0", "1000000", (12, 19), &["at most 5000000 are allowed"]),
+        ("5.0", "\"5\"", (12, 19), &["must be a number, not a text"]),
+        ("5.0", "5.0\narrival = \"burst\"", (11, 1), &["has no `burst_size`"]),
+        ("5.0", "5.0\nburst_size = 3", (13, 14), &["without `arrival"]),
+        ("5.0", "5.0\nfrom = [\"n0..n10\"]", (13, 9), &["there is no node `n10`", "the nodes are n0 .. n9"]),
+        ("5.0", "5.0\nstart = \"90s\"\nend = \"20s\"", (14, 7), &["`start` must lie before `end`"]),
+        ("5.0", "5.0\nend = \"121s\"", (13, 7), &["after the end of the run at 120s"]),
+        ("5.0", "5.0\njob = { deadlin = \"1s\" }", (13, 9), &["did you mean `deadline`?"]),
+        ("5.0", "5.0\njob = { priority = 1.5 }", (13, 20), &["allowed: 0 to 1"]),
+        ("5.0", "5.0\njob = { payment = 1e3 }", (13, 19), &["out of range"]),
+        // Faults.
+        (fault, "nodes = [\"n12\"]", (18, 10), &["there is no node `n12`", "the nodes are n0 .. n9"]),
+        (fault, "nodes = [\"n5..n3\"]", (18, 10), &["runs backwards"]),
+        (fault, "nodes = [\"n3\", \"n0..n4\"]", (18, 16), &["`n3` is named twice"]),
+        (fault, "nodes = []", (18, 9), &["names no node"]),
+        (fault, "nodes = [\"north\"]", (18, 10), &["no node, range or group"]),
+        (fault, "nodes = \"n3\"", (18, 9), &["must be a list, not a text"]),
+        (fault, "", (14, 1), &["a `crash` fault has no `nodes`"]),
+        (
+            fault,
+            "nodes = [\"n3\"]\nstorage = \"torn\"",
+            (19, 11),
+            &["not available yet in this version", "`kept`, `lost`"],
+        ),
+        (fault, "nodes = [\"n3\"]\ngroups = [[\"n1\"]]", (19, 1), &["unknown key `groups` in a `crash` fault"]),
+        (fault, "nodes = [\"n3\"]\nuntil = \"40s\"", (19, 9), &["either `for` or `until`"]),
+        ("kind = \"crash\"", "kind = \"crahs\"", (17, 8), &["did you mean `crash`?"]),
+        ("kind = \"crash\"", "kind = \"byzantine\"", (17, 8), &["not available yet in this version", "`partition`"]),
+        ("kind = \"crash\"", "kind = \"one-way\"", (17, 8), &["did you mean `one_way`?"]),
+        ("kind = \"crash\"", "", (14, 1), &["a fault has no `kind`"]),
+        ("at = \"30s\"", "at = \"130s\"", (15, 6), &["a fault at 130s lies after the end of the run at 120s"]),
+        ("at = \"30s\"", "at = \"-1s\"", (15, 6), &["`at`: `-1s` is not a duration"]),
+        ("at = \"30s\"", "", (14, 1), &["a `crash` fault has no `at`"]),
+        ("for = \"20s\"", "for = \"100s\"", (16, 7), &["this fault ends at 130s", "stays until the end"]),
+        ("for = \"20s\"", "for = \"0s\"", (16, 7), &["out of range"]),
+        ("for = \"20s\"", "until = \"20s\"", (16, 9), &["must end after it starts"]),
+        (
+            "kind = \"crash\"\nnodes = [\"n3\"]",
+            "kind = \"partition\"\ngroups = [[\"n0..n3\"], [\"n3..n9\"]]",
+            (18, 24),
+            &["`n3` is named twice in `groups`"],
+        ),
+        (
+            "kind = \"crash\"\nnodes = [\"n3\"]",
+            "kind = \"partition\"\ngroups = [[\"n0..n9\"]]",
+            (18, 10),
+            &["separates nobody"],
+        ),
+        (
+            "kind = \"crash\"\nnodes = [\"n3\"]",
+            "kind = \"partition\"\ngroups = [[\"n0\"], []]",
+            (18, 19),
+            &["`groups` names no node"],
+        ),
+        (
+            "kind = \"crash\"\nnodes = [\"n3\"]",
+            "kind = \"link\"\nbetween = [[\"n0\"], [\"n1\"]]",
+            (14, 1),
+            &["changes nothing"],
+        ),
+        (
+            fault,
+            "nodes = [\"n3\"]\n[[fault]]\nat = \"49s\"\nkind = \"leave\"\nnodes = [\"n2\", \"n3\"]",
+            (22, 9),
+            &["`n3` is already down, paused or absent from 30s to 50s"],
+        ),
+        // Judgement.
+        ("consensus_s", "consesus", (21, 1), &["there is no KPI `consesus`", "did you mean `consensus`?"]),
+        ("consensus_s", "consensus_ms", (21, 1), &["there is no KPI `consensus_ms`"]),
+        ("{ p99 = 2 }", "2", (21, 15), &["must be a target"]),
+        ("{ p99 = 2 }", "true", (21, 15), &["cannot be true"]),
+        ("{ p99 = 2 }", "{ p95 = 2 }", (21, 17), &["unknown key `p95`", "did you mean `p90`?"]),
+        ("{ p99 = 2 }", "{ p99 = 2, max = 3 }", (21, 15), &["exactly one statistic"]),
+        ("{ p99 = 2 }", "{ p99 = -2 }", (21, 23), &["zero or more"]),
+        ("{ p99 = 2 }", "{ p99 = nan }", (21, 23), &["zero or more"]),
+        ("jobs_completed", "job_completed", (24, 1), &["did you mean `jobs_completed`?"]),
+        ("\">= 100\"", "100", (24, 18), &["must be a text in quotes"]),
+        ("\">= 100\"", "\"about 100\"", (24, 18), &["must be a comparison"]),
+    ];
+    let mut wrong = Vec::new();
+    for (from, to, place, said) in table {
+        let Err(diagnostic) = parse(&changed(from, to)) else {
+            wrong.push(format!("`{to}` instead of `{from}` is accepted"));
+            continue;
+        };
+        let shown = diagnostic.to_string();
+        let path = format!("base.toml:{}:{}\n", place.0, place.1);
+        let missing: Vec<_> =
+            said.iter().copied().chain([path.as_str()]).filter(|said| !shown.contains(said)).collect();
+        if !missing.is_empty() || diagnostic.line_column() != *place {
+            wrong.push(format!("`{to}` instead of `{from}`: no {missing:?} in\n{shown}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn a_diagnostic_shows_the_line_with_a_caret_and_no_colours() {
+    let text = changed("count = 10", "count = 10\nconfig = { heartbeat_intervall = \"3s\" }");
+    assert_eq!(
+        parse(&text).unwrap_err().to_string(),
+        "\
+error: unknown key `heartbeat_intervall` in the node configuration
+ --> base.toml:7:12
+  |
+7 | config = { heartbeat_intervall = \"3s\" }
+  |            ^^^^^^^^^^^^^^^^^^^ not a key of it
+  |
+  = help: did you mean `heartbeat_interval`?"
+    );
+}
+
+#[test]
+fn what_a_file_leaves_out_is_the_default_and_what_it_says_is_taken() {
+    let scenario = parse(BASE).unwrap();
+    assert_eq!(scenario.shows, "What it shows.");
+    assert_eq!((scenario.seed, scenario.nodes.len()), (1, 10));
+    assert_eq!(scenario.nodes[3].name, "n3");
+    assert_eq!(scenario.nodes[3].config.node_name, "n3");
+    assert_eq!(scenario.nodes[3].config.capabilities, ["simulated"]);
+    assert_eq!(scenario.nodes[3].config.min_peers, 7, "the quorum of ten");
+    let workload = scenario.workload.as_ref().unwrap();
+    assert_eq!(workload.from, (0..10).collect::<Vec<_>>());
+    assert_eq!((workload.start.0, workload.end.0), (10_000_000, 90_000_000), "between warm-up and settling");
+    let target = KpiTarget { statistic: Statistic::P99, comparison: Comparison::Less, target: 2.0 };
+    assert_eq!(scenario.kpi["consensus"], Some(target));
+    let seeded = Scenario::parse(BASE, "", Overrides { seed: Some(7) }, &|_| Err(String::new())).unwrap();
+    assert_eq!(seeded.seed, 7);
+}
+
+#[test]
+fn nodes_that_join_later_do_not_count_for_the_first_quorum() {
+    let scenario = parse(
+        &changed("kind = \"crash\"\nnodes = [\"n3\"]", "kind = \"join\"\nnodes = [\"n3..n9\"]")
+            .replace("for = \"20s\"\n", ""),
+    );
+    assert_eq!(scenario.unwrap().nodes[0].config.min_peers, 2, "the quorum of three");
+}
+
+/// Everything that the format knows, at once.
+const RICH: &str = r#"# Everything "at once" \ with odd signs.
+name = "rich"
+seed = 18446744073709551615
+duration = "400s"
+warmup = "0s"
+settle = "1.5s"
+
+[nodes]
+config = { heartbeat_interval = "2s", stake = 2.5, codec = "json" }
+[[nodes.group]]
+name = "eu"
+count = 4
+region = "eu"
+config = { heartbeat_interval = "1s", node_name = "x" }
+[[nodes.group]]
+name = "us"
+count = 3
+region = "us"
+
+[network]
+profile = "satellite"
+topology = "regions(m.csv)"
+latency = { distribution = "normal", mean = "2ms", deviation = "40us" }
+loss = "0.0001%"
+bandwidth = "1.5Mbit/s"
+queue = "64KiB"
+
+[workload]
+jobs_per_second = 0.125
+arrival = "burst"
+burst_size = 3
+from = ["us", "n0"]
+job = { type = "render", duration = "1s", payment = 0.000001, priority = 0.25, deadline = "7.5s", requirements = ["gpu", "a\"b"], output_bytes = 0, failing = "12.5%" }
+
+[[fault]]
+at = "60s"
+kind = "link"
+between = [["eu"], ["us"]]
+latency = { distribution = "uniform", min = "1ms", max = "2ms" }
+loss = "5%"
+bandwidth = "64kbit/s"
+[[fault]]
+at = "10s"
+for = "10s"
+kind = "partition"
+groups = [["eu"], ["n4", "n6"]]
+[[fault]]
+at = "20s"
+for = "10s"
+kind = "one_way"
+from = ["n0"]
+to = ["n0..n2", "us"]
+[[fault]]
+at = "30s"
+until = "31s"
+kind = "pause"
+nodes = ["n1"]
+[[fault]]
+at = "31s"
+kind = "crash"
+nodes = ["n1"]
+storage = "lost"
+connection = "reset"
+[[fault]]
+at = "5s"
+kind = "join"
+nodes = ["n6"]
+[[fault]]
+at = "50s"
+for = "100ms"
+kind = "leave"
+nodes = ["n6"]
+
+[kpi]
+message_latency_ms = false
+consensus = { p90 = "<= 2.5" }
+heartbeat_interval = { mean = 3, within = "5%" }
+throughput = { least = 100 }
+false_deaths = { count = 0 }
+overhead_per_job_B = { most = 1e300 }
+
+[expect]
+votes = "> 1"
+frames_cut = "== 0"
+"#;
+
+#[test]
+fn a_resolved_scenario_reads_back_as_the_same_scenario() {
+    for text in [BASE, RICH] {
+        let scenario = parse(text).unwrap_or_else(|diagnostic| panic!("{diagnostic}"));
+        let written = scenario.to_toml();
+        // Nothing beside it is needed any more.
+        let again = Scenario::parse(&written, "again", Overrides::default(), &|_| panic!("reads a file"));
+        assert_eq!(again.unwrap_or_else(|diagnostic| panic!("{diagnostic}\n{written}")), scenario);
+        assert_eq!(written, parse(&written).unwrap().to_toml());
+    }
+}
+
+#[test]
+fn groups_regions_laws_and_targets_are_read_as_meant() {
+    let rich = parse(RICH).unwrap();
+    assert_eq!(rich.nodes[5].group.as_deref(), Some("us"));
+    assert_eq!((rich.nodes[0].region, rich.nodes[5].region), (Some(0), Some(1)));
+    assert_eq!(rich.nodes[0].config.heartbeat_interval.as_millis(), 1_000);
+    assert_eq!(rich.nodes[5].config.heartbeat_interval.as_millis(), 2_000);
+    assert_eq!(rich.nodes[0].config.stake.0, 2_500_000, "the group adds to what all have");
+    assert_eq!(rich.network.topology, Topology::Regions);
+    let regions = rich.network.regions.as_ref().unwrap();
+    assert_eq!(regions.names, ["eu", "us"]);
+    assert_eq!(regions.rtt[1][0].as_micros(), 90_000, "the empty cell is the other direction's");
+    assert_eq!(regions.rtt[1][1].as_micros(), 2_500);
+    assert_eq!(rich.network.loss.0, 1);
+    assert_eq!(rich.network.bandwidth_bps, Some(1_500_000));
+    assert_eq!(rich.workload.as_ref().unwrap().from, [0, 4, 5, 6]);
+    assert!(matches!(rich.workload.as_ref().unwrap().job.duration, LatencyLaw::Constant(_)));
+    let times: Vec<u64> = rich.faults.iter().map(|fault| fault.at.0 / 1_000_000).collect();
+    assert_eq!(times, [5, 10, 20, 30, 31, 50, 60], "sorted by time");
+    assert_eq!(rich.faults[1].kind, FaultKind::Partition { groups: vec![vec![0, 1, 2, 3], vec![4, 6]] });
+    let target = |name: &str| rich.kpi[name].unwrap();
+    assert_eq!(rich.kpi["message_latency"], None);
+    assert_eq!(target("heartbeat_interval").comparison, Comparison::Within(5));
+    assert_eq!(target("throughput").comparison, Comparison::AtLeast);
+    assert_eq!(target("false_deaths").comparison, Comparison::AtMost, "no count is below zero");
+}
+
+#[test]
+fn a_matrix_that_is_not_square_or_named_twice_is_refused() {
+    let text = changed("\"lan\"", "\"lan\"\ntopology = \"regions(m.csv)\"");
+    for (matrix, said) in [
+        ("region,a,b\na,1,2\n", "1 rows for 2 regions"),
+        ("region,a,b\na,1,2\nc,3,4\n", "must be `b`"),
+        ("region,a,b\na,1,2\nb,3\n", "2 cells, not 3"),
+        ("region,a,b\na,1,\nb,,4\n", "no round trip between `a` and `b`"),
+        ("region,a,a\na,1,2\na,3,4\n", "two regions are named `a`"),
+        ("region,a\na,-1\n", "not a number of milliseconds"),
+        ("region\n", "0 regions"),
+        ("", "0 regions"),
+    ] {
+        let diagnostic = Scenario::parse(&text, "x", Overrides::default(), &|_| Ok(matrix.to_owned())).unwrap_err();
+        assert!(diagnostic.to_string().contains(said), "{diagnostic}");
+    }
+}
+
+fn scenario_files() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    files
+}
+
+#[test]
+fn every_scenario_of_the_repository_is_valid_says_what_it_shows_and_can_fail_to_show_it() {
+    let files = scenario_files();
+    assert!(files.len() >= 8, "{files:?}");
+    for file in files {
+        let scenario = Scenario::load(&file, Overrides::default()).unwrap_or_else(|diagnostic| panic!("{diagnostic}"));
+        assert_eq!(
+            file.file_stem().unwrap().to_str(),
+            Some(scenario.name.as_str()),
+            "the file is named as the scenario"
+        );
+        assert!(scenario.shows.contains('?'), "{}: the first line asks a question", scenario.name);
+        assert!(!scenario.expect.is_empty(), "{}: proves nothing", scenario.name);
+        let again = Scenario::parse(&scenario.to_toml(), "again", Overrides::default(), &|_| panic!("reads a file"));
+        assert_eq!(again.unwrap(), scenario);
+        assert!(Timeline::new(&scenario).steps().len() >= scenario.faults.len());
+    }
+}
+
+#[test]
+fn the_template_and_the_examples_of_all_faults_are_valid() {
+    parse(&cli::template("mine")).unwrap_or_else(|diagnostic| panic!("{diagnostic}"));
+    for help in FAULT_HELP {
+        let text = changed("at = \"30s\"\nfor = \"20s\"\nkind = \"crash\"\nnodes = [\"n3\"]", help.example);
+        let scenario = parse(&text).unwrap_or_else(|diagnostic| panic!("{}: {diagnostic}", help.kind));
+        assert!(marlos_sim::fault::describe(&scenario.faults[0].kind).starts_with(help.kind));
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_too_long_or_no_text_is_an_error_with_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("x.toml");
+    let load = || Scenario::load(&file, Overrides::default()).unwrap_err().to_string();
+    assert!(load().contains("cannot read") && load().contains("x.toml"));
+    std::fs::write(&file, [0xFF, 0xFE, 0x00]).unwrap();
+    assert!(load().contains("cannot read"));
+    std::fs::write(&file, vec![b'#'; (1 << 20) + 1]).unwrap();
+    assert!(load().contains("more than 1048576 bytes"));
+}
+
+#[test]
+fn new_writes_a_template_once_and_check_finds_it_valid() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut console = cli::Console { out: &mut out, err: &mut err, coloured: false };
+    assert_eq!(cli::new("mine", directory.path(), &mut console).unwrap(), 0);
+    let file = directory.path().join("mine.toml");
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + "# mine\n").unwrap();
+    assert_eq!(cli::new("mine", directory.path(), &mut console).unwrap(), cli::USAGE, "never overwrites");
+    assert!(std::fs::read_to_string(&file).unwrap().ends_with("# mine\n"));
+    assert_eq!(cli::new("../mine", directory.path(), &mut console).unwrap(), cli::USAGE);
+    let broken = directory.path().join("broken.toml");
+    std::fs::write(&broken, "name = 1").unwrap();
+    assert_eq!(
+        cli::check(&[broken.clone(), file.clone()], &mut console).unwrap(),
+        cli::USAGE,
+        "the highest of the two"
+    );
+    assert_eq!(cli::check(std::slice::from_ref(&file), &mut console).unwrap(), 0);
+    assert_eq!(cli::run(&[file, broken], &cli::RunOptions::default(), &mut console).unwrap(), cli::USAGE);
+    assert_eq!(cli::list(directory.path(), &mut console).unwrap(), cli::USAGE, "names the broken one");
+    assert!(String::from_utf8(out).unwrap().contains("What does this scenario show?"));
+    assert!(String::from_utf8(err).unwrap().contains("broken.toml:1:8"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_text_is_a_scenario_or_a_diagnostic_and_never_a_panic(text in "\\PC{0,200}|(.|\n){0,200}") {
+        if let Err(diagnostic) = parse(&text) {
+            prop_assert!(!diagnostic.render(true).is_empty() && !diagnostic.render(false).is_empty());
+        }
+    }
+
+    /// Bytes removed, doubled and replaced in a valid file: what is still valid must also survive being written.
+    #[test]
+    fn a_mutilated_scenario_is_never_a_panic(
+        rich in any::<bool>(),
+        wounds in prop::collection::vec((any::<prop::sample::Index>(), 0usize..40, "[0-9a-z\"\\[\\]{}=.,%\n #-é]{0,6}"), 1..4),
+    ) {
+        let mut text: Vec<char> = if rich { RICH } else { BASE }.chars().collect();
+        for (at, length, instead) in wounds {
+            let at = at.index(text.len() + 1);
+            let end = (at + length).min(text.len());
+            text.splice(at..end, instead.chars());
+        }
+        let text: String = text.into_iter().collect();
+        match parse(&text) {
+            Ok(scenario) => {
+                let _ = Timeline::new(&scenario);
+                prop_assert_eq!(parse(&scenario.to_toml()).unwrap(), scenario);
+            }
+            Err(diagnostic) => prop_assert!(!diagnostic.render(true).is_empty() && diagnostic.line_column().0 >= 1),
+        }
+    }
+}

@@ -1,0 +1,720 @@
+//! Who gets the job: rounds of bids, a proposal, votes, and a certificate (protocol.md, section 6).
+//!
+//! Every node keeps every open job. A coordinator only proposes; voters decide, each once per round, and persist their vote
+//! before it leaves. Whoever collects a quorum of votes for itself holds the claim. What the rest of the node must do about
+//! it is left in [`Auctions::effects`] for `node.rs`.
+
+pub mod election;
+pub mod round;
+pub mod score;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::config::Config;
+use crate::cx::{Ctx, store_key};
+use crate::id::{ElectorateId, JobId, NodeId, PeerIdx};
+use crate::io::{Event, PeerState, Refusal};
+use crate::membership::Members;
+use crate::quorum::{self, Statement};
+use crate::time::{Span, Time, WallTime};
+use crate::timers::Timers;
+use crate::units::Ppm;
+use crate::wire::message::{
+    AuctionCoordinate, CertificateRequest, ClaimCertificate, ClaimVote, JobBid, JobBroadcast, JobClaim, ListedBid,
+    Offer,
+};
+use crate::wire::{Payload, Signature, Signed, binary};
+use round::{Promise, may_vote};
+
+/// Messages about jobs that are not known yet, because another link was faster than the submitter's.
+const EARLY_MESSAGES: usize = 1_024;
+/// How long they are kept: a guess, well above any delay that is not a partition.
+const EARLY_LIFE: Span = Span::secs(5);
+/// Rounds are not followed further than this ahead at once, so that nobody can push a job to the end of its numbers.
+const ROUNDS_AHEAD: u32 = 64;
+/// The furthest deadline of a job.
+const LONGEST_DEADLINE: Span = Span::secs(30 * 86_400);
+/// Trust of everyone until reputation is built (protocol.md, section 9).
+const TRUST_AT_START: Ppm = Ppm(500_000);
+
+/// All open jobs this node knows, and their auctions.
+#[derive(Clone, Debug, Default)]
+pub struct Auctions {
+    jobs: BTreeMap<JobId, Job>,
+    timers: Timers<(JobId, Timer)>,
+    early: VecDeque<(Time, JobId, PeerIdx, Payload)>,
+    /// Votes that the store remembers of jobs that are not known again yet.
+    remembered: BTreeMap<JobId, Promise>,
+    /// Jobs submitted before this are not voted on: a node that lost its store might have voted on them already.
+    vote_floor: WallTime,
+    /// What `node.rs` must do now.
+    pub effects: Vec<Effect>,
+}
+
+/// What an auction asks of the rest of the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// This node holds a certificate: run the job.
+    Won { job: JobId, round: u32 },
+    /// Somebody, perhaps this node, holds the claim of this round.
+    Claimed { job: JobId, round: u32, claimer: NodeId },
+    /// The submitter broadcast again a job that this node claimed.
+    Reasked { job: JobId },
+}
+
+/// A job and where its auction stands.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The job as its submitter broadcast it.
+    pub broadcast: JobBroadcast,
+    /// The round this node is in.
+    pub round: u32,
+    /// Who holds the claim, and of which round.
+    pub claim: Option<(u32, NodeId)>,
+    /// The certificate, where this node holds it.
+    pub certificate: Option<ClaimCertificate>,
+    /// The newest proposal accepted.
+    pub proposal: Option<Proposal>,
+    coordinator: NodeId,
+    bids: Vec<(NodeId, Option<Offer>)>,
+    closed: Option<u32>,
+    promise: Promise,
+    votes: Vec<(NodeId, Signature)>,
+    early_votes: Vec<(PeerIdx, ClaimVote)>,
+    asked_for_certificate: bool,
+}
+
+/// A coordinator's proposal that passed this node's checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Its round.
+    pub round: u32,
+    /// Who made it.
+    pub coordinator: NodeId,
+    /// Who shall run the job.
+    pub winner: NodeId,
+    /// Who shall watch.
+    pub backup: Option<NodeId>,
+    /// Whose votes count.
+    pub electorate: ElectorateId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    BidsClose,
+    RoundEnds,
+    Expires,
+}
+
+impl Auctions {
+    /// Starts with what the store remembers. Without a store, no vote is cast on jobs from before `now`.
+    pub fn start(&mut self, remembered: BTreeMap<JobId, Promise>, fresh_store: bool, now: WallTime) {
+        self.remembered = remembered;
+        self.vote_floor = if fresh_store { now } else { WallTime(0) };
+    }
+
+    /// A job by its id.
+    #[must_use]
+    pub fn job(&self, job: JobId) -> Option<&Job> {
+        self.jobs.get(&job)
+    }
+
+    /// All open jobs, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (JobId, &Job)> {
+        self.jobs.iter().map(|(id, job)| (*id, job))
+    }
+
+    /// How many jobs are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether no job is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// When something here is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Time {
+        self.timers.next()
+    }
+
+    /// A job becomes known, by its broadcast or because this node submits it (6.1).
+    pub fn on_broadcast(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        active: u32,
+        from: PeerIdx,
+        broadcast: JobBroadcast,
+    ) -> Result<(), Refusal> {
+        if broadcast.submitter != members.id(from) {
+            return Err(Refusal::OutOfPlace);
+        }
+        let id = job_id(&broadcast);
+        if let Some(job) = self.jobs.get(&id) {
+            if job.claim.is_some_and(|(_, claimer)| claimer == cx.self_id()) {
+                self.effects.push(Effect::Reasked { job: id });
+            }
+            return Ok(());
+        }
+        check_limits(&broadcast, cx)?;
+        if self.jobs.len() >= cx.config.max_known_jobs as usize {
+            return Err(Refusal::TooManyJobs);
+        }
+        let left = broadcast.body.deadline.since(cx.wall());
+        self.jobs.insert(id, Job::new(broadcast, self.remembered.remove(&id).unwrap_or_default()));
+        self.timers.arm((id, Timer::Expires), cx.now.mono + left + cx.config.lease.times(2));
+        if from != PeerIdx::SELF {
+            cx.report(Event::JobSeen { job: id, submitter: from });
+        }
+        self.enter_round(cx, members, active, id, 0);
+        self.replay_early(cx, members, active, id);
+        Ok(())
+    }
+
+    /// Begins a round: everyone who has the job bids or declines to the coordinator of its own view (6.2).
+    fn enter_round(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32, id: JobId, round: u32) {
+        let coordinator = election::coordinator(cx.config.election, id, round, &members.alive_ids());
+        let job = self.jobs.get_mut(&id).expect("the caller found it");
+        assert!(round >= job.round, "rounds only grow");
+        job.round = round;
+        job.coordinator = coordinator;
+        job.bids.clear();
+        self.timers.disarm((id, Timer::BidsClose));
+        if members.degraded() {
+            // Jobs are kept and claims wait: the round goes on when enough members are reachable again.
+            self.timers.disarm((id, Timer::RoundEnds));
+            return;
+        }
+        self.timers.arm((id, Timer::RoundEnds), cx.now.mono + round::timeout(cx.config.round_timeout, round));
+        let job = &self.jobs[&id];
+        let bid = JobBid { job_id: id, round, offer: offer(cx, &job.broadcast, active) };
+        #[cfg(feature = "plant")]
+        if cx.config.plant == crate::config::Plant::ExecuteWithoutClaim && bid.offer.is_some() {
+            self.effects.push(Effect::Won { job: id, round });
+        }
+        match members.find(coordinator) {
+            Some(PeerIdx::SELF) => {
+                self.timers.arm((id, Timer::BidsClose), cx.now.mono + cx.config.bid_window);
+                self.take_bid(cx, members, PeerIdx::SELF, bid);
+            }
+            Some(peer) => cx.direct(peer, coordinator, &Payload::JobBid(bid)),
+            None => unreachable!("coordinators are elected among members"),
+        }
+    }
+
+    /// A bid or a decline for a round that this node coordinates (6.3).
+    pub fn on_bid(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        active: u32,
+        from: PeerIdx,
+        bid: JobBid,
+    ) -> Result<(), Refusal> {
+        let Some(job) = self.jobs.get(&bid.job_id) else {
+            return self.keep_early(cx, bid.job_id, from, Payload::JobBid(bid));
+        };
+        if job.claim.is_some() || bid.round < job.round {
+            return Ok(());
+        }
+        if bid.round > job.round {
+            self.follow(cx, members, active, bid.job_id, bid.round)?;
+        }
+        self.take_bid(cx, members, from, bid);
+        Ok(())
+    }
+
+    fn take_bid(&mut self, cx: &mut Ctx<'_>, members: &Members, from: PeerIdx, bid: JobBid) {
+        let bidder = members.id(from);
+        let id = bid.job_id;
+        let job = self.jobs.get_mut(&id).expect("the caller found it");
+        if job.bids.iter().all(|(known, _)| *known != bidder) {
+            job.bids.push((bidder, bid.offer));
+        }
+        let all_answered = job.bids.len() >= members.reachable() as usize;
+        if all_answered {
+            self.close_bids(cx, members, id);
+        }
+    }
+
+    /// The coordinator proposes the best offers, once per round (6.3).
+    fn close_bids(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId) {
+        let own = cx.self_id();
+        let job = self.jobs.get_mut(&id).expect("the caller found it");
+        if job.coordinator != own || job.closed == Some(job.round) || job.claim.is_some() || members.degraded() {
+            return;
+        }
+        job.closed = Some(job.round);
+        let round = job.round;
+        let eligible = |bidder: NodeId| {
+            let alive = members.find(bidder).is_some_and(|peer| members.peer(peer).state == PeerState::Alive);
+            alive && members.electorate().position(bidder).is_some()
+        };
+        let mut offers: Vec<(u32, NodeId)> = job
+            .bids
+            .iter()
+            .filter_map(|(bidder, offer)| {
+                offer.as_ref().map(|offer| (score::rank(offer.score, TRUST_AT_START), *bidder))
+            })
+            .filter(|(_, bidder)| eligible(*bidder))
+            .collect();
+        offers.sort_by_cached_key(|(rank, bidder)| score::order(id, *rank, TRUST_AT_START, *bidder));
+        self.timers.disarm((id, Timer::BidsClose));
+        let Some((_, winner)) = offers.first().copied() else {
+            cx.report(Event::AuctionEmpty { job: id, round });
+            return;
+        };
+        let bids = u32::try_from(offers.len()).expect("bounded by members");
+        let best = offers.iter().take(cx.config.listed_bids as usize);
+        let proposal = AuctionCoordinate {
+            job_id: id,
+            round,
+            electorate: members.electorate().digest(),
+            bids,
+            best: best.map(|(rank, bidder)| ListedBid { bidder_id: *bidder, rank: *rank }).collect(),
+        };
+        let backup = offers.get(1).map(|(_, bidder)| *bidder);
+        cx.report(Event::AuctionClosed { job: id, round, winner, backup, bids });
+        cx.broadcast(&Payload::AuctionCoordinate(proposal.clone()));
+        // A voter that refuses its own proposal (its lease runs) leaves the decision to the others.
+        let _ = self.vote_on(cx, members, own, &proposal);
+    }
+
+    /// A proposal: checked, then voted on (6.4).
+    pub fn on_coordinate(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        active: u32,
+        from: PeerIdx,
+        message: AuctionCoordinate,
+    ) -> Result<(), Refusal> {
+        let Some(job) = self.jobs.get(&message.job_id) else {
+            return self.keep_early(cx, message.job_id, from, Payload::AuctionCoordinate(message));
+        };
+        if job.claim.is_some_and(|(round, _)| round >= message.round) || message.round < job.round {
+            return Err(Refusal::OutOfPlace);
+        }
+        if message.round > job.round {
+            self.follow(cx, members, active, message.job_id, message.round)?;
+        }
+        self.vote_on(cx, members, members.id(from), &message)
+    }
+
+    fn vote_on(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        coordinator: NodeId,
+        message: &AuctionCoordinate,
+    ) -> Result<(), Refusal> {
+        let id = message.job_id;
+        let job = self.jobs.get_mut(&id).expect("the caller found it");
+        if !is_coordinator(cx.config, members, id, message.round, coordinator) {
+            return Err(Refusal::WrongCoordinator);
+        }
+        if message.electorate != members.electorate().digest() {
+            return Err(Refusal::ElectorateDiffers);
+        }
+        let winner = message.best.first().ok_or(Refusal::Malformed)?.bidder_id;
+        let backup = message.best.get(1).map(|bid| bid.bidder_id);
+        if [Some(winner), backup].into_iter().flatten().any(|node| members.electorate().position(node).is_none()) {
+            return Err(Refusal::NotAMember);
+        }
+        let proposal = Proposal { round: message.round, coordinator, winner, backup, electorate: message.electorate };
+        if job.proposal.is_some_and(|known| known.round == proposal.round && known != proposal)
+            && !two_coordinators_planted(cx.config)
+        {
+            return Err(Refusal::OutOfPlace);
+        }
+        job.proposal = Some(proposal);
+        let patience = round::timeout(cx.config.round_timeout, proposal.round);
+        self.timers.arm((id, Timer::RoundEnds), cx.now.mono + patience);
+        let voted = self.cast_vote(cx, members, id, proposal, patience);
+        if winner == cx.self_id() {
+            for (voter, vote) in std::mem::take(&mut self.jobs.get_mut(&id).expect("known").early_votes) {
+                // A vote that does not verify is dropped as it would have been on arrival.
+                let _ = self.on_vote(cx, members, voter, vote);
+            }
+        }
+        voted
+    }
+
+    fn cast_vote(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        id: JobId,
+        proposal: Proposal,
+        lease: Span,
+    ) -> Result<(), Refusal> {
+        let own = cx.self_id();
+        let job = self.jobs.get_mut(&id).expect("the caller found it");
+        if !votes_forgotten_planted(cx.config) {
+            may_vote(&job.promise, proposal.round, proposal.winner, cx.now.mono)?;
+        }
+        if job.broadcast.body.submitted < self.vote_floor || members.electorate().position(own).is_none() {
+            return Ok(());
+        }
+        job.promise = Promise { voted: Some((proposal.round, proposal.winner)), lease_until: cx.now.mono + lease };
+        cx.persist(&store_key::of_job(store_key::VOTE, id), &(proposal.round, proposal.winner));
+        cx.report(Event::Voted { job: id, round: proposal.round, winner: proposal.winner });
+        let bytes = proposal.statement(id).signed_bytes();
+        let vote_signature = cx.egress.keys().sign(&Signed { network_id: &cx.config.network_id, bytes: &bytes });
+        match members.find(proposal.winner) {
+            Some(PeerIdx::SELF) => self.add_vote(cx, members, id, own, vote_signature),
+            Some(peer) => {
+                let vote = ClaimVote { job_id: id, round: proposal.round, vote_signature };
+                cx.direct(peer, proposal.winner, &Payload::ClaimVote(vote));
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// A vote for this node (6.5).
+    pub fn on_vote(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        from: PeerIdx,
+        vote: ClaimVote,
+    ) -> Result<(), Refusal> {
+        let own = cx.self_id();
+        let voter = members.id(from);
+        let job = self.jobs.get_mut(&vote.job_id).ok_or(Refusal::UnknownJob)?;
+        if job.claim.is_some_and(|(round, _)| round >= vote.round) {
+            return Ok(());
+        }
+        if members.electorate().position(voter).is_none() {
+            return Err(Refusal::NotAMember);
+        }
+        let proposal = match job.proposal {
+            Some(proposal) if proposal.round == vote.round && proposal.winner == own => proposal,
+            // The voter's link was faster than the coordinator's.
+            _ if vote.round >= job.round && job.early_votes.len() < members.len() => {
+                job.early_votes.push((from, vote));
+                return Ok(());
+            }
+            _ => return Err(Refusal::OutOfPlace),
+        };
+        let bytes = proposal.statement(vote.job_id).signed_bytes();
+        let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
+        if !cx.verify.verify(&members.peer(from).record.public_key, &signed, &vote.vote_signature) {
+            return Err(Refusal::BadSignature);
+        }
+        self.add_vote(cx, members, vote.job_id, voter, vote.vote_signature);
+        Ok(())
+    }
+
+    fn add_vote(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, voter: NodeId, signature: Signature) {
+        let electorate = members.electorate();
+        let job = self.jobs.get_mut(&id).expect("the caller found it");
+        let proposal = job.proposal.expect("votes are counted for a proposal");
+        if job.votes.iter().all(|(known, _)| *known != voter) {
+            job.votes.push((voter, signature));
+        }
+        if job.votes.len() < votes_needed(cx.config, electorate.quorum()) || proposal.electorate != electorate.digest()
+        {
+            return;
+        }
+        let at = |(voter, signature): &(NodeId, Signature)| Some((electorate.position(*voter)?, *signature));
+        let votes: Vec<(usize, Signature)> = job.votes.iter().filter_map(at).collect();
+        assert_eq!(votes.len(), job.votes.len(), "every vote is of a member of this electorate");
+        let certificate = quorum::certificate(proposal.statement(id), electorate.members().len(), &votes);
+        self.claim(cx, members, id, proposal, certificate);
+    }
+
+    /// This node holds a certificate: persist it, tell everyone, run the job (6.5).
+    fn claim(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        id: JobId,
+        proposal: Proposal,
+        certificate: ClaimCertificate,
+    ) {
+        let round = proposal.round;
+        cx.persist(&store_key::of_job(store_key::CERTIFICATE, id), &certificate);
+        let votes = u32::try_from(certificate.signatures.len()).expect("bounded by members");
+        let start = cx.out.at();
+        binary::encode_into(&certificate, &mut cx.out.bytes);
+        let bytes = start..cx.out.at();
+        let electorate = u32::try_from(members.electorate().members().len()).expect("bounded by max_members");
+        cx.report(Event::Certified { job: id, round, votes, members: electorate, certificate: bytes });
+        cx.broadcast(&Payload::JobClaim(JobClaim { job_id: id, round }));
+        let submitter = self.jobs[&id].broadcast.submitter;
+        let mut holders: Vec<NodeId> = [Some(submitter), proposal.backup].into_iter().flatten().collect();
+        holders.dedup();
+        let proof = Payload::ClaimCertificate(certificate.clone());
+        for holder in holders {
+            if let Some(peer) = members.find(holder).filter(|peer| *peer != PeerIdx::SELF) {
+                cx.direct(peer, holder, &proof);
+            }
+        }
+        self.jobs.get_mut(&id).expect("known").certificate = Some(certificate);
+        self.accept_claim(cx, id, round, cx.self_id());
+        self.effects.push(Effect::Won { job: id, round });
+    }
+
+    /// Somebody says that it holds a certificate. Believed where it is the winner we saw proposed; else it must show it.
+    pub fn on_claim(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        from: PeerIdx,
+        claim: JobClaim,
+    ) -> Result<(), Refusal> {
+        let id = claim.job_id;
+        let claimer = members.id(from);
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return self.keep_early(cx, id, from, Payload::JobClaim(claim));
+        };
+        if job.claim == Some((claim.round, claimer)) {
+            return Ok(());
+        }
+        if job.claim.is_some_and(|(round, _)| round > claim.round) {
+            return Err(Refusal::OutOfPlace);
+        }
+        if job.claim.is_none() && job.proposal.is_some_and(|p| p.round == claim.round && p.winner == claimer) {
+            self.accept_claim(cx, id, claim.round, claimer);
+        } else if !std::mem::replace(&mut job.asked_for_certificate, true) {
+            cx.direct(from, claimer, &Payload::CertificateRequest(CertificateRequest { job_id: id }));
+        }
+        Ok(())
+    }
+
+    /// Proof of a claim.
+    pub fn on_certificate(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        certificate: ClaimCertificate,
+    ) -> Result<(), Refusal> {
+        let statement = certificate.statement;
+        let job = self.jobs.get_mut(&statement.job_id).ok_or(Refusal::UnknownJob)?;
+        job.asked_for_certificate = false;
+        let electorate = members.electorate();
+        if job.certificate.as_ref().is_some_and(|held| held.statement.round >= statement.round) {
+            return Ok(());
+        }
+        let needed = u32::try_from(votes_needed(cx.config, electorate.quorum())).expect("bounded by max_members");
+        quorum::check_certificate(&certificate, electorate.members(), needed, &cx.config.network_id, cx.verify)
+            .map_err(|_| Refusal::BadCertificate)?;
+        job.certificate = Some(certificate);
+        if job.claim.is_none_or(|(round, _)| round < statement.round) {
+            self.accept_claim(cx, statement.job_id, statement.round, statement.winner);
+        }
+        Ok(())
+    }
+
+    fn accept_claim(&mut self, cx: &mut Ctx<'_>, id: JobId, round: u32, claimer: NodeId) {
+        let job = self.jobs.get_mut(&id).expect("the caller found it");
+        assert!(job.claim.is_none_or(|(held, _)| held < round), "claims only move to later rounds");
+        job.claim = Some((round, claimer));
+        job.round = job.round.max(round);
+        job.promise.lease_until = cx.now.mono + cx.config.lease;
+        job.bids = Vec::new();
+        job.votes = Vec::new();
+        job.early_votes = Vec::new();
+        self.timers.disarm((id, Timer::BidsClose));
+        self.timers.disarm((id, Timer::RoundEnds));
+        cx.report(Event::ClaimLearned { job: id, round, claimer });
+        self.effects.push(Effect::Claimed { job: id, round, claimer });
+    }
+
+    /// Everything that is due now.
+    pub fn on_timers(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32) {
+        while let Some((id, timer)) = self.timers.pop_due(cx.now.mono) {
+            match timer {
+                Timer::BidsClose => self.close_bids(cx, members, id),
+                // 6.6: no proposal, or no certificate: the next coordinator's turn.
+                Timer::RoundEnds => {
+                    let round = self.jobs[&id].round.saturating_add(1);
+                    self.begin_round(cx, members, active, id, round);
+                }
+                Timer::Expires => {
+                    self.jobs.remove(&id);
+                    self.timers.disarm((id, Timer::BidsClose));
+                    self.timers.disarm((id, Timer::RoundEnds));
+                    cx.forget(&store_key::of_job(store_key::VOTE, id));
+                    cx.forget(&store_key::of_job(store_key::CERTIFICATE, id));
+                }
+            }
+        }
+    }
+
+    /// Enough members are reachable again: auctions that waited go on.
+    pub fn on_recovered(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32) {
+        let waiting = |id: &JobId, job: &Job| job.claim.is_none() && !self.timers.is_armed((*id, Timer::RoundEnds));
+        let ids: Vec<JobId> = self.jobs.iter().filter(|(id, job)| waiting(id, job)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let round = self.jobs[&id].round.saturating_add(1);
+            self.begin_round(cx, members, active, id, round);
+        }
+    }
+
+    /// Another member is in a later round: follow it, as far as makes sense.
+    fn follow(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        active: u32,
+        id: JobId,
+        round: u32,
+    ) -> Result<(), Refusal> {
+        if round - self.jobs[&id].round > ROUNDS_AHEAD {
+            return Err(Refusal::OutOfPlace);
+        }
+        self.begin_round(cx, members, active, id, round);
+        Ok(())
+    }
+
+    fn begin_round(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32, id: JobId, round: u32) {
+        let job = self.jobs.get_mut(&id).expect("the caller found it");
+        job.votes.clear();
+        job.early_votes.retain(|(_, vote)| vote.round >= round);
+        self.enter_round(cx, members, active, id, round);
+    }
+
+    fn keep_early(&mut self, cx: &Ctx<'_>, id: JobId, from: PeerIdx, message: Payload) -> Result<(), Refusal> {
+        while self.early.front().is_some_and(|(at, ..)| cx.now.mono.since(*at) > EARLY_LIFE) {
+            self.early.pop_front();
+        }
+        if self.early.len() >= EARLY_MESSAGES {
+            return Err(Refusal::UnknownJob);
+        }
+        self.early.push_back((cx.now.mono, id, from, message));
+        Ok(())
+    }
+
+    fn replay_early(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32, id: JobId) {
+        let (now_known, rest) = std::mem::take(&mut self.early).into_iter().partition(|(_, job, ..)| *job == id);
+        self.early = rest;
+        let now_known: VecDeque<_> = now_known;
+        for (_, _, from, message) in now_known {
+            // Refused or not, it is dealt with: its sender is no worse off than if it had come a moment later.
+            let _ = match message {
+                Payload::JobBid(bid) => self.on_bid(cx, members, active, from, bid),
+                Payload::AuctionCoordinate(proposal) => self.on_coordinate(cx, members, active, from, proposal),
+                Payload::JobClaim(claim) => self.on_claim(cx, members, from, claim),
+                other => unreachable!("{:?} is never kept", other.kind()),
+            };
+        }
+    }
+
+    /// Asserts what must always hold, in constant time.
+    pub fn check_invariants(&self) {
+        assert!(self.timers.len() >= self.jobs.len(), "every job expires");
+        assert!(self.early.len() <= EARLY_MESSAGES, "early messages are bounded");
+        assert!(self.effects.is_empty(), "node.rs has dealt with every effect");
+    }
+}
+
+impl Job {
+    fn new(broadcast: JobBroadcast, promise: Promise) -> Job {
+        Job {
+            broadcast,
+            round: 0,
+            claim: None,
+            certificate: None,
+            proposal: None,
+            coordinator: NodeId::default(),
+            bids: Vec::new(),
+            closed: None,
+            promise,
+            votes: Vec::new(),
+            early_votes: Vec::new(),
+            asked_for_certificate: false,
+        }
+    }
+}
+
+impl Proposal {
+    /// What a vote for it signs.
+    #[must_use]
+    pub fn statement(&self, job_id: JobId) -> Statement {
+        let Proposal { round, winner, backup, electorate, .. } = *self;
+        Statement { job_id, round, winner, backup, electorate }
+    }
+}
+
+/// The id of a job: nobody else can make a job with the same one.
+#[must_use]
+pub fn job_id(broadcast: &JobBroadcast) -> JobId {
+    let mut body = Vec::new();
+    binary::encode_into(&broadcast.body, &mut body);
+    JobId::of_job(broadcast.submitter, broadcast.counter, &body)
+}
+
+fn check_limits(broadcast: &JobBroadcast, cx: &Ctx<'_>) -> Result<(), Refusal> {
+    let body = &broadcast.body;
+    let left = body.deadline.since(cx.wall());
+    if left == Span::ZERO || left > LONGEST_DEADLINE {
+        return Err(Refusal::OutOfPlace);
+    }
+    if body.command.len() > cx.config.max_command_bytes as usize {
+        return Err(Refusal::TooLarge);
+    }
+    Ok(())
+}
+
+/// This node's offer for a job, or nothing where it declines.
+fn offer(cx: &Ctx<'_>, broadcast: &JobBroadcast, active: u32) -> Option<Offer> {
+    let can = |need: &String| cx.config.capabilities.contains(need);
+    let suited = can(&broadcast.body.job_type) && broadcast.body.requirements.iter().all(can);
+    (suited && active < cx.config.max_active_jobs).then(|| Offer {
+        score: score::score(active, cx.config.max_active_jobs),
+        stake: cx.config.stake,
+        estimated_completion: Span::ZERO,
+    })
+}
+
+/// Whether `node` coordinates the round, among the members held for alive, or among those and the suspected ones: two views
+/// that differ by a suspicion must not cost a round.
+fn is_coordinator(config: &Config, members: &Members, job: JobId, round: u32, node: NodeId) -> bool {
+    if two_coordinators_planted(config)
+        || election::coordinator(config.election, job, round, &members.alive_ids()) == node
+    {
+        return true;
+    }
+    let mut hopeful: Vec<NodeId> = members
+        .iter()
+        .filter(|(_, peer)| matches!(peer.state, PeerState::Alive | PeerState::Suspect))
+        .map(|(_, peer)| peer.record.node_id)
+        .collect();
+    hopeful.sort_unstable();
+    election::coordinator(config.election, job, round, &hopeful) == node
+}
+
+fn votes_needed(config: &Config, quorum: u32) -> usize {
+    #[cfg(feature = "plant")]
+    if config.plant == crate::config::Plant::QuorumOneShort {
+        return quorum.saturating_sub(1).max(1) as usize;
+    }
+    let _ = config;
+    quorum as usize
+}
+
+fn two_coordinators_planted(config: &Config) -> bool {
+    #[cfg(feature = "plant")]
+    if config.plant == crate::config::Plant::AnyCoordinator {
+        return true;
+    }
+    let _ = config;
+    false
+}
+
+fn votes_forgotten_planted(config: &Config) -> bool {
+    #[cfg(feature = "plant")]
+    if matches!(config.plant, crate::config::Plant::VotesForgotten | crate::config::Plant::AnyCoordinator) {
+        return true;
+    }
+    let _ = config;
+    false
+}

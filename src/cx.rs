@@ -1,0 +1,106 @@
+//! What every handler gets: the moment, the configuration, and where its consequences go.
+
+use rand_chacha::ChaCha8Rng;
+
+use crate::config::Config;
+use crate::egress::Egress;
+use crate::id::{NodeId, PeerIdx};
+use crate::io::{Action, Event, Outbox, Verify};
+use crate::time::{Now, WallTime};
+use crate::wire::{Payload, binary};
+
+/// The context of one call into the node.
+pub struct Ctx<'a> {
+    /// Both clocks.
+    pub now: Now,
+    /// Turns the wall clock into synchronised time.
+    pub sync_offset_us: i64,
+    /// The configuration.
+    pub config: &'a Config,
+    /// The node's only randomness.
+    pub rng: &'a mut ChaCha8Rng,
+    /// Checks signatures.
+    pub verify: &'a mut dyn Verify,
+    /// Where payloads wait for the end of the call.
+    pub egress: &'a mut Egress,
+    /// Where everything else goes.
+    pub out: &'a mut Outbox,
+}
+
+impl Ctx<'_> {
+    /// Synchronised time.
+    #[must_use]
+    pub fn wall(&self) -> WallTime {
+        self.now.wall.offset(self.sync_offset_us)
+    }
+
+    /// This node's id.
+    #[must_use]
+    pub fn self_id(&self) -> NodeId {
+        self.egress.keys().id()
+    }
+
+    /// Says it to everyone.
+    pub fn broadcast(&mut self, payload: &Payload) {
+        self.egress.broadcast(self.config, payload);
+    }
+
+    /// Says it to one member.
+    pub fn direct(&mut self, peer: PeerIdx, id: NodeId, payload: &Payload) {
+        self.egress.direct(self.config, peer, id, payload);
+    }
+
+    /// Reports what happened.
+    pub fn report(&mut self, event: Event) {
+        self.out.report(event);
+    }
+
+    /// Remembers a value durably before anything that this call sends.
+    pub fn persist<T: bincode::Encode>(&mut self, key: &[u8], value: &T) {
+        let key = self.out.put(key);
+        let start = self.out.at();
+        binary::encode_into(value, &mut self.out.bytes);
+        let value = start..self.out.at();
+        self.out.actions.push(Action::Persist { key, value });
+    }
+
+    /// Forgets a value.
+    pub fn forget(&mut self, key: &[u8]) {
+        let key = self.out.put(key);
+        self.out.actions.push(Action::Forget { key });
+    }
+}
+
+/// First bytes of the keys in the store.
+pub mod store_key {
+    use crate::id::{JobId, NodeId};
+
+    /// This node's start count.
+    pub const INCARNATION: &[u8] = b"i";
+    /// Followed by a node id: the newest incarnation seen of it.
+    pub const FLOOR: u8 = b'f';
+    /// Followed by a job id: the last round voted in.
+    pub const VOTE: u8 = b'v';
+    /// Followed by a job id: an open job of this node.
+    pub const OWN_JOB: u8 = b'j';
+    /// Followed by a job id: the certificate under which this node runs or ran it.
+    pub const CERTIFICATE: u8 = b'c';
+
+    /// The key of something about a job.
+    #[must_use]
+    pub fn of_job(kind: u8, job: JobId) -> [u8; 17] {
+        of_id(kind, job.0)
+    }
+
+    /// The key of something about a node.
+    #[must_use]
+    pub fn of_node(kind: u8, node: NodeId) -> [u8; 17] {
+        of_id(kind, node.0)
+    }
+
+    fn of_id(kind: u8, id: [u8; 16]) -> [u8; 17] {
+        let mut key = [kind; 17];
+        key[1..].copy_from_slice(&id);
+        key
+    }
+}

@@ -1,0 +1,190 @@
+//! What leaves: payloads wait here until the end of a call, then go out in one envelope per destination.
+//!
+//! An idle node sends at once. A busy one keeps payloads for `bundle_window`, so that what goes to one destination shares
+//! one envelope and one signature, and stays far under the rate limit (protocol.md, section 2). Every `Persist` of a call
+//! is appended while handling, every `Send` at its end: what a message relies on is durable before it leaves.
+
+use crate::config::Config;
+use crate::guard::rate::Bucket;
+use crate::id::{NodeId, PeerIdx};
+use crate::identity::Keys;
+use crate::io::{Action, Outbox, To};
+use crate::metrics::Metrics;
+use crate::time::{Now, Time};
+use crate::wire::{self, Header, MsgType, Payload};
+
+/// Envelopes that may leave at once before a node counts as busy: a guess, a third of the rate limit's own rate.
+const IDLE_BURST: u32 = 30;
+/// Payloads in one bundle, and their bytes: what does not fit goes into the next envelope.
+const BUNDLE_ITEMS: usize = 256;
+const BUNDLE_BYTES: usize = 256 * 1024;
+
+/// Payloads on their way out, and what is needed to seal them.
+#[derive(Clone, Debug)]
+pub struct Egress {
+    keys: Keys,
+    network_tag: u16,
+    incarnation: u32,
+    counter: u64,
+    pending: Vec<Pending>,
+    encoded: Vec<u8>,
+    scratch: Vec<u8>,
+    idle: Bucket,
+    flush_at: Option<Time>,
+}
+
+#[derive(Clone, Debug)]
+struct Pending {
+    to: To,
+    to_id: Option<NodeId>,
+    kind: MsgType,
+    start: usize,
+    end: usize,
+}
+
+impl Egress {
+    /// Nothing to send yet. `incarnation` counts from 1.
+    #[must_use]
+    pub fn new(keys: Keys, config: &Config) -> Egress {
+        Egress {
+            keys,
+            network_tag: wire::network_tag(&config.network_id),
+            incarnation: 0,
+            counter: 0,
+            pending: Vec::new(),
+            encoded: Vec::new(),
+            scratch: Vec::new(),
+            idle: Bucket::full(IDLE_BURST, Time(0)),
+            flush_at: None,
+        }
+    }
+
+    /// This node's keys.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// This node's start count.
+    #[must_use]
+    pub fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
+    /// Begins a new incarnation: nonces count from 1 again.
+    pub fn begin_incarnation(&mut self, incarnation: u32) {
+        assert!(incarnation > self.incarnation, "incarnations only grow");
+        self.incarnation = incarnation;
+        self.counter = 0;
+    }
+
+    /// To every subscriber.
+    pub fn broadcast(&mut self, config: &Config, payload: &Payload) {
+        self.enqueue(config, To::All, None, payload);
+    }
+
+    /// To one member.
+    pub fn direct(&mut self, config: &Config, peer: PeerIdx, id: NodeId, payload: &Payload) {
+        assert_ne!(peer, PeerIdx::SELF, "a node does not send to itself");
+        self.enqueue(config, To::One(peer), Some(id), payload);
+    }
+
+    fn enqueue(&mut self, config: &Config, to: To, to_id: Option<NodeId>, payload: &Payload) {
+        let start = self.encoded.len();
+        wire::encode(config.codec, payload, &mut self.encoded);
+        self.pending.push(Pending { to, to_id, kind: payload.kind(), start, end: self.encoded.len() });
+    }
+
+    /// Seals one payload by itself, now, whatever is pending: heartbeats and beacons do not wait for company.
+    pub fn send_now(&mut self, cx: &mut Sealing<'_>, to: To, payload: &Payload) {
+        let mut bytes = std::mem::take(&mut self.scratch);
+        wire::encode(cx.config.codec, payload, &mut bytes);
+        self.seal(cx, to, None, &[(payload.kind(), &bytes)]);
+        bytes.clear();
+        self.scratch = bytes;
+    }
+
+    /// When held payloads must leave.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.flush_at
+    }
+
+    /// At the end of a call: sends what is pending, or decides that it may wait for company.
+    pub fn flush(&mut self, cx: &mut Sealing<'_>) {
+        if self.pending.is_empty() {
+            return;
+        }
+        if !self.idle.has_token(cx.now.mono, cx.config.bundle_above_msgs_per_sec, IDLE_BURST) {
+            let due = *self.flush_at.get_or_insert(cx.now.mono + cx.config.bundle_window);
+            if cx.now.mono < due {
+                return;
+            }
+        }
+        self.flush_at = None;
+        let pending = std::mem::take(&mut self.pending);
+        let encoded = std::mem::take(&mut self.encoded);
+        let mut sent = vec![false; pending.len()];
+        for first in 0..pending.len() {
+            if sent[first] {
+                continue;
+            }
+            let mut items = Vec::new();
+            let mut bytes = 0;
+            for (index, item) in pending.iter().enumerate().skip(first) {
+                let fits =
+                    items.is_empty() || (items.len() < BUNDLE_ITEMS && bytes + (item.end - item.start) <= BUNDLE_BYTES);
+                if !sent[index] && item.to == pending[first].to && fits {
+                    sent[index] = true;
+                    bytes += item.end - item.start;
+                    items.push((item.kind, &encoded[item.start..item.end]));
+                }
+            }
+            self.seal(cx, pending[first].to, pending[first].to_id, &items);
+        }
+        self.pending = pending;
+        self.pending.clear();
+        self.encoded = encoded;
+        self.encoded.clear();
+    }
+
+    fn seal(&mut self, cx: &mut Sealing<'_>, to: To, to_id: Option<NodeId>, items: &[(MsgType, &[u8])]) {
+        assert!(self.incarnation > 0, "the node has started");
+        self.counter += 1;
+        let kind = if items.len() > 1 { MsgType::Bundle } else { items[0].0 };
+        let header = Header {
+            network_tag: self.network_tag,
+            kind,
+            sender: self.keys.id(),
+            to: to_id,
+            timestamp: cx.now.wall.offset(cx.sync_offset_us),
+            incarnation: self.incarnation,
+            counter: self.counter,
+            compressed: false,
+        };
+        let start = cx.out.at();
+        wire::seal(header, cx.config.codec, items, &cx.config.network_id, &self.keys, &mut cx.out.bytes);
+        let frame = start..cx.out.at();
+        cx.metrics.messages_sent += 1;
+        cx.metrics.bytes_sent += u64::from(frame.end - frame.start);
+        if self.idle.has_token(cx.now.mono, cx.config.bundle_above_msgs_per_sec, IDLE_BURST) {
+            self.idle.take();
+        }
+        cx.out.actions.push(Action::Send { to, kind, frame });
+    }
+}
+
+/// What sealing an envelope needs of the call it happens in.
+#[derive(Debug)]
+pub struct Sealing<'a> {
+    /// The moment.
+    pub now: Now,
+    /// Turns the wall clock into synchronised time.
+    pub sync_offset_us: i64,
+    /// The configuration.
+    pub config: &'a Config,
+    /// Counts what leaves.
+    pub metrics: &'a mut Metrics,
+    /// Where it goes.
+    pub out: &'a mut Outbox,
+}

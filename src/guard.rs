@@ -1,0 +1,112 @@
+//! May this message in? The per-sender part of admission: blacklist, rate, timestamp, nonce (protocol.md, section 5).
+//!
+//! Everything here is checked before the signature and changed only after it. Memory per sender is constant: the replay
+//! window's 256 bytes and a few words.
+
+pub mod rate;
+pub mod replay;
+
+use crate::config::Config;
+use crate::id::PeerIdx;
+use crate::io::Refusal;
+use crate::time::{Now, Time};
+use crate::wire::Header;
+use rate::Bucket;
+use replay::ReplayWindow;
+
+/// What is remembered of each sender, by its number.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    senders: Vec<Sender>,
+}
+
+#[derive(Clone, Debug)]
+struct Sender {
+    window: ReplayWindow,
+    bucket: Bucket,
+    blacklisted_until: Time,
+}
+
+/// What the checks before the signature found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// Verify, then [`Guard::admit`].
+    Clear,
+    /// Verify, then [`Guard::blacklist`]: only a verified message may get its sender banned, or anyone could ban anyone.
+    OverRate,
+}
+
+impl Guard {
+    /// Makes room for the next sender. `floor` is the newest incarnation of it that the store remembers.
+    pub fn add_sender(&mut self, peer: PeerIdx, floor: u32, config: &Config, now: Time) {
+        assert_eq!(peer.at(), self.senders.len(), "senders are numbered densely");
+        let bucket = Bucket::full(config.rate_limit_burst, now);
+        self.senders.push(Sender { window: ReplayWindow::new(floor), bucket, blacklisted_until: Time(0) });
+    }
+
+    /// The checks before the signature, cheapest first. `sync_offset_us` turns the wall clock into synchronised time.
+    ///
+    /// # Errors
+    /// `Blacklisted`, `StaleTimestamp`, `StaleIncarnation` or `Replayed`.
+    pub fn check(
+        &mut self,
+        peer: PeerIdx,
+        header: &Header,
+        now: Now,
+        sync_offset_us: i64,
+        config: &Config,
+    ) -> Result<Passage, Refusal> {
+        let sender = &mut self.senders[peer.at()];
+        if now.mono < sender.blacklisted_until {
+            return Err(Refusal::Blacklisted);
+        }
+        let within_rate = sender.bucket.has_token(now.mono, config.rate_limit_msgs_per_sec, config.rate_limit_burst);
+        if now.wall.offset(sync_offset_us).distance(header.timestamp) > config.clock_sync_tolerance {
+            return Err(Refusal::StaleTimestamp);
+        }
+        match sender.window.check(header.incarnation, header.counter) {
+            #[cfg(feature = "plant")]
+            Err(Refusal::Replayed) if config.plant == crate::config::Plant::ReplayWindowOff => {}
+            other => other?,
+        }
+        Ok(if within_rate { Passage::Clear } else { Passage::OverRate })
+    }
+
+    /// After the signature: takes a token and marks the nonce. Says whether the sender has a new incarnation.
+    pub fn admit(&mut self, peer: PeerIdx, header: &Header) -> bool {
+        let sender = &mut self.senders[peer.at()];
+        sender.bucket.take();
+        let newer = header.incarnation > sender.window.incarnation();
+        sender.window.mark(header.incarnation, header.counter);
+        newer
+    }
+
+    /// Bans a sender whose verified messages came too fast.
+    pub fn blacklist(&mut self, peer: PeerIdx, until: Time) {
+        self.senders[peer.at()].blacklisted_until = until;
+    }
+
+    /// How many senders there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.senders.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.senders.is_empty()
+    }
+
+    /// The newest incarnation of a sender.
+    #[must_use]
+    pub fn incarnation(&self, peer: PeerIdx) -> u32 {
+        self.senders[peer.at()].window.incarnation()
+    }
+
+    /// How many senders are blacklisted now.
+    #[must_use]
+    pub fn blacklisted(&self, now: Time) -> usize {
+        self.senders.iter().filter(|sender| now < sender.blacklisted_until).count()
+    }
+}

@@ -1,0 +1,331 @@
+//! Who is there: the members this node knows, what it knows of each, and how it sees them (protocol.md, section 4).
+//!
+//! `gossip` finds them, `detector` watches them, `clock` learns their time, `electorate` says who votes. This file is the
+//! table that the four share; a member keeps its number while the process lives.
+
+pub mod clock;
+pub mod detector;
+pub mod electorate;
+pub mod gossip;
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use crate::config::{Config, Membership as Mode};
+use crate::cx::Ctx;
+use crate::id::{Link, NodeId, PeerIdx};
+use crate::io::{Action, Event, PeerState};
+use crate::time::{Span, Time, WallTime};
+use crate::wire::message::Announce;
+use electorate::Electorate;
+
+/// The members.
+#[derive(Clone, Debug)]
+pub struct Members {
+    peers: Vec<Peer>,
+    index: BTreeMap<NodeId, PeerIdx>,
+    electorate: Electorate,
+    records_digest: u32,
+    reachable: u32,
+    connections: u32,
+    degraded: bool,
+    detector: detector::Detector,
+    gossip: gossip::Gossip,
+    clock: clock::Clock,
+}
+
+/// One member.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its newest announce.
+    pub record: Announce,
+    /// How it is seen; the node itself is always `Alive`.
+    pub state: PeerState,
+    /// When a verified message of it came in last; nothing before the first.
+    pub last_heard: Option<Time>,
+    /// The newest moment at which others are known to have heard it.
+    vouched: Time,
+    /// When it became known, or known again.
+    known_since: Time,
+    /// Until when positive answers about it are waited for, while it is `Suspect`.
+    probe_until: Time,
+    /// Whether it has been dialled, and whether that connection is up.
+    dialled: bool,
+    link_up: bool,
+    /// Whether it is out of the electorate because it was dead for `forget_after`.
+    forgotten: bool,
+    /// The stamp of its last PING and when it came, until a PONG has answered it.
+    ping: Option<(WallTime, Time)>,
+    /// The last measurement of its clock.
+    sample: Option<clock::Sample>,
+    /// Its PINGs in a row whose records digest was not ours.
+    digest_differs: u32,
+    /// When records were last sent to it.
+    records_sent: Option<Time>,
+    /// When it was last heard over something other than the subscription to it.
+    other_path: Option<Time>,
+}
+
+impl Members {
+    /// Only the node itself, not started.
+    #[must_use]
+    pub fn new(own: Announce, config: &Config) -> Members {
+        let id = own.node_id;
+        let mut members = Members {
+            peers: vec![Peer::new(own, Time(0))],
+            index: BTreeMap::from([(id, PeerIdx::SELF)]),
+            electorate: Electorate::default(),
+            records_digest: 0,
+            reachable: 1,
+            connections: 0,
+            degraded: true,
+            detector: detector::Detector::default(),
+            gossip: gossip::Gossip::default(),
+            clock: clock::Clock::default(),
+        };
+        members.peers[0].state = PeerState::Alive;
+        members.rebuild_electorate(config);
+        members
+    }
+
+    /// The number of a known id.
+    #[must_use]
+    pub fn find(&self, id: NodeId) -> Option<PeerIdx> {
+        self.index.get(&id).copied()
+    }
+
+    /// A member by its number.
+    #[must_use]
+    pub fn peer(&self, peer: PeerIdx) -> &Peer {
+        &self.peers[peer.at()]
+    }
+
+    /// The id of a member.
+    #[must_use]
+    pub fn id(&self, peer: PeerIdx) -> NodeId {
+        self.peers[peer.at()].record.node_id
+    }
+
+    /// How many members are known, the node itself included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Never: a node knows itself.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Every member with its number, the node itself first.
+    pub fn iter(&self) -> impl Iterator<Item = (PeerIdx, &Peer)> {
+        self.peers.iter().enumerate().map(|(at, peer)| (index(at), peer))
+    }
+
+    /// The ids of the members that are held for alive, the node itself included, sorted.
+    #[must_use]
+    pub fn alive_ids(&self) -> Vec<NodeId> {
+        let alive = |(_, at): &(&NodeId, &PeerIdx)| self.peers[at.at()].state == PeerState::Alive;
+        self.index.iter().filter(alive).map(|(id, _)| *id).collect()
+    }
+
+    /// How many members are held for alive, the node itself included.
+    #[must_use]
+    pub fn reachable(&self) -> u32 {
+        self.reachable
+    }
+
+    /// Who votes.
+    #[must_use]
+    pub fn electorate(&self) -> &Electorate {
+        &self.electorate
+    }
+
+    /// Whether too few members are reachable for a claim.
+    #[must_use]
+    pub fn degraded(&self) -> bool {
+        self.degraded
+    }
+
+    /// A digest of all records held: equal where everyone knows the same members.
+    #[must_use]
+    pub fn records_digest(&self) -> u32 {
+        self.records_digest
+    }
+
+    /// The offset of the wall clock to synchronised time, in microseconds.
+    #[must_use]
+    pub fn sync_offset_us(&self) -> i64 {
+        self.clock.offset_us()
+    }
+
+    /// The newest announce of the node itself.
+    #[must_use]
+    pub fn own_record(&self) -> &Announce {
+        &self.peers[0].record
+    }
+
+    /// When something here is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Time {
+        self.detector.next_deadline().min(self.gossip.next_deadline())
+    }
+
+    /// Adds a member that was not known. The caller has checked its record and the limits.
+    fn add(&mut self, cx: &mut Ctx<'_>, record: Announce) -> PeerIdx {
+        let peer = index(self.peers.len());
+        let replaced = self.index.insert(record.node_id, peer);
+        assert!(replaced.is_none(), "the member was not known");
+        self.peers.push(Peer::new(record, cx.now.mono));
+        cx.report(Event::PeerDiscovered { peer });
+        self.dial(cx, peer);
+        self.records_changed(cx.config);
+        self.detector.look_again_at(cx.now.mono + cx.config.heartbeat_timeout);
+        self.update_degraded(cx);
+        peer
+    }
+
+    /// Subscribes to a member, where there is room for another connection.
+    fn dial(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
+        let entry = &mut self.peers[peer.at()];
+        if entry.dialled || self.connections >= cx.config.max_peers {
+            return;
+        }
+        entry.dialled = true;
+        self.connections += 1;
+        let endpoint = cx.out.put(entry.record.pub_endpoint.as_bytes());
+        cx.out.actions.push(Action::Connect { link: Link(peer.0), endpoint });
+    }
+
+    /// Drops the subscription to a member.
+    fn hang_up(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
+        let entry = &mut self.peers[peer.at()];
+        if std::mem::take(&mut entry.dialled) {
+            entry.link_up = false;
+            self.connections -= 1;
+            cx.out.actions.push(Action::Disconnect(Link(peer.0)));
+        }
+    }
+
+    /// Sees a member differently from now on.
+    fn set_state(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx, state: PeerState) {
+        assert_ne!(peer, PeerIdx::SELF, "a node is alive to itself");
+        let entry = &mut self.peers[peer.at()];
+        if entry.state == state {
+            return;
+        }
+        let was_alive = entry.state == PeerState::Alive;
+        entry.state = state;
+        match (was_alive, state == PeerState::Alive) {
+            (true, false) => self.reachable -= 1,
+            (false, true) => self.reachable += 1,
+            _ => {}
+        }
+        cx.report(Event::PeerState { peer, state });
+        self.update_degraded(cx);
+    }
+
+    /// Compares the reachable members with the quorum of all.
+    fn update_degraded(&mut self, cx: &mut Ctx<'_>) {
+        let quorum = self.electorate.quorum();
+        let degraded = self.reachable < quorum.max(cx.config.min_peers);
+        if degraded == self.degraded {
+            return;
+        }
+        self.degraded = degraded;
+        let reachable = self.reachable;
+        cx.report(if degraded {
+            Event::Degraded { reachable, quorum }
+        } else {
+            Event::Recovered { reachable, quorum }
+        });
+    }
+
+    fn records_changed(&mut self, config: &Config) {
+        self.records_digest =
+            self.peers.iter().filter(|p| !p.forgotten).fold(0, |sum, p| sum ^ record_digest(&p.record));
+        self.rebuild_electorate(config);
+    }
+
+    fn rebuild_electorate(&mut self, config: &Config) {
+        let mut members: Vec<(NodeId, [u8; 32])> = match &config.membership {
+            Mode::Open => {
+                let known = self.peers.iter().filter(|p| !p.forgotten);
+                known.map(|p| (p.record.node_id, p.record.public_key)).collect()
+            }
+            // The key of a listed member that has not announced itself is not known: no signature verifies under it.
+            Mode::Fixed(ids) => {
+                let key = |id| self.find(id).map_or([0; 32], |at| self.peer(at).record.public_key);
+                ids.iter().map(|id| (*id, key(*id))).collect()
+            }
+        };
+        members.sort_unstable();
+        members.dedup_by_key(|(id, _)| *id);
+        self.electorate = Electorate::new(members);
+    }
+
+    /// Asserts what must always hold, in constant time.
+    pub fn check_invariants(&self) {
+        assert!(
+            self.reachable >= 1 && self.reachable as usize <= self.peers.len(),
+            "reachable members are known members"
+        );
+        assert_eq!(self.index.len(), self.peers.len(), "every member has one id");
+        assert_eq!(self.peers[0].state, PeerState::Alive, "a node is alive to itself");
+    }
+}
+
+impl Peer {
+    fn new(record: Announce, now: Time) -> Peer {
+        Peer {
+            record,
+            state: PeerState::Known,
+            last_heard: None,
+            vouched: Time(0),
+            known_since: now,
+            probe_until: Time(0),
+            dialled: false,
+            link_up: false,
+            forgotten: false,
+            ping: None,
+            sample: None,
+            digest_differs: 0,
+            records_sent: None,
+            other_path: None,
+        }
+    }
+
+    /// Last measured round trip.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Span> {
+        self.sample.map(|sample| sample.round_trip)
+    }
+
+    /// Last measured offset of its clock to ours, in microseconds.
+    #[must_use]
+    pub fn clock_offset_us(&self) -> Option<i64> {
+        self.sample.map(|sample| sample.offset_us)
+    }
+
+    /// Whether it is out of the electorate.
+    #[must_use]
+    pub fn forgotten(&self) -> bool {
+        self.forgotten
+    }
+}
+
+/// What a record adds to the digest of all records: equal records cancel nothing else.
+fn record_digest(record: &Announce) -> u32 {
+    let hash = Sha256::new()
+        .chain_update(record.node_id.0)
+        .chain_update(record.incarnation.to_le_bytes())
+        .chain_update(record.sequence.to_le_bytes())
+        .finalize();
+    u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]])
+}
+
+fn index(at: usize) -> PeerIdx {
+    PeerIdx(u32::try_from(at).expect("members are bounded by max_members"))
+}

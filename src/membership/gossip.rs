@@ -1,0 +1,357 @@
+//! How members find each other: announces, bootstrap, records passed on, digests compared (protocol.md, section 4).
+//!
+//! Only records that their owner signed travel, and the newest wins, so nobody can lie about another's endpoint. A record
+//! that comes from its owner over a stream is passed on once; what was only passed on is not passed on again. Whoever
+//! misses one all the same is found by the digest in its heartbeats and told by its three successors in the order of ids,
+//! so that a network of hundreds does not answer with hundreds of copies.
+
+use super::{Members, Peer};
+use crate::cx::Ctx;
+use crate::id::{Link, NodeId, PeerIdx};
+use crate::io::{Action, PeerState, Refusal, To};
+use crate::time::{Span, Time};
+use crate::wire::message::{Announce, PeerAnnounce, PeerRecords};
+use crate::wire::{Payload, Signature, Signed, binary};
+
+/// When a starting node announces itself, after its start; then every `discovery_interval`.
+const START_ANNOUNCES: [Span; 3] = [Span::millis(250), Span::secs(1), Span::secs(2)];
+/// How long new records wait for others before they are passed on in one message: a guess, well under a round of discovery.
+const PASS_ON_AFTER: Span = Span::millis(20);
+/// Records in one message.
+const RECORDS_AT_ONCE: usize = 256;
+/// Links to bootstrap hosts are numbered from here: two for each, its PUB and its SUB. Members' links are their own numbers.
+const BOOTSTRAP_LINKS: u32 = 1 << 24;
+/// How long after a message over another path duplicates are expected.
+const SECOND_PATH: Span = Span::secs(60);
+/// Members that tell a peer what it misses.
+const TELLERS: usize = 3;
+
+/// What finding each other still has to do.
+#[derive(Clone, Debug)]
+pub struct Gossip {
+    announce_at: Time,
+    announces: usize,
+    pass_on_at: Time,
+    fresh: Vec<PeerIdx>,
+    /// Whether anybody has sent us records yet.
+    informed: bool,
+    contacts: Vec<Contact>,
+}
+
+/// A bootstrap host.
+#[derive(Clone, Copy, Debug, Default)]
+struct Contact {
+    peer: Option<PeerIdx>,
+    subscribed: bool,
+    reaching: bool,
+}
+
+impl Default for Gossip {
+    fn default() -> Gossip {
+        Gossip {
+            announce_at: Time::NEVER,
+            announces: 0,
+            pass_on_at: Time::NEVER,
+            fresh: Vec::new(),
+            informed: false,
+            contacts: Vec::new(),
+        }
+    }
+}
+
+impl Gossip {
+    pub(super) fn next_deadline(&self) -> Time {
+        self.announce_at.min(self.pass_on_at)
+    }
+}
+
+/// Signs a record: everything in it but the signature itself.
+#[must_use]
+pub fn sign_record(mut record: Announce, keys: &crate::identity::Keys, network_id: &str) -> Announce {
+    record.record_signature = keys.sign(&Signed { network_id, bytes: &signed_bytes(&record) });
+    record
+}
+
+fn signed_bytes(record: &Announce) -> Vec<u8> {
+    let mut bytes = b"announce/1\0".to_vec();
+    binary::encode_into(&Announce { record_signature: Signature([0; 64]), ..record.clone() }, &mut bytes);
+    bytes
+}
+
+impl Members {
+    /// Begins to look for others.
+    pub fn start_discovery(&mut self, cx: &mut Ctx<'_>) {
+        self.gossip.contacts = vec![Contact::default(); cx.config.bootstrap.len()];
+        self.gossip.announces = 0;
+        self.gossip.announce_at = cx.now.mono;
+    }
+
+    /// Replaces the own record after a change, and returns to announcing.
+    pub fn renew_own_record(&mut self, cx: &mut Ctx<'_>, incarnation: u32, active_jobs: u32) {
+        let own = &mut self.peers[0].record;
+        own.sequence = if own.incarnation == incarnation { own.sequence + 1 } else { 1 };
+        own.incarnation = incarnation;
+        own.active_jobs = active_jobs;
+        *own = sign_record(own.clone(), cx.egress.keys(), &cx.config.network_id);
+        self.records_changed(cx.config);
+    }
+
+    /// The announces that are due now: to whom, and what.
+    pub fn on_announce_timer(&mut self, cx: &mut Ctx<'_>) -> Vec<(To, Payload)> {
+        let mut due = Vec::new();
+        if cx.now.mono >= self.gossip.pass_on_at {
+            self.gossip.pass_on_at = Time::NEVER;
+            for fresh in std::mem::take(&mut self.gossip.fresh).chunks(RECORDS_AT_ONCE) {
+                let records = fresh.iter().map(|peer| self.peer(*peer).record.clone()).collect();
+                due.push((To::All, self.records_message(records, false)));
+            }
+        }
+        if cx.now.mono >= self.gossip.announce_at {
+            let wait = START_ANNOUNCES.get(self.gossip.announces);
+            self.gossip.announce_at = match wait {
+                Some(after) => cx.now.mono + *after,
+                None => cx.now.mono + cx.config.discovery_interval,
+            };
+            self.gossip.announces += 1;
+            self.reach_contacts(cx);
+            let announce = self.announce();
+            if wait.is_some() || !self.gossip.informed || self.reachable == 1 {
+                due.push((To::All, announce.clone()));
+            }
+            due.push((To::Beacon, announce));
+        }
+        due
+    }
+
+    fn announce(&self) -> Payload {
+        Payload::PeerAnnounce(PeerAnnounce { record: self.own_record().clone(), want_records: !self.gossip.informed })
+    }
+
+    fn records_message(&self, records: Vec<Announce>, complete: bool) -> Payload {
+        Payload::PeerRecords(PeerRecords { members_digest: self.records_digest, complete, records })
+    }
+
+    /// Dials every bootstrap host behind which no live member is known.
+    fn reach_contacts(&mut self, cx: &mut Ctx<'_>) {
+        for (at, host) in cx.config.bootstrap.iter().enumerate() {
+            let contact = &mut self.gossip.contacts[at];
+            let met = contact.peer.is_some_and(|peer| self.peers[peer.at()].state == PeerState::Alive);
+            if met || contact.subscribed || host.pub_endpoint == cx.config.pub_endpoint {
+                continue;
+            }
+            contact.subscribed = true;
+            let endpoint = cx.out.put(host.pub_endpoint.as_bytes());
+            cx.out.actions.push(Action::Connect { link: contact_link(at, false), endpoint });
+            if !contact.reaching {
+                contact.reaching = true;
+                let endpoint = cx.out.put(host.sub_endpoint.as_bytes());
+                cx.out.actions.push(Action::Reach { link: contact_link(at, true), endpoint });
+            }
+        }
+    }
+
+    /// A link to a bootstrap host is up: it can hear us, or we it, only now.
+    pub fn on_contact_connected(&mut self, cx: &mut Ctx<'_>, link: Link) {
+        if contact_at(link).is_some_and(|at| at < self.gossip.contacts.len()) && !self.gossip.informed {
+            self.gossip.announce_at = self.gossip.announce_at.min(cx.now.mono);
+            self.gossip.announces = self.gossip.announces.saturating_sub(1);
+        }
+    }
+
+    /// Whether a message of a peer may honestly come twice: over the subscription to it and over another path, as while a
+    /// first contact hands over to it.
+    #[must_use]
+    pub fn has_second_path(&self, from: PeerIdx, link: Link, now: Time) -> bool {
+        let recently = |at: Time| now.since(at) < SECOND_PATH;
+        link != Link(from.0) || self.peers[from.at()].other_path.is_some_and(recently)
+    }
+
+    /// A verified message came over a link: over one to a bootstrap host, it is known now who that is.
+    pub fn on_heard_over(&mut self, cx: &mut Ctx<'_>, link: Link, from: PeerIdx) {
+        if link == Link(from.0) {
+            return;
+        }
+        self.peers[from.at()].other_path = Some(cx.now.mono);
+        let Some(at) = contact_at(link).filter(|at| *at < self.gossip.contacts.len()) else { return };
+        self.gossip.contacts[at].peer = Some(from);
+        if self.gossip.contacts[at].subscribed && self.peers[from.at()].link_up {
+            self.gossip.contacts[at].subscribed = false;
+            cx.out.actions.push(Action::Disconnect(contact_link(at, false)));
+        }
+    }
+
+    /// A peer hears us over a connection that it dialled itself: ours to its SUB is not needed any more.
+    pub(super) fn stop_reaching(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
+        for (at, contact) in self.gossip.contacts.iter_mut().enumerate() {
+            if contact.peer == Some(peer) && std::mem::take(&mut contact.reaching) {
+                cx.out.actions.push(Action::Disconnect(contact_link(at, true)));
+            }
+        }
+    }
+
+    /// A member's own announce, already verified as its message. `over_stream` is false for a beacon.
+    pub fn on_announce(&mut self, cx: &mut Ctx<'_>, announce: &PeerAnnounce, over_stream: bool) -> Result<(), Refusal> {
+        let record = &announce.record;
+        let newer = self.merge(cx, record)?;
+        let from = self.find(record.node_id).ok_or(Refusal::TooManyMembers)?;
+        if newer && over_stream {
+            self.pass_on(cx, from);
+        }
+        if announce.want_records && over_stream {
+            let all = self.peers.iter().filter(|p| !p.forgotten).map(|p| p.record.clone()).collect();
+            self.send_records(cx, from, all, true);
+        }
+        Ok(())
+    }
+
+    /// A stranger's own record, from its own message.
+    pub fn take_in(&mut self, cx: &mut Ctx<'_>, record: &Announce, over_stream: bool) -> Result<(), Refusal> {
+        let new = self.merge(cx, record)?;
+        if let Some(peer) = self.find(record.node_id).filter(|_| new && over_stream) {
+            self.pass_on(cx, peer);
+        }
+        Ok(())
+    }
+
+    /// Records that a member passes on.
+    pub fn on_records(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, message: &PeerRecords) -> Result<(), Refusal> {
+        let mut refused = Ok(());
+        for record in &message.records {
+            if let Err(reason) = self.merge(cx, record) {
+                refused = Err(reason);
+            }
+        }
+        if from != PeerIdx::SELF {
+            self.gossip.informed = true;
+        }
+        if message.complete && message.members_digest != self.records_digest {
+            let has = |peer: &&Peer| {
+                let version = version(&peer.record);
+                !message
+                    .records
+                    .iter()
+                    .any(|r| r.node_id == peer.record.node_id && super::gossip::version(r) >= version)
+            };
+            let missing: Vec<Announce> =
+                self.peers.iter().filter(|p| !p.forgotten).filter(has).map(|p| p.record.clone()).collect();
+            if !missing.is_empty() {
+                self.send_records(cx, from, missing, false);
+            }
+        }
+        refused
+    }
+
+    /// Somebody still speaks as an incarnation before the newest one known of it: it lost its store, and is told.
+    pub fn on_stale_announce(&mut self, cx: &mut Ctx<'_>, from: PeerIdx) {
+        let entry = &self.peers[from.at()];
+        if entry.records_sent.is_none_or(|at| cx.now.mono.since(at) >= Span::secs(1)) {
+            // With our own, since it may not know us any more.
+            let records = vec![entry.record.clone(), self.own_record().clone()];
+            self.send_records(cx, from, records, false);
+        }
+    }
+
+    /// A record of the node itself that is newer than its own: the incarnation that it must exceed.
+    #[must_use]
+    pub fn outlived_by(&self, cx: &mut Ctx<'_>, message: &PeerRecords) -> Option<u32> {
+        let own = self.own_record();
+        let newer = |record: &&Announce| record.node_id == own.node_id && version(record) > version(own);
+        let record = message.records.iter().find(newer)?;
+        check_record(cx, record).is_ok().then_some(record.incarnation)
+    }
+
+    /// Whether a peer's digest has differed for two heartbeats, and it is our turn to tell it what we hold.
+    pub(super) fn compare_digest(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, digest: u32) {
+        let entry = &mut self.peers[from.at()];
+        entry.digest_differs = if digest == self.records_digest { 0 } else { entry.digest_differs + 1 };
+        if entry.digest_differs < 2 || !self.is_teller_of(cx.self_id(), from) {
+            return;
+        }
+        self.peers[from.at()].digest_differs = 0;
+        let all = self.peers.iter().filter(|p| !p.forgotten).map(|p| p.record.clone()).collect();
+        self.send_records(cx, from, all, true);
+    }
+
+    /// Whether `own` is among the first live members after `peer` in the order of ids, around the end.
+    fn is_teller_of(&self, own: NodeId, peer: PeerIdx) -> bool {
+        let id = self.id(peer);
+        let live = |entry: &(&NodeId, &PeerIdx)| self.peers[entry.1.at()].state == PeerState::Alive;
+        let after = self.index.range(id..).skip(1);
+        after.chain(self.index.range(..id)).filter(live).take(TELLERS).any(|(teller, _)| *teller == own)
+    }
+
+    fn send_records(&mut self, cx: &mut Ctx<'_>, to: PeerIdx, records: Vec<Announce>, complete: bool) {
+        self.peers[to.at()].records_sent = Some(cx.now.mono);
+        let complete = complete && records.len() <= RECORDS_AT_ONCE;
+        let id = self.id(to);
+        for chunk in records.chunks(RECORDS_AT_ONCE) {
+            let message = self.records_message(chunk.to_vec(), complete);
+            cx.direct(to, id, &message);
+        }
+    }
+
+    fn pass_on(&mut self, cx: &Ctx<'_>, peer: PeerIdx) {
+        if !self.gossip.fresh.contains(&peer) {
+            self.gossip.fresh.push(peer);
+            self.gossip.pass_on_at = self.gossip.pass_on_at.min(cx.now.mono + PASS_ON_AFTER);
+        }
+    }
+
+    /// Takes a record in if it is new or newer. A record that is held already costs no signature check.
+    fn merge(&mut self, cx: &mut Ctx<'_>, record: &Announce) -> Result<bool, Refusal> {
+        if record.node_id == cx.self_id() {
+            return Ok(false);
+        }
+        #[cfg(feature = "plant")]
+        if cx.config.plant == crate::config::Plant::AnnouncesDropped && record.node_id.0[0] % 2 == cx.self_id().0[0] % 2
+        {
+            return Ok(false);
+        }
+        if let Some(peer) = self.find(record.node_id) {
+            if version(record) <= version(&self.peers[peer.at()].record) {
+                return Ok(false);
+            }
+            check_record(cx, record)?;
+            let moved = self.peers[peer.at()].record.pub_endpoint != record.pub_endpoint;
+            self.peers[peer.at()].record = record.clone();
+            if moved {
+                self.hang_up(cx, peer);
+                self.dial(cx, peer);
+            }
+            self.records_changed(cx.config);
+            return Ok(true);
+        }
+        if self.peers.len() >= cx.config.max_members as usize {
+            return Err(Refusal::TooManyMembers);
+        }
+        check_record(cx, record)?;
+        self.add(cx, record.clone());
+        Ok(true)
+    }
+}
+
+/// Whether a record is its owner's: the id is the key's hash, and the key signed it.
+fn check_record(cx: &mut Ctx<'_>, record: &Announce) -> Result<(), Refusal> {
+    let bytes = signed_bytes(record);
+    let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
+    let own = NodeId::of_key(&record.public_key) == record.node_id;
+    let sound = own && cx.verify.verify(&record.public_key, &signed, &record.record_signature);
+    if sound { Ok(()) } else { Err(Refusal::BadRecord) }
+}
+
+/// The newer of two records of one node is the one with the greater version.
+fn version(record: &Announce) -> (u32, u32) {
+    (record.incarnation, record.sequence)
+}
+
+/// A bootstrap host's links: its PUB that we subscribe to, its SUB that we publish to.
+fn contact_link(at: usize, reach: bool) -> Link {
+    Link(BOOTSTRAP_LINKS + 2 * u32::try_from(at).expect("few bootstrap hosts") + u32::from(reach))
+}
+
+fn contact_at(link: Link) -> Option<usize> {
+    (link != Link::INBOUND && link != Link::BEACON)
+        .then(|| link.0.checked_sub(BOOTSTRAP_LINKS))
+        .flatten()
+        .map(|n| n as usize / 2)
+}
