@@ -89,9 +89,9 @@ pub fn say(text: &str) {
     let _ = out.flush();
 }
 
-/// Logs to stderr. `MARLOS_LOG` says what: `info` unless set, `debug`, or per module such as `marlos::driver::zmq=trace`.
+/// Logs to stderr. `MARLOS_LOG` says what: `info` unless set (and of the `zeromq` crate errors only: to it, every connection that ends is news), `debug`, or per module such as `marlos::driver::zmq=trace`.
 pub fn log_to_stderr() {
-    let filter = std::env::var("MARLOS_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter = std::env::var("MARLOS_LOG").unwrap_or_else(|_| "info,zeromq=error".to_owned());
     let filter = tracing_subscriber::EnvFilter::try_new(&filter).unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)

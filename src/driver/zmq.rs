@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use zeromq::{PubSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqMessage};
 
@@ -27,6 +27,8 @@ const BACKOFF_LEAST: Duration = Duration::from_millis(100);
 const BACKOFF_MOST: Duration = Duration::from_secs(3);
 /// A connection of ours to a peer's SUB that stood this long was a good one.
 const STOOD: Duration = Duration::from_secs(5);
+/// How long the library gets to take a subscription in.
+const SUBSCRIPTION_TAKEN: Duration = Duration::from_millis(5);
 /// Memory that large messages of all connections share while they come in.
 const LARGE_POOL: usize = 64 * 1024 * 1024;
 /// The path of a UNIX socket has room for 108 bytes.
@@ -116,7 +118,7 @@ impl Transport {
                 let shared = Arc::clone(&shared);
                 move |stream| {
                     let shared = Arc::clone(&shared);
-                    async move { shared.serve(stream).await }
+                    async move { shared.serve(stream, None).await }
                 }
             }))),
             Task(tokio::spawn(front::accept(sub_listener, "SUB", Arc::clone(&shared.counters), {
@@ -147,7 +149,7 @@ impl Transport {
 
     /// Connects our PUB to the SUB at `endpoint`, and keeps trying.
     pub fn reach(&mut self, link: Link, endpoint: &str) {
-        let task = tokio::spawn(keep_reached(Arc::clone(&self.shared), endpoint.to_owned()));
+        let task = tokio::spawn(keep_reached(Arc::clone(&self.shared), link, endpoint.to_owned()));
         self.links.entry(link).or_default().push(Task(task));
     }
 
@@ -170,8 +172,8 @@ fn bind(address: SocketAddr, key: &str) -> Result<tokio::net::TcpListener, Strin
 
 impl Shared {
     /// A subscriber of ours, until it ends.
-    async fn serve(&self, stream: tokio::net::TcpStream) -> io::Error {
-        match publish::serve(stream, &self.inner_pub, &self.listening.limits, &self.counters).await {
+    async fn serve(&self, stream: tokio::net::TcpStream, up: Option<oneshot::Sender<()>>) -> io::Error {
+        match publish::serve(stream, &self.inner_pub, &self.listening.limits, &self.counters, up).await {
             Ok(()) => io::ErrorKind::UnexpectedEof.into(),
             Err(error) => error,
         }
@@ -234,12 +236,33 @@ async fn keep_subscribed(shared: Arc<Shared>, link: Link, endpoint: String) {
     }
 }
 
-async fn keep_reached(shared: Arc<Shared>, endpoint: String) {
+async fn keep_reached(shared: Arc<Shared>, link: Link, endpoint: String) {
     let mut backoff = Backoff::new();
     loop {
         if let Ok(stream) = front::dial(&endpoint).await {
             let since = tokio::time::Instant::now();
-            let error = shared.serve(stream).await;
+            let (up, is_up) = oneshot::channel();
+            let mut reported = false;
+            let error = {
+                let mut serving = std::pin::pin!(shared.serve(stream, Some(up)));
+                tokio::select! {
+                    error = &mut serving => error,
+                    Ok(()) = is_up => {
+                        // The library does not say when it has taken a subscription in: until then it would drop what we say.
+                        let early = tokio::time::timeout(SUBSCRIPTION_TAKEN, &mut serving).await;
+                        if let Ok(error) = early {
+                            error
+                        } else {
+                            shared.inbound.put(FromPeer::Up(link)).await;
+                            reported = true;
+                            serving.await
+                        }
+                    }
+                }
+            };
+            if reported {
+                shared.inbound.put(FromPeer::Down(link)).await;
+            }
             shared.counters.ended(&error);
             tracing::debug!(endpoint, %error, "connection to a peer's SUB ended");
             if since.elapsed() > STOOD {

@@ -83,7 +83,7 @@ impl Reporter {
             "peer_count": peer_count(view, now),
             "partition_detected": view.degraded(),
             "clock_offset_us": view.clock_offset_us(),
-            "blacklisted_peers": view.blacklisted(),
+            "blacklisted_peers": view.blacklisted(now.mono),
             "jobs": { "known": view.jobs().count(), "running_here": hands.executor.running() },
         })
     }
@@ -127,7 +127,7 @@ impl Reporter {
         gauge("peer_count", "members that are alive, without this node", f64::from(peer_count(view, now)));
         gauge("avg_latency_ms", "mean one-way latency of accepted messages, by the stamps of both clocks", latency);
         gauge("bandwidth_usage_mbps", "Mbit/s in and out, mean of the last 10 s", self.rate.mbps(bytes));
-        gauge("blacklisted_peers", "senders refused for a while", f64::from(view.blacklisted()));
+        gauge("blacklisted_peers", "senders refused for a while", view.blacklisted(now.mono) as f64);
         gauge("partition_detected", "1: too few members are reachable", f64::from(u8::from(view.degraded())));
         gauge("members", "known members, this node included", f64::from(view.members()));
         gauge("reachable_members", "reachable members, this node included", f64::from(view.reachable()));

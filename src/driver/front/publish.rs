@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::queue::Outgoing;
@@ -24,11 +25,17 @@ const MAX_TOPIC: usize = 64;
 /// How much is handed to the system at once.
 const WRITE_BATCH: usize = 64 * 1024;
 
-/// Serves the connection until it ends.
+/// Serves the connection until it ends. `up` is told once the peer has subscribed.
 ///
 /// # Errors
 /// Always: how it ended.
-pub async fn serve(mut remote: TcpStream, inner: &Path, limits: &Limits, counters: &Counters) -> io::Result<()> {
+pub async fn serve(
+    mut remote: TcpStream,
+    inner: &Path,
+    limits: &Limits,
+    counters: &Counters,
+    up: Option<oneshot::Sender<()>>,
+) -> io::Result<()> {
     timeout(HANDSHAKE_TIMEOUT, zmtp::handshake(&mut remote, Role::Publisher)).await??;
     let mut inner = UnixStream::connect(inner).await?;
     timeout(HANDSHAKE_TIMEOUT, zmtp::handshake(&mut inner, Role::Subscriber)).await??;
@@ -37,14 +44,19 @@ pub async fn serve(mut remote: TcpStream, inner: &Path, limits: &Limits, counter
     let queue = Outgoing::new(limits.queue_messages, limits.queue_bytes);
     // Whichever ends first ends the connection, and with it everything that waits.
     tokio::select! {
-        end = hear_subscriptions(BufReader::new(from_remote), &mut to_inner, &queue) => end,
+        end = hear_subscriptions(BufReader::new(from_remote), &mut to_inner, &queue, up) => end,
         end = fill(BufReader::new(from_inner), &queue, limits, counters) => end,
         end = drain(&queue, &mut to_remote, counters) => end,
     }
 }
 
 /// Passes subscriptions on, each once, and answers PINGs.
-async fn hear_subscriptions<R, W>(mut from: R, inner: &mut W, queue: &Outgoing) -> io::Result<()>
+async fn hear_subscriptions<R, W>(
+    mut from: R,
+    inner: &mut W,
+    queue: &Outgoing,
+    mut up: Option<oneshot::Sender<()>>,
+) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -85,6 +97,10 @@ where
             frame.extend_from_slice(&[0, topic.len() as u8 + 1, u8::from(wanted)]);
             frame.extend_from_slice(&topic);
             inner.write_all(&frame).await?;
+            if let Some(up) = up.take() {
+                // Whoever waited may have gone.
+                let _ = up.send(());
+            }
         }
     }
 }
