@@ -4,12 +4,18 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use marlos::time::{Span, Time};
 
 use crate::fault::{FAULT_HELP, last_fault_end};
-use crate::outcome::Outcome;
+use crate::observe::Observation;
+use crate::outcome::{Outcome, Wall};
+use crate::progress::Progress;
+use crate::report;
+use crate::report::table::{self, Context};
 use crate::scenario::{Diagnostic, Overrides, Scenario};
+use crate::world::{self, Watcher};
 
 /// Exit code for wrong usage and invalid scenarios.
 pub const USAGE: u8 = 2;
@@ -80,7 +86,7 @@ pub fn run(files: &[PathBuf], options: &RunOptions, console: &mut Console<'_>) -
     let mut worst = 0;
     for file in files {
         match Scenario::load(file, Overrides { seed: options.seed }) {
-            Ok(scenario) => scenarios.push(scenario),
+            Ok(scenario) => scenarios.push((file, scenario)),
             Err(diagnostic) => worst = console.complain(&diagnostic)?,
         }
     }
@@ -88,40 +94,109 @@ pub fn run(files: &[PathBuf], options: &RunOptions, console: &mut Console<'_>) -
         return Ok(worst);
     }
     let several = scenarios.len() > 1;
-    for scenario in scenarios {
+    for (file, scenario) in scenarios {
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            writeln!(console.err, "interrupted: {} was not run", scenario.name)?;
+            worst = worst.max(1);
+            continue;
+        }
         let directory = match &options.out {
             Some(out) if several => out.join(&scenario.name),
             Some(out) => out.clone(),
             None => Path::new("results").join(&scenario.name),
         };
-        worst = worst.max(run_one(scenario, options, &directory, console)?);
+        worst = worst.max(run_one(file, scenario, options, &directory, console)?);
     }
     Ok(worst)
 }
 
-fn run_one(scenario: Scenario, options: &RunOptions, directory: &Path, console: &mut Console<'_>) -> io::Result<u8> {
+fn run_one(
+    file: &Path,
+    scenario: Scenario,
+    options: &RunOptions,
+    directory: &Path,
+    console: &mut Console<'_>,
+) -> io::Result<u8> {
     let name = scenario.name.clone();
-    let result = simulate(scenario, options).and_then(|outcome| {
-        write_results(&outcome, directory, options.format, console.out)?;
-        Ok(outcome.exit_code())
-    });
-    match result {
-        Ok(code) => Ok(code),
-        Err(why) => {
-            writeln!(console.err, "error: {name}: {why}")?;
-            Ok(USAGE)
+    let outcome = simulate(scenario, options, console);
+    let toml = outcome.scenario.to_toml();
+    if let Err(why) = report::write(&outcome, &toml, directory) {
+        writeln!(console.err, "error: {name}: {why}")?;
+        return Ok(USAGE);
+    }
+    match options.format {
+        Format::Json => writeln!(console.out, "{}", report::summary::json(&outcome))?,
+        Format::Table => {
+            let context = Context {
+                file: &file.display().to_string(),
+                written_to: Some(directory),
+                colour: table::wants_colour(),
+            };
+            write!(console.out, "{}", table::render(&outcome, context))?;
         }
     }
+    writeln!(console.err, "{}", table::speed_line(&outcome))?;
+    Ok(outcome.exit_code())
 }
 
-/// The only place that knows the world.
-fn simulate(_scenario: Scenario, _options: &RunOptions) -> Result<Outcome, String> {
-    Err("this build can check scenarios but has no world to run them in".to_owned())
+/// Runs a scenario and measures the machine while at it.
+#[expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "run.json says how long a run took; the run does not know"
+)]
+fn simulate(scenario: Scenario, options: &RunOptions, console: &mut Console<'_>) -> Outcome {
+    let until = options.until.unwrap_or(scenario.duration).min(scenario.duration);
+    let progress = Progress::new(&scenario.name, until);
+    let mut watcher = OnConsole { progress, log: options.log, err: console.err };
+    let start = std::time::Instant::now();
+    let mut outcome = world::run(scenario, options.until, &mut watcher);
+    let seconds = start.elapsed().as_secs_f64();
+    outcome.wall = Wall {
+        seconds,
+        events_per_second: outcome.events as f64 / seconds,
+        deliveries_per_second: outcome.deliveries as f64 / seconds,
+        peak_memory_bytes: peak_memory_bytes(),
+    };
+    outcome
 }
 
-/// The only place that knows the reports.
-fn write_results(_outcome: &Outcome, _directory: &Path, _format: Format, _out: &mut dyn Write) -> Result<(), String> {
-    Err("this build cannot write results".to_owned())
+/// The largest resident memory of this process so far, where Linux tells.
+#[expect(clippy::disallowed_methods, reason = "run.json says how much memory a run took; the run does not know")]
+fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read("/proc/self/status").ok()?;
+    let status = String::from_utf8(status).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kb| kb * 1024)
+}
+
+/// Set by Ctrl-C: the run under way ends at its next look, and what is finished is written.
+pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Shows how far a run is and, where asked for, what happens in it.
+struct OnConsole<'c> {
+    progress: Progress,
+    log: Log,
+    err: &'c mut dyn Write,
+}
+
+impl Watcher for OnConsole<'_> {
+    fn at(&mut self, now: Time, events: u64) -> bool {
+        self.progress.at(now, events);
+        !INTERRUPTED.load(Ordering::Relaxed)
+    }
+
+    fn change(&mut self, now: Time, observation: &Observation<'_>) {
+        if self.log == Log::Full || observation.is_change() {
+            let err = &mut self.err;
+            // Where nobody reads the log any more, the run goes on all the same.
+            let _ = self.progress.suspend(|| writeln!(err, "{:>14} {observation:?}", now.to_string()));
+        }
+    }
+
+    fn wants_changes(&self) -> bool {
+        self.log != Log::Summary
+    }
 }
 
 /// `check FILE..`: one line for each valid file, what is wrong with each other.

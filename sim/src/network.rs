@@ -193,6 +193,18 @@ pub struct Network {
     multicast: bool,
 }
 
+/// What the copies of a frame have in common.
+#[derive(Clone, Copy)]
+struct Launch {
+    parcel: Parcel,
+    flight: u32,
+    /// How long a copy takes through a node's bandwidth.
+    line_ns: u64,
+    purpose: Purpose,
+    /// How many of its kind went this way before it.
+    n: u64,
+}
+
 /// Room for every kind of message, by its number.
 const KINDS: usize = MsgType::ALL.len() + 1;
 
@@ -255,20 +267,22 @@ impl Network {
         }
         let line_ns = self.bandwidth_bps.map_or(0, |bps| time_of(parcel.bytes, bps));
         let flight = self.flights.start(parcel.frame, parcel.from, kind, n, line_ns);
+        let launch = Launch { parcel, flight, line_ns, purpose, n };
         let (count, first) = (listed.len(), listed.start);
         // With little bandwidth the first copy leaves first: everyone is first in turn.
         let turn = if self.bandwidth_bps.is_none() { 0 } else { (n % count as u64) as usize };
         for at in 0..count {
             let at = if at + turn < count { at + turn } else { at + turn - count };
             let no = self.streams.list_of(parcel.from)[first + at];
-            self.launch(now, flight, no, line_ns, purpose, &parcel, n);
+            self.launch(now, no, &launch);
         }
         self.take_off(flight)
     }
 
     /// One copy of a frame goes out on a stream.
     #[inline]
-    fn launch(&mut self, now: Time, flight: u32, no: u32, line_ns: u64, purpose: Purpose, parcel: &Parcel, n: u64) {
+    fn launch(&mut self, now: Time, no: u32, launch: &Launch) {
+        let Launch { parcel, flight, line_ns, purpose, n } = *launch;
         let stream = &mut self.streams.hot[no as usize];
         let draw = self.drawn[usize::from(stream.receiver)];
         let path = self.paths.path(stream.path);

@@ -82,6 +82,63 @@ pub const COUNTERS: &[&str] = &[
     "duplicate_executions",
 ];
 
+impl Observation<'_> {
+    /// The observation for keeping, without a certificate's bytes; nothing where it is traffic and no change of state.
+    #[must_use]
+    pub fn lasting(&self) -> Option<Observation<'static>> {
+        Some(match *self {
+            Observation::Accepted { .. }
+            | Observation::Sent { .. }
+            | Observation::Pinged { .. }
+            | Observation::FramesCut { .. }
+            | Observation::SegmentLost { .. } => return None,
+            Observation::Certified { node, job, round, votes, members, .. } => {
+                Observation::Certified { node, job, round, votes, members, certificate: &[] }
+            }
+            Observation::NodeStarted { node, restart } => Observation::NodeStarted { node, restart },
+            Observation::NodeStopped { node, how } => Observation::NodeStopped { node, how },
+            Observation::NodePaused { node, paused } => Observation::NodePaused { node, paused },
+            Observation::ReachChanged => Observation::ReachChanged,
+            Observation::Refused { node, reason } => Observation::Refused { node, reason },
+            Observation::Blacklisted { node, peer } => Observation::Blacklisted { node, peer },
+            Observation::Discovered { node, peer } => Observation::Discovered { node, peer },
+            Observation::PeerState { node, peer, state } => Observation::PeerState { node, peer, state },
+            Observation::Degraded { node, degraded } => Observation::Degraded { node, degraded },
+            Observation::JobSubmitted { node, job } => Observation::JobSubmitted { node, job },
+            Observation::SubmitRefused { node } => Observation::SubmitRefused { node },
+            Observation::JobSeen { node, job } => Observation::JobSeen { node, job },
+            Observation::AuctionClosed { node, job, round, winner } => {
+                Observation::AuctionClosed { node, job, round, winner }
+            }
+            Observation::Voted { node, job, round, winner } => Observation::Voted { node, job, round, winner },
+            Observation::ClaimLearned { node, job, round, claimer } => {
+                Observation::ClaimLearned { node, job, round, claimer }
+            }
+            Observation::ExecutionStarted { node, job, round } => Observation::ExecutionStarted { node, job, round },
+            Observation::ExecutionEnded { node, job, by_itself } => {
+                Observation::ExecutionEnded { node, job, by_itself }
+            }
+            Observation::JobCompleted { node, job, executor, status } => {
+                Observation::JobCompleted { node, job, executor, status }
+            }
+            Observation::JobFailed { node, job, reason } => Observation::JobFailed { node, job, reason },
+        })
+    }
+
+    /// Whether it is a change of state, and not traffic.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        !matches!(
+            self,
+            Observation::Accepted { .. }
+                | Observation::Sent { .. }
+                | Observation::Pinged { .. }
+                | Observation::FramesCut { .. }
+                | Observation::SegmentLost { .. }
+        )
+    }
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {

@@ -37,7 +37,7 @@ pub struct KpiResult {
     pub measured: Option<f64>,
     /// The judgement.
     pub verdict: Verdict,
-    /// Why it is UNKNOWN or n/a, in words; empty otherwise.
+    /// Why it is UNKNOWN or n/a, or how much of it never happened, in words; else empty.
     pub note: String,
     /// The samples, in `raw_per_unit`ths of the unit (latencies: microseconds).
     pub histogram: Histogram<u64>,

@@ -36,10 +36,10 @@ pub struct Workload {
 /// What a draw is for. Each has a stream of its own, so that one more kind of draw moves no other.
 #[derive(Clone, Copy)]
 enum Purpose {
-    Gap = 0,
+    Arrival = 0,
     Submitter = 1,
-    Duration = 2,
-    Failure = 3,
+    JobDuration = 2,
+    JobFailure = 3,
 }
 
 impl Workload {
@@ -76,8 +76,8 @@ impl Workload {
             at,
             node: spec.from[submitter],
             job: SimulatedJob {
-                duration: sample(&spec.job.duration, draw(Purpose::Duration)),
-                fails: below(draw(Purpose::Failure), u64::from(Ppm::ONE.0)) < u64::from(spec.job.failing.0),
+                duration: sample(&spec.job.duration, draw(Purpose::JobDuration)),
+                fails: below(draw(Purpose::JobFailure), u64::from(Ppm::ONE.0)) < u64::from(spec.job.failing.0),
                 output_bytes: spec.job.output_bytes,
             },
         };
@@ -94,7 +94,7 @@ impl Workload {
         let mean = mean_gap(spec);
         match spec.arrival {
             // Below 2^62 times below 2^38: it fits.
-            Arrival::Poisson => (mean * u128::from(exponential(draw(self.seed, Purpose::Gap, n)))) >> 32,
+            Arrival::Poisson => (mean * u128::from(exponential(draw(self.seed, Purpose::Arrival, n)))) >> 32,
             Arrival::Uniform if n == 0 => 0,
             Arrival::Uniform => mean,
             Arrival::Burst { size } if n == 0 || !n.is_multiple_of(u64::from(size)) => 0,

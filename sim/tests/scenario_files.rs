@@ -52,12 +52,14 @@ fn changed(from: &str, to: &str) -> String {
     BASE.replace(from, to)
 }
 
+/// What is replaced, by what, at which line and column the caret is, and what is said.
+type Mistake<'t> = (&'t str, &'t str, (usize, usize), &'t [&'t str]);
+
 #[test]
 fn every_mistake_is_shown_at_its_place_with_what_is_allowed() {
     let nodes = "count = 10\n";
     let fault = "nodes = [\"n3\"]";
-    // What is replaced, by what, where the caret goes, and what is said.
-    let table: &[(&str, &str, (usize, usize), &[&str])] = &[
+    let table: &[Mistake] = &[
         ("name = \"base\"", "name = \"base", (2, 13), &["not TOML"]),
         ("name = \"base\"\n", "", (1, 1), &["the scenario has no `name`"]),
         ("\"base\"", "\"../base\"", (2, 8), &["cannot name a result directory"]),
@@ -195,6 +197,18 @@ fn every_mistake_is_shown_at_its_place_with_what_is_allowed() {
             (22, 9),
             &["`n3` is already down, paused or absent from 30s to 50s"],
         ),
+        (
+            "for = \"20s\"\nkind = \"crash\"\nnodes = [\"n3\"]",
+            "kind = \"join\"\nnodes = [\"n0..n9\"]",
+            (17, 9),
+            &["no node is there at the start"],
+        ),
+        (
+            "for = \"20s\"\nkind = \"crash\"",
+            "for = \"20s\"\nkind = \"join\"",
+            (16, 1),
+            &["unknown key `for` in a `join` fault"],
+        ),
         // Judgement.
         ("consensus_s", "consesus", (21, 1), &["there is no KPI `consesus`", "did you mean `consensus`?"]),
         ("consensus_s", "consensus_ms", (21, 1), &["there is no KPI `consensus_ms`"]),
@@ -295,12 +309,17 @@ latency = { distribution = "normal", mean = "2ms", deviation = "40us" }
 loss = "0.0001%"
 bandwidth = "1.5Mbit/s"
 queue = "64KiB"
+multicast = true
+high_water_mark = 7
+connection_timeout = "9s"
 
 [workload]
 jobs_per_second = 0.125
 arrival = "burst"
 burst_size = 3
 from = ["us", "n0"]
+start = "1s"
+end = "399.5s"
 job = { type = "render", duration = "1s", payment = 0.000001, priority = 0.25, deadline = "7.5s", requirements = ["gpu", "a\"b"], output_bytes = 0, failing = "12.5%" }
 
 [[fault]]
@@ -447,6 +466,46 @@ fn the_template_and_the_examples_of_all_faults_are_valid() {
         let scenario = parse(&text).unwrap_or_else(|diagnostic| panic!("{}: {diagnostic}", help.kind));
         assert!(marlos_sim::fault::describe(&scenario.faults[0].kind).starts_with(help.kind));
     }
+}
+
+#[test]
+fn a_region_or_a_group_that_does_not_exist_is_answered_with_the_nearest() {
+    for (from, to, said) in [
+        ("region = \"us\"", "region = \"uss\"", "did you mean `us`?"),
+        ("region = \"us\"", "", "has no `region`"),
+        ("groups = [[\"eu\"]", "groups = [[\"ue\"]", "did you mean `eu`?"),
+        ("groups = [[\"eu\"]", "groups = [[\"n0\", \"eu\"]", "`n0` is named twice"),
+    ] {
+        assert_eq!(RICH.matches(from).count(), 1, "{from}");
+        let diagnostic = parse(&RICH.replace(from, to)).unwrap_err();
+        assert!(diagnostic.to_string().contains(said), "{diagnostic}");
+    }
+}
+
+#[test]
+fn the_command_exits_with_2_on_wrong_usage_and_shows_no_colours_to_a_pipe() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("good.toml"), BASE).unwrap();
+    std::fs::write(directory.path().join("bad.toml"), changed("count = 10", "count = 0")).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_marlos-sim"));
+        let output = command.args(arguments).current_dir(directory.path()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    assert_eq!(run(&["check", "good.toml"]).0, Some(0));
+    let (code, out, err) = run(&["check", "good.toml", "bad.toml"]);
+    assert_eq!(code, Some(2));
+    assert!(out.starts_with("good.toml: valid: 10 nodes") && !out.contains("bad"), "results to stdout: {out}");
+    assert!(err.contains("bad.toml:6:9") && !err.contains('\u{1b}'), "errors to stderr, plain: {err}");
+    assert_eq!(run(&["check"]).0, Some(2));
+    assert_eq!(run(&["run", "bad.toml"]).0, Some(2));
+    assert_eq!(run(&["run", "good.toml", "--until", "5"]).0, Some(2), "a time has a unit");
+    assert_eq!(run(&["list"]).0, Some(2), "no scenarios here");
+    assert_eq!(run(&["new", "mine"]), (Some(0), "scenarios/mine.toml\n".to_owned(), String::new()));
+    assert!(run(&["list"]).1.starts_with("scenarios/mine.toml "));
+    let (code, out, _) = run(&["faults"]);
+    assert_eq!((code, out.matches("[[fault]]").count()), (Some(0), FAULT_HELP.len()));
 }
 
 #[test]

@@ -382,7 +382,9 @@ fn what_many_send_to_one_waits_for_its_bandwidth() {
 fn a_full_queue_loses_segments_which_come_later_and_in_order() {
     let spec = NetworkSpec { bandwidth_bps: Some(8_000_000), queue_bytes: 5_000, ..plain() };
     let mut world = World::meshed(&spec, 2);
-    (0..10).for_each(|_| drop(world.send(0, None, 1_000)));
+    for _ in 0..10 {
+        world.send(0, None, 1_000);
+    }
     let arrivals = world.until(2_000 * MS).arrivals();
     let at: Vec<u64> = arrivals.iter().map(|(_, at)| (at - 1_000 * MS) / MS).collect();
     assert_eq!(at[..6], [11, 12, 13, 14, 15, 16], "five wait in the queue, the first does not");
@@ -390,7 +392,9 @@ fn a_full_queue_loses_segments_which_come_later_and_in_order() {
     assert_eq!(world.net.effects.tcp_lost, 4);
     // At the receiver, of nine at once: the first is in, five milliseconds of others wait, and one more when there was room.
     let mut world = World::meshed(&spec, 10);
-    (1..10).for_each(|from| drop(world.send(from, Some(0), 1_000)));
+    for from in 1..10 {
+        world.send(from, Some(0), 1_000);
+    }
     let arrivals = world.until(2_000 * MS).arrivals();
     assert_eq!(arrivals.len(), 9);
     assert_eq!(arrivals.iter().filter(|(_, at)| *at < 1_100 * MS).count(), 7);

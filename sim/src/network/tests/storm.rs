@@ -30,11 +30,11 @@ fn storm(seed: u64, spec: &NetworkSpec) -> World {
             6 => world.cut(&[]),
             _ if world.net.up[a] => {
                 for _ in 0..draw(4, 20) {
-                    match draw(5, 4) {
-                        0 => drop(world.beacon(a, &[b])),
-                        1 => drop(world.send(a, Some(b), 5_000)),
-                        _ => drop(world.publish(a)),
-                    }
+                    let _ = match draw(5, 4) {
+                        0 => world.beacon(a, &[b]),
+                        1 => world.send(a, Some(b), 5_000),
+                        _ => world.publish(a),
+                    };
                 }
             }
             _ => {}

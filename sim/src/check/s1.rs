@@ -1,0 +1,335 @@
+//! S1: one claim certificate per (job, round), and every certificate is really one.
+//!
+//! The exact rule, for each certificate that a node reports:
+//! 1. It decodes, and states this job, this round and this node as the winner.
+//! 2. No other statement was certified for the same (job, round).
+//! 3. Its electorate is one that its node has held within the last [`Config::lease`](marlos::Config): the members it has met in
+//!    its present life and itself (less those it may have forgotten after `forget_after`), or the fixed list.
+//! 4. Its distinct voters are at least [`votes_needed`] of that electorate, and every one has really signed the statement.
+//! 5. That electorate has at least as many members as a quorum of those that the node has been in contact with for twice
+//!    `heartbeat_timeout` (and itself): else another part of them could certify too. Newcomers have that long to be met, and
+//!    members it has never been in contact with do not count, as it cannot know of them.
+//!
+//! And what makes two certificates impossible: no node votes for two winners in one (job, round), unless it lost its store between.
+
+use std::collections::BTreeMap;
+
+use marlos::config::{Config, Membership};
+use marlos::id::{JobId, NodeId};
+use marlos::io::{PeerState, Verify};
+use marlos::quorum::{Statement, electorate_digest};
+use marlos::time::{Span, Time};
+use marlos::wire::message::ClaimCertificate;
+use marlos::wire::{Signed, binary};
+use sha2::{Digest, Sha256};
+
+use super::contact::Contact;
+use super::{Fact, Violation};
+use crate::observe::{Observation, Stop, Truth};
+use crate::scenario::{NodeNo, Scenario};
+
+const ONE: &str = "there is at most one claim certificate per (job, round)";
+const REAL: &str = "a claim certificate holds the votes of a quorum of its node's members";
+const WIDE: &str = "an electorate is so large that any two quorums meet";
+const ONCE: &str = "a node votes for one winner per (job, round)";
+
+/// A vote: for whom, and when, in milliseconds. Small, as every vote of a run is kept.
+type Vote = (u16, u32);
+
+/// No vote yet.
+const NOBODY: u16 = u16::MAX;
+
+/// Votes that are enough: the smallest q such that two sets of q among `members` share more than f, where f is the largest
+/// number with 3f < members. Written without a look at the node's own formula.
+#[must_use]
+pub fn votes_needed(members: u32) -> u32 {
+    let byzantine = (0..members).take_while(|f| 3 * f < members).last().unwrap_or(0);
+    (0..=members).find(|q| 2 * q > members + byzantine).unwrap_or(members)
+}
+
+/// The state of the check.
+#[derive(Clone, Debug)]
+pub(super) struct S1 {
+    network_id: String,
+    configs: Vec<Config>,
+    lives: Vec<Life>,
+    certified: BTreeMap<(JobId, u32), Certified>,
+    /// By voter.
+    votes: BTreeMap<(JobId, u32), Box<[Vote]>>,
+    checked: u64,
+}
+
+/// Whom a node has met since its process started.
+#[derive(Clone, Debug, Default)]
+struct Life {
+    met: Vec<(Time, NodeNo)>,
+    /// Since when it has held members for dead.
+    gone: BTreeMap<NodeNo, Time>,
+}
+
+#[derive(Clone, Debug)]
+struct Certified {
+    statement: Statement,
+    /// SHA-256 of the whole certificate.
+    digest: [u8; 32],
+    fact: Fact,
+}
+
+type Members = Vec<(NodeId, NodeNo)>;
+
+impl S1 {
+    pub fn new(scenario: &Scenario) -> S1 {
+        assert!(scenario.nodes.len() < usize::from(NOBODY), "nodes are numbered in 16 bits here");
+        S1 {
+            network_id: scenario.nodes.first().map_or_else(String::new, |node| node.config.network_id.clone()),
+            configs: scenario.nodes.iter().map(|node| node.config.clone()).collect(),
+            lives: vec![Life::default(); scenario.nodes.len()],
+            certified: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            checked: 0,
+        }
+    }
+
+    /// Certificates that were checked.
+    pub fn checked(&self) -> u64 {
+        self.checked
+    }
+
+    pub fn observe(
+        &mut self,
+        truth: &Truth,
+        o: &Observation<'_>,
+        contact: &Contact,
+        verify: &mut dyn Verify,
+    ) -> Result<(), Box<Violation>> {
+        match *o {
+            Observation::NodeStarted { node, .. } => self.lives[node] = Life::default(),
+            Observation::NodeStopped { node, how: Stop::CrashLost } => {
+                self.votes.values_mut().for_each(|votes| votes[node] = (NOBODY, 0));
+            }
+            Observation::Discovered { node, peer } => self.lives[node].meet(truth.now, node, peer),
+            Observation::PeerState { node, peer, state } => {
+                let gone = &mut self.lives[node].gone;
+                match state {
+                    PeerState::Dead | PeerState::Left => {
+                        gone.entry(peer).or_insert(truth.now);
+                    }
+                    PeerState::Known | PeerState::Alive | PeerState::Suspect => {
+                        gone.remove(&peer);
+                    }
+                }
+            }
+            Observation::Voted { node, job, round, winner } => return self.on_voted(truth, node, job, round, winner),
+            Observation::Certified { node, job, round, certificate, .. } => {
+                return self.on_certified(truth, node, job, round, certificate, contact, verify);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_voted(
+        &mut self,
+        truth: &Truth,
+        node: NodeNo,
+        job: JobId,
+        round: u32,
+        winner: NodeNo,
+    ) -> Result<(), Box<Violation>> {
+        let nodes = truth.up.len();
+        let votes = self.votes.entry((job, round)).or_insert_with(|| vec![(NOBODY, 0); nodes].into_boxed_slice());
+        let (before, before_ms) = votes[node];
+        if before == NOBODY {
+            let ms = u32::try_from(truth.now.0 / 1_000).unwrap_or(u32::MAX);
+            votes[node] = (u16::try_from(winner).expect("checked in new"), ms);
+        }
+        if before == NOBODY || usize::from(before) == winner {
+            return Ok(());
+        }
+        let says = |winner| format!("it votes for n{winner} in round {round} of {job}");
+        let earlier =
+            Fact { what: says(usize::from(before)), at: Time(u64::from(before_ms) * 1_000), node, event: None };
+        violated(ONCE, earlier, Fact::now(truth, node, says(winner)))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one observation")]
+    fn on_certified(
+        &mut self,
+        truth: &Truth,
+        node: NodeNo,
+        job: JobId,
+        round: u32,
+        bytes: &[u8],
+        contact: &Contact,
+        verify: &mut dyn Verify,
+    ) -> Result<(), Box<Violation>> {
+        let reported = Fact::now(truth, node, format!("it reports a certificate for round {round} of {job}"));
+        let Ok(certificate) = binary::decode::<ClaimCertificate>(bytes) else {
+            return violated(
+                REAL,
+                reported,
+                Fact::now(truth, node, format!("its {} bytes are no certificate", bytes.len())),
+            );
+        };
+        let statement = certificate.statement;
+        if (statement.job_id, statement.round, statement.winner) != (job, round, truth.ids[node]) {
+            let other = format!(
+                "it states {} as the winner of round {} of {}",
+                statement.winner, statement.round, statement.job_id
+            );
+            return violated(REAL, reported, Fact::now(truth, node, other));
+        }
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        if let Some(first) = self.certified.get(&(job, round)) {
+            if first.statement != statement {
+                return violated(ONE, first.fact.clone(), reported);
+            }
+            // A node that restarts reports what its store held: it was checked in the life that collected the votes.
+            if first.digest == digest {
+                return Ok(());
+            }
+        }
+        let members = self.electorate_of(truth, node, &certificate, &reported)?;
+        self.check_votes(truth, node, &certificate, &members, &reported, verify)?;
+        self.check_width(truth, node, &members, contact, &reported)?;
+        self.checked += 1;
+        let kept = Certified { statement, digest, fact: reported };
+        self.certified.entry((job, round)).or_insert(kept);
+        Ok(())
+    }
+
+    /// The members behind the digest, or that there are none (rule 3).
+    fn electorate_of(
+        &self,
+        truth: &Truth,
+        node: NodeNo,
+        certificate: &ClaimCertificate,
+        reported: &Fact,
+    ) -> Result<Members, Box<Violation>> {
+        let (config, life) = (&self.configs[node], &self.lives[node]);
+        let stated = certificate.statement.electorate;
+        let fits = |members: &Members| electorate_digest(members.iter().map(|(id, _)| id)) == stated;
+        if let Membership::Fixed(ids) = &config.membership {
+            let mut members: Members = ids
+                .iter()
+                .map(|id| (*id, truth.ids.iter().position(|known| known == id).unwrap_or(usize::MAX)))
+                .collect();
+            members.sort_unstable();
+            members.dedup();
+            if fits(&members) {
+                return Ok(members);
+            }
+        } else {
+            let named = |numbers: &[NodeNo]| -> Members {
+                let mut members: Members = numbers.iter().map(|number| (truth.ids[*number], *number)).collect();
+                members.sort_unstable();
+                members
+            };
+            if let Some(members) = life.candidates(truth.now, node, config).iter().map(|c| named(c)).find(fits) {
+                return Ok(members);
+            }
+        }
+        let held = format!("no set of members that it has held in the last {} has the digest {stated}", config.lease);
+        violated(REAL, reported.clone(), Fact::now(truth, node, format!("{held}; it has met {}", life.met.len())))
+    }
+
+    /// Rule 4.
+    fn check_votes(
+        &self,
+        truth: &Truth,
+        node: NodeNo,
+        certificate: &ClaimCertificate,
+        members: &Members,
+        reported: &Fact,
+        verify: &mut dyn Verify,
+    ) -> Result<(), Box<Violation>> {
+        let wrong = |what: String| violated(REAL, reported.clone(), Fact::now(truth, node, what));
+        let set = |index: usize| certificate.voters.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1);
+        let voters: Vec<usize> = (0..certificate.voters.len() * 8).filter(|index| set(*index)).collect();
+        if voters.last().is_some_and(|last| *last >= members.len()) {
+            return wrong(format!("it counts voter {} of {} members", voters.last().unwrap_or(&0), members.len()));
+        }
+        if voters.len() != certificate.signatures.len() {
+            return wrong(format!("{} voters have {} signatures", voters.len(), certificate.signatures.len()));
+        }
+        let needed = votes_needed(u32::try_from(members.len()).expect("numbered in 16 bits"));
+        if voters.len() < needed as usize {
+            return wrong(format!("{} of {} members voted, and {needed} are a quorum", voters.len(), members.len()));
+        }
+        let bytes = certificate.statement.signed_bytes();
+        let message = Signed { network_id: &self.network_id, bytes: &bytes };
+        for (voter, signature) in voters.iter().map(|index| members[*index].1).zip(&certificate.signatures) {
+            let key = truth.public_keys.get(voter);
+            if !key.is_some_and(|key| verify.verify(key, &message, signature)) {
+                return wrong(format!("n{voter} has not signed the vote that is counted as its own"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rule 5. A fixed list is as large as its operator made it.
+    fn check_width(
+        &self,
+        truth: &Truth,
+        node: NodeNo,
+        members: &Members,
+        contact: &Contact,
+        reported: &Fact,
+    ) -> Result<(), Box<Violation>> {
+        let config = &self.configs[node];
+        if matches!(config.membership, Membership::Fixed(_)) {
+            return Ok(());
+        }
+        let long = config.heartbeat_timeout.times(2);
+        let met = 1 + (0..truth.up.len()).filter(|peer| contact.held(node, *peer, truth.now, long)).count();
+        let least = votes_needed(u32::try_from(met).expect("numbered in 16 bits"));
+        if members.len() >= least as usize {
+            return Ok(());
+        }
+        let narrow = format!(
+            "its electorate has {} members, though it has been in contact with {} others for {long}: {least} are the least",
+            members.len(),
+            met - 1
+        );
+        violated(WIDE, reported.clone(), Fact::now(truth, node, narrow))
+    }
+}
+
+impl Life {
+    fn meet(&mut self, now: Time, node: NodeNo, peer: NodeNo) {
+        // One that was forgotten is met again; it is then no more gone than any other.
+        self.gone.remove(&peer);
+        if node != peer && self.met.iter().all(|(_, known)| *known != peer) {
+            self.met.push((now, peer));
+        }
+    }
+
+    /// The sets of members that the node may have held within the last lease, the present one first. Members only come, so the
+    /// earlier sets are the shorter lists; those that may have been forgotten go in the order in which they died.
+    fn candidates(&self, now: Time, node: NodeNo, config: &Config) -> Vec<Vec<NodeNo>> {
+        let before = self.met.iter().filter(|(at, _)| now.since(*at) > config.lease).count();
+        let with_self = |met: &[(Time, NodeNo)]| -> Vec<NodeNo> {
+            std::iter::once(node).chain(met.iter().map(|(_, peer)| *peer)).collect()
+        };
+        let mut sets: Vec<Vec<NodeNo>> =
+            (before..=self.met.len()).rev().map(|length| with_self(&self.met[..length])).collect();
+        // Silence is counted from the last sign of life, which is up to a timeout before the death.
+        let forgotten_after = config.forget_after.saturating_sub(config.heartbeat_timeout.times(2));
+        let mut gone: Vec<(Time, NodeNo)> = self.gone.iter().map(|(peer, at)| (*at, *peer)).collect();
+        gone.retain(|(at, _)| now.since(*at) >= forgotten_after && forgotten_after > Span::ZERO);
+        gone.sort_unstable();
+        let mut left = with_self(&self.met);
+        for (_, peer) in gone {
+            left.retain(|member| *member != peer);
+            sets.push(left.clone());
+        }
+        sets
+    }
+}
+
+fn violated<T>(sentence: &'static str, first: Fact, second: Fact) -> Result<T, Box<Violation>> {
+    Err(Box::new(Violation { check: "S1", sentence, facts: [first, second] }))
+}
+
+#[cfg(test)]
+mod tests;

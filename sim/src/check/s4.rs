@@ -1,0 +1,277 @@
+//! S4: no forged, replayed, stale or misdirected message changes honest state.
+//!
+//! Every accepted frame must be from whom it claims, be accepted once per receiver, and be no older than the receiver's
+//! `clock_sync_tolerance` (and a second, by which synchronised clocks may differ). Bids, votes and requests for certificates are
+//! directed: such a frame has one receiver.
+//!
+//! On the path of every accepted frame, and bounded: frames are numbered in the order in which they were sealed, so what was sealed
+//! longer ago than any tolerance is forgotten from the front; should it be accepted all the same, it is stale.
+
+use std::collections::VecDeque;
+
+use marlos::time::Span;
+use marlos::wire::MsgType;
+
+use super::{Fact, Violation};
+use crate::observe::{Observation, Truth};
+use crate::scenario::Scenario;
+
+const FORGED: &str = "no forged message is accepted";
+const REPLAYED: &str = "no message is accepted twice by one node";
+const STALE: &str = "no stale message is accepted";
+const MISDIRECTED: &str = "no message for one node is accepted by another";
+
+const SECOND: u64 = 1_000_000;
+
+/// Nobody has accepted the frame yet.
+const NOBODY: u32 = u32::MAX;
+/// Set where the rest of the entry numbers a bitmap; else the entry is the one receiver.
+const MANY: u32 = 1 << 31;
+
+/// The state of the check.
+#[derive(Clone, Debug)]
+pub(super) struct S4 {
+    tolerances: Vec<Span>,
+    /// Seconds for which a frame must be remembered.
+    remembered_s: u64,
+    /// Number of the frame of the first entry.
+    first: u64,
+    /// Who has accepted each frame.
+    entries: VecDeque<u32>,
+    /// For frames with several receivers: one bit for each node.
+    bitmaps: Vec<u64>,
+    words: usize,
+    free: Vec<u32>,
+    /// The second in which a frame was sealed and its number, oldest first: frames up to it are as old or older.
+    sealed: VecDeque<(u64, u64)>,
+    checked: u64,
+}
+
+impl S4 {
+    pub fn new(scenario: &Scenario) -> S4 {
+        let tolerances: Vec<Span> =
+            scenario.nodes.iter().map(|node| node.config.clock_sync_tolerance + Span(SECOND)).collect();
+        let longest = tolerances.iter().max().copied().unwrap_or(Span(SECOND));
+        S4 {
+            remembered_s: longest.as_micros() / SECOND + 2,
+            tolerances,
+            first: 0,
+            entries: VecDeque::new(),
+            bitmaps: Vec::new(),
+            words: scenario.nodes.len().div_ceil(64),
+            free: Vec::new(),
+            sealed: VecDeque::new(),
+            checked: 0,
+        }
+    }
+
+    /// Frames that were checked.
+    pub fn checked(&self) -> u64 {
+        self.checked
+    }
+
+    #[inline]
+    pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>) -> Result<(), Box<Violation>> {
+        let Observation::Accepted { node, sender, claimed, kind, frame, latency } = *o else { return Ok(()) };
+        self.checked += 1;
+        if claimed != sender {
+            return violated(FORGED, truth, o);
+        }
+        if latency > self.tolerances[node] || frame < self.first {
+            return violated(STALE, truth, o);
+        }
+        if frame - self.first >= self.entries.len() as u64 {
+            self.remember(frame, truth.now.0.saturating_sub(latency.as_micros()) / SECOND, truth.now.0 / SECOND);
+        }
+        let receiver = u32::try_from(node).expect("a node number is small");
+        match self.accept(frame, receiver) {
+            Receiver::First => Ok(()),
+            Receiver::Again => violated(REPLAYED, truth, o),
+            Receiver::Another if matches!(kind, MsgType::JobBid | MsgType::ClaimVote | MsgType::CertificateRequest) => {
+                violated(MISDIRECTED, truth, o)
+            }
+            Receiver::Another => Ok(()),
+        }
+    }
+
+    /// Makes room up to a frame that is newer than all before, and forgets those that are too old to be accepted.
+    fn remember(&mut self, frame: u64, sealed_s: u64, now_s: u64) {
+        let at = usize::try_from(frame - self.first).expect("the frames of half a minute fit the memory");
+        self.entries.resize(at + 1, NOBODY);
+        match self.sealed.back_mut() {
+            Some((second, newest)) if *second >= sealed_s => *newest = frame,
+            _ => self.sealed.push_back((sealed_s, frame)),
+        }
+        while let Some((second, newest)) = self.sealed.front().copied() {
+            if second + self.remembered_s >= now_s {
+                return;
+            }
+            self.sealed.pop_front();
+            for _ in self.first..=newest {
+                let entry = self.entries.pop_front().expect("every frame up to the newest has an entry");
+                if entry != NOBODY && entry & MANY != 0 {
+                    self.free.push(entry & !MANY);
+                }
+            }
+            self.first = newest + 1;
+        }
+    }
+
+    fn accept(&mut self, frame: u64, receiver: u32) -> Receiver {
+        let entry = &mut self.entries[(frame - self.first) as usize];
+        let bit = |node: u32| (node as usize / 64, 1u64 << (node % 64));
+        if *entry == NOBODY {
+            *entry = receiver;
+            return Receiver::First;
+        }
+        if *entry == receiver {
+            return Receiver::Again;
+        }
+        if *entry & MANY == 0 {
+            let slot = self.free.pop().unwrap_or_else(|| {
+                self.bitmaps.resize(self.bitmaps.len() + self.words, 0);
+                u32::try_from(self.bitmaps.len() / self.words - 1).expect("fewer than 2^31 broadcasts in half a minute")
+            });
+            let bitmap = &mut self.bitmaps[slot as usize * self.words..][..self.words];
+            bitmap.fill(0);
+            let (word, mask) = bit(*entry);
+            bitmap[word] |= mask;
+            *entry = slot | MANY;
+        }
+        let (word, mask) = bit(receiver);
+        let word = &mut self.bitmaps[(*entry & !MANY) as usize * self.words + word];
+        if *word & mask != 0 {
+            return Receiver::Again;
+        }
+        *word |= mask;
+        Receiver::Another
+    }
+}
+
+/// Which receiver of a frame this is.
+enum Receiver {
+    First,
+    Another,
+    Again,
+}
+
+#[cold]
+fn violated(sentence: &'static str, truth: &Truth, o: &Observation<'_>) -> Result<(), Box<Violation>> {
+    let Observation::Accepted { node, sender, claimed, kind, frame, latency } = *o else {
+        unreachable!("only accepted frames are checked")
+    };
+    let sealed = Fact {
+        what: format!("it sends frame {frame}"),
+        at: truth.now - latency,
+        node: sender,
+        // The world numbers frames, not the events in which they were sealed.
+        event: None,
+    };
+    let what = format!("it accepts frame {frame}, a {} that says it is from n{claimed}, after {latency}", kind.name());
+    let what = match sentence {
+        REPLAYED => format!("{what}, and had accepted it before"),
+        MISDIRECTED => format!("{what}, and another node has accepted it too"),
+        _ => what,
+    };
+    Err(Box::new(Violation { check: "S4", sentence, facts: [sealed, Fact::now(truth, node, what)] }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::history::{History, scenario};
+    use crate::observe::Stop;
+    use crate::scenario::NodeNo;
+
+    /// (time in ms, receiver, sender, claimed, frame, latency in ms)
+    type Line = (u64, NodeNo, NodeNo, NodeNo, u64, u64);
+
+    fn accepted(kind: MsgType, (_, node, sender, claimed, frame, latency): Line) -> Observation<'static> {
+        Observation::Accepted { node, sender, claimed, kind, frame, latency: Span::millis(latency) }
+    }
+
+    /// The sentence that the last of these violates, if any; none before may.
+    fn ends_in(kind: MsgType, lines: &[Line]) -> Option<&'static str> {
+        let scenario = scenario(70, "1000s");
+        let (mut check, mut world) = (S4::new(&scenario), History::new(&scenario));
+        let mut result = Ok(());
+        for line in lines {
+            assert_eq!(result, Ok(()), "before {line:?}");
+            result = world.at(line.0, accepted(kind, *line), |truth, o| check.observe(truth, o));
+        }
+        result.err().map(|violation| violation.sentence)
+    }
+
+    #[test]
+    fn a_frame_is_accepted_once_by_each_of_its_receivers() {
+        let ping = |lines: &[Line]| ends_in(MsgType::Ping, lines);
+        assert_eq!(ping(&[(1, 1, 0, 0, 5, 1), (1, 2, 0, 0, 5, 1), (2, 69, 0, 0, 5, 2), (3, 1, 0, 0, 4, 3)]), None);
+        assert_eq!(ping(&[(1, 1, 0, 0, 5, 1), (9, 1, 0, 0, 5, 9)]), Some(REPLAYED));
+        assert_eq!(ping(&[(1, 1, 0, 0, 5, 1), (1, 69, 0, 0, 5, 1), (9, 69, 0, 0, 5, 9)]), Some(REPLAYED));
+        assert_eq!(ping(&[(1, 1, 0, 0, 5, 1), (1, 69, 0, 0, 5, 1), (9, 1, 0, 0, 5, 9)]), Some(REPLAYED));
+    }
+
+    #[test]
+    fn a_frame_of_another_than_it_claims_is_forged() {
+        assert_eq!(ends_in(MsgType::Ping, &[(1, 1, 0, 0, 0, 1), (2, 1, 0, 2, 1, 1)]), Some(FORGED));
+    }
+
+    #[test]
+    fn a_frame_older_than_the_tolerance_and_a_second_is_stale() {
+        assert_eq!(ends_in(MsgType::Ping, &[(31_500, 1, 0, 0, 0, 31_000)]), None);
+        assert_eq!(ends_in(MsgType::Ping, &[(31_500, 1, 0, 0, 0, 31_001)]), Some(STALE));
+    }
+
+    #[test]
+    fn a_replay_is_caught_as_long_as_it_is_not_stale_and_later_as_stale() {
+        let others: Vec<Line> = (1..=60).map(|s| (s * 1_000, 2, 3, 3, s * 10, 1)).collect();
+        let mut lines = vec![(10, 1, 0, 0, 0, 1)];
+        lines.extend(others.iter().take(30));
+        lines.push((30_900, 1, 0, 0, 0, 30_890));
+        assert_eq!(ends_in(MsgType::Ping, &lines), Some(REPLAYED));
+        // Even where the latency is not what it should be, a frame that was forgotten is too old.
+        let mut lines = vec![(10, 1, 0, 0, 0, 1)];
+        lines.extend(&others);
+        lines.push((60_000, 1, 0, 0, 0, 5));
+        assert_eq!(ends_in(MsgType::Ping, &lines), Some(STALE));
+    }
+
+    #[test]
+    fn a_vote_reaches_one_node_and_a_broadcast_many() {
+        let lines = [(1, 1, 0, 0, 5, 1), (1, 2, 0, 0, 5, 1)];
+        assert_eq!(ends_in(MsgType::ClaimVote, &lines), Some(MISDIRECTED));
+        assert_eq!(ends_in(MsgType::JobClaim, &lines), None);
+    }
+
+    #[test]
+    fn a_restart_of_the_receiver_does_not_excuse_a_replay() {
+        let scenario = scenario(3, "60s");
+        let (mut check, mut world) = (S4::new(&scenario), History::new(&scenario));
+        let frame = accepted(MsgType::Ping, (0, 1, 0, 0, 7, 1));
+        assert_eq!(world.at(1, frame.clone(), |truth, o| check.observe(truth, o)), Ok(()));
+        for o in [
+            Observation::NodeStopped { node: 1, how: Stop::CrashLost },
+            Observation::NodeStarted { node: 1, restart: true },
+        ] {
+            assert_eq!(world.at(2, o, |truth, o| check.observe(truth, o)), Ok(()));
+        }
+        let found = world.at(3, frame, |truth, o| check.observe(truth, o)).unwrap_err();
+        assert_eq!(found.sentence, REPLAYED);
+        assert_eq!(found.facts[1].node, 1);
+    }
+
+    #[test]
+    fn memory_is_bounded_by_the_traffic_of_the_tolerance() {
+        let scenario = scenario(70, "1000s");
+        let (mut check, mut world) = (S4::new(&scenario), History::new(&scenario));
+        for ms in 0..200_000u64 {
+            for node in [1, 2, 3] {
+                let o = accepted(MsgType::Ping, (ms, node, 0, 0, ms, 0));
+                assert_eq!(world.at(ms, o, |truth, o| check.observe(truth, o)), Ok(()));
+            }
+        }
+        assert!(check.entries.len() <= 36_000, "{}", check.entries.len());
+        assert!(check.bitmaps.len() / check.words <= 36_000, "{}", check.bitmaps.len());
+        assert!(check.sealed.len() <= 36);
+    }
+}

@@ -1,0 +1,78 @@
+//! What a scenario's `[expect]` can count. Counted over the whole run, warm-up included.
+
+use std::collections::BTreeMap;
+
+use marlos::io::Refusal;
+use marlos::wire::MsgType;
+
+use crate::observe::Observation;
+
+/// The plain counts of a run; names as in `observe::COUNTERS`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counters {
+    frames_cut: u64,
+    segments_lost: u64,
+    pub deaths_detected: u64,
+    pub false_deaths: u64,
+    pub rejoins: u64,
+    degraded: u64,
+    recovered: u64,
+    votes: u64,
+    certificates: u64,
+    rounds_beyond_first: u64,
+    restarts: u64,
+    refusals: [u64; Refusal::ALL.len()],
+    /// Bytes after the warm-up, by the kind's number.
+    pub bytes: [u64; MsgType::ALL.len() + 1],
+}
+
+impl Counters {
+    pub fn observe(&mut self, o: &Observation<'_>) {
+        match *o {
+            Observation::FramesCut { count } => self.frames_cut += count,
+            Observation::SegmentLost { .. } => self.segments_lost += 1,
+            Observation::Degraded { degraded: true, .. } => self.degraded += 1,
+            Observation::Degraded { degraded: false, .. } => self.recovered += 1,
+            Observation::Voted { .. } => self.votes += 1,
+            Observation::Certified { .. } => self.certificates += 1,
+            Observation::AuctionClosed { round, .. } => self.rounds_beyond_first += u64::from(round > 0),
+            Observation::NodeStarted { restart, .. } => self.restarts += u64::from(restart),
+            Observation::Refused { reason, .. } => self.refusals[reason as usize] += 1,
+            _ => {}
+        }
+    }
+
+    /// The counters by name, but those of jobs.
+    pub fn named(&self) -> BTreeMap<&'static str, u64> {
+        BTreeMap::from([
+            ("frames_cut", self.frames_cut),
+            ("segments_lost", self.segments_lost),
+            ("deaths_detected", self.deaths_detected),
+            ("false_deaths", self.false_deaths),
+            ("rejoins", self.rejoins),
+            ("degraded", self.degraded),
+            ("recovered", self.recovered),
+            ("votes", self.votes),
+            ("certificates", self.certificates),
+            ("rounds_beyond_first", self.rounds_beyond_first),
+            ("refused", self.refusals.iter().sum()),
+            ("restarts", self.restarts),
+        ])
+    }
+
+    /// Refusals by the reason's name, where there were any.
+    pub fn refusals(&self) -> BTreeMap<String, u64> {
+        let name = |reason: Refusal| match serde_json::to_value(reason) {
+            Ok(serde_json::Value::String(name)) => name,
+            _ => unreachable!("a reason is written as its name"),
+        };
+        let named = Refusal::ALL.iter().map(|reason| (name(*reason), self.refusals[*reason as usize]));
+        named.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Bytes by the kind's name, where there were any.
+    pub fn bytes(&self) -> BTreeMap<&'static str, u64> {
+        let named = MsgType::ALL.iter().map(|kind| (kind.name(), self.bytes[*kind as usize]));
+        named.filter(|(_, bytes)| *bytes > 0).collect()
+    }
+}

@@ -1,0 +1,738 @@
+//! The world: pop an event, let it happen, apply what the node says, check.
+//!
+//! One thread, one queue, exact order. Nodes are the production state machine; everything around them - time, network,
+//! faults, executions, stores - is here and in the modules it calls. What happens is told to KPIs, checks and timeline as
+//! [`Observation`]s and to the action hash as bytes.
+
+mod frames;
+mod hash;
+mod slot;
+
+use std::collections::VecDeque;
+
+use marlos::id::{JobId, Link};
+use marlos::io::{Action, Command, Event, Input, JobSpec, JobStatus, Outbox, Outcome as JobOutcome, To};
+use marlos::time::{Now, Span, Time, WallTime};
+use marlos::wire::{MsgType, binary};
+
+use crate::check::{Checks, Violation};
+use crate::draw::{Draws, Purpose};
+use crate::fault::{FaultState, Step as FaultStep, Timeline as FaultTimeline, initial_nodes};
+use crate::kpi::Kpis;
+use crate::memo::Memo;
+use crate::network::latency::LatencyTable;
+use crate::network::{Dial, Heard, NetEvent, Network, Override, Parcel, wire_bytes};
+use crate::observe::{Observation, Stop, Truth};
+use crate::outcome::{Outcome, Verdict, Wall};
+use crate::queue::EventQueue;
+use crate::scenario::{CrashConnection, FaultKind, NodeNo, Scenario, Storage};
+use crate::timeline::Timeline;
+use crate::workload::{SimulatedJob, Workload};
+use frames::Frames;
+use hash::ActionHash;
+use slot::{Slot, Waiting};
+
+/// The wall clocks of all nodes at simulated time zero: 2026-01-01, in microseconds since the Unix epoch.
+const EPOCH: WallTime = WallTime(1_767_225_600_000_000);
+/// Nodes whose addresses everyone is given.
+const BOOTSTRAP_NODES: usize = 3;
+/// Bytes of IPv4 and UDP headers around a beacon.
+const DATAGRAM_HEADERS: u64 = 28;
+/// State changes that are kept for the report of a violation.
+const LAST_CHANGES: usize = 40;
+/// Events between two looks at the progress bar and the interrupt flag.
+const BETWEEN_LOOKS: u64 = 1 << 14;
+
+/// What a run tells while it goes on. None of it changes the run.
+pub trait Watcher {
+    /// Every so many events. `false` ends the run here.
+    fn at(&mut self, now: Time, events: u64) -> bool;
+    /// An observation; called only where [`Watcher::wants_changes`].
+    fn change(&mut self, now: Time, observation: &Observation<'_>);
+    /// Whether it wants to see observations: hearing of each frame costs time.
+    fn wants_changes(&self) -> bool;
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unwatched;
+
+impl Watcher for Unwatched {
+    fn at(&mut self, _: Time, _: u64) -> bool {
+        true
+    }
+    fn change(&mut self, _: Time, _: &Observation<'_>) {}
+    fn wants_changes(&self) -> bool {
+        false
+    }
+}
+
+/// Something that is due.
+#[derive(Clone, Copy, Debug)]
+enum WorldEvent {
+    /// The network's own.
+    Net(NetEvent),
+    /// A node asked to be woken.
+    Wake { node: NodeNo },
+    /// Faults begin or end: an index into the instants of the timeline.
+    Faults { instant: usize },
+    /// A node that left is stopped after its goodbye has gone out.
+    Stop { node: NodeNo, life: u32 },
+    /// The next job of the workload.
+    Submit,
+    /// An execution ends.
+    Finished { node: NodeNo, life: u32, job: JobId, turn: u32, fails: bool, output_bytes: u32, duration: Span },
+}
+
+/// A running simulation.
+#[derive(Debug)]
+pub struct World {
+    scenario: Scenario,
+    end: Time,
+    queue: EventQueue<WorldEvent>,
+    network: Network,
+    frames: Frames,
+    slots: Vec<Slot>,
+    draws: Draws,
+    memo: Memo,
+    instants: Vec<(Time, Vec<FaultStep>)>,
+    faults: FaultState,
+    workload: Workload,
+    job_durations: Option<LatencyTable>,
+    bootstrap: Vec<NodeNo>,
+    outbox: Outbox,
+    hash: ActionHash,
+    sight: Sight,
+}
+
+/// Everything that looks on: what is true, and who draws conclusions from it.
+#[derive(Debug)]
+struct Sight {
+    truth: Truth,
+    kpis: Kpis,
+    checks: Checks,
+    timeline: Timeline,
+    deliveries: u64,
+    changes: VecDeque<(Time, u64, Observation<'static>)>,
+    violation: Option<Box<Violation>>,
+}
+
+impl World {
+    /// A world before its first event.
+    ///
+    /// # Panics
+    /// Where a node's configuration is invalid: reading the scenario has checked it.
+    #[must_use]
+    pub fn new(scenario: Scenario) -> World {
+        let n = scenario.nodes.len();
+        let draws = Draws::new(scenario.seed);
+        let regions: Vec<Option<usize>> = scenario.nodes.iter().map(|node| node.region).collect();
+        let network = Network::new(&scenario.network, &regions, scenario.seed);
+        let starts = initial_nodes(n, &scenario.faults);
+        let bootstrap: Vec<NodeNo> = (0..n).filter(|node| starts[*node]).take(BOOTSTRAP_NODES).collect();
+        let slots: Vec<Slot> = (0..n).map(|node| Slot::new(&scenario, &draws, node, &bootstrap)).collect();
+        let mut memo = Memo::default();
+        slots.iter().for_each(|slot| memo.add(slot.keys.clone()));
+        let timeline = FaultTimeline::new(&scenario);
+        let workload = Workload::new(&scenario);
+        let truth = Truth {
+            now: Time(0),
+            event: 0,
+            started: vec![false; n],
+            up: vec![false; n],
+            paused: vec![false; n],
+            reaches: vec![vec![true; n]; n],
+            public_keys: slots.iter().map(|slot| slot.keys.public()).collect(),
+            ids: slots.iter().map(|slot| slot.keys.id()).collect(),
+        };
+        let mut world = World {
+            end: scenario.duration,
+            queue: EventQueue::new(),
+            network,
+            frames: Frames::default(),
+            draws,
+            memo,
+            instants: timeline.instants().map(|(at, steps)| (at, steps.to_vec())).collect(),
+            faults: FaultState::new(&scenario),
+            job_durations: workload.template().map(|job| LatencyTable::new(&job.duration)),
+            workload,
+            bootstrap,
+            outbox: Outbox::default(),
+            hash: ActionHash::default(),
+            sight: Sight {
+                truth,
+                kpis: Kpis::new(&scenario),
+                checks: Checks::new(&scenario),
+                timeline: Timeline::new(&scenario),
+                deliveries: 0,
+                changes: VecDeque::new(),
+                violation: None,
+            },
+            slots,
+            scenario,
+        };
+        world.schedule_beginning(&starts);
+        world
+    }
+
+    fn schedule_beginning(&mut self, starts: &[bool]) {
+        for (instant, (at, _)) in self.instants.iter().enumerate() {
+            self.queue.push(*at, 0, WorldEvent::Faults { instant });
+        }
+        if let Some(at) = self.workload.next_at() {
+            self.queue.push(at, 1, WorldEvent::Submit);
+        }
+        for node in (0..starts.len()).filter(|node| starts[*node]) {
+            // A node that is asked to be woken while it is down starts: see `on_wake`.
+            self.queue.push(Time(0), 2 + node as u64, WorldEvent::Wake { node });
+        }
+    }
+
+    /// Runs until `until`, the scenario's end, or a violation; says whether there is more to come.
+    pub fn run_until(&mut self, until: Time, watcher: &mut dyn Watcher) -> bool {
+        let until = until.min(self.end);
+        while let Some((at, event)) = self.queue.peek() {
+            if at > until || self.sight.violation.is_some() {
+                break;
+            }
+            let event = *event;
+            self.sight.truth.now = at;
+            self.sight.truth.event += 1;
+            if self.sight.truth.event.is_multiple_of(BETWEEN_LOOKS) && !watcher.at(at, self.sight.truth.event) {
+                self.end = at;
+                return false;
+            }
+            if let WorldEvent::Net(event) = event {
+                self.on_network(at, event, watcher);
+            } else {
+                self.queue.pop();
+                self.on_event(at, event, watcher);
+            }
+        }
+        if self.sight.violation.is_none() {
+            self.sight.truth.now = self.sight.truth.now.max(until);
+        }
+        self.sight.violation.is_none() && until < self.end
+    }
+
+    fn on_network(&mut self, at: Time, event: NetEvent, watcher: &mut dyn Watcher) {
+        let step = self.network.step(at, event);
+        match step.again {
+            Some((at, tie)) => self.queue.advance_top(at, tie),
+            None => drop(self.queue.pop()),
+        }
+        match step.heard {
+            Some(Heard::Frame(delivery)) => {
+                self.sight.deliveries += 1;
+                if self.sight.truth.paused[delivery.to] {
+                    let bytes = self.frames.get(delivery.frame).bytes.clone();
+                    let sent = self.frames.get(delivery.frame).origin;
+                    self.slots[delivery.to].waiting.push_back(Waiting::Frame { link: delivery.link, bytes, sent });
+                } else {
+                    self.deliver(delivery.to, delivery.link, delivery.frame, watcher);
+                }
+            }
+            Some(Heard::Connected { node, link }) => self.hear(node, Waiting::Connected(link), watcher),
+            Some(Heard::Disconnected { node, link }) => self.hear(node, Waiting::Disconnected(link), watcher),
+            None => {}
+        }
+        self.drain_network(watcher);
+    }
+
+    fn on_event(&mut self, at: Time, event: WorldEvent, watcher: &mut dyn Watcher) {
+        match event {
+            WorldEvent::Net(_) => unreachable!("handled where it was seen"),
+            WorldEvent::Wake { node } => self.on_wake(at, node, watcher),
+            WorldEvent::Faults { instant } => self.on_faults(instant, watcher),
+            WorldEvent::Stop { node, life } => {
+                if self.slots[node].life == life {
+                    self.stop(node, Stop::Leave, CrashConnection::Reset, watcher);
+                }
+            }
+            WorldEvent::Submit => self.on_submit(watcher),
+            WorldEvent::Finished { node, life, job, turn, fails, output_bytes, duration } => {
+                let slot = &mut self.slots[node];
+                if slot.life != life || slot.running.get(&job) != Some(&turn) {
+                    return;
+                }
+                slot.running.remove(&job);
+                self.observe(&Observation::ExecutionEnded { node, job, by_itself: true }, watcher);
+                self.hear(node, Waiting::Finished { job, fails, output_bytes, duration }, watcher);
+            }
+        }
+        self.drain_network(watcher);
+    }
+
+    fn on_wake(&mut self, at: Time, node: NodeNo, watcher: &mut dyn Watcher) {
+        let slot = &mut self.slots[node];
+        if !self.sight.truth.started[node] {
+            return self.start(node, watcher);
+        }
+        if slot.wake_at != at {
+            return; // overtaken by an earlier wake
+        }
+        slot.wake_at = Time::NEVER;
+        if slot.node.is_none() || self.sight.truth.paused[node] {
+            return;
+        }
+        let due = slot.node.as_ref().and_then(marlos::Node::next_deadline);
+        if due.is_some_and(|due| due <= at) {
+            self.handle(node, Input::Wake, watcher);
+        } else {
+            self.arm(node);
+        }
+    }
+
+    fn on_submit(&mut self, watcher: &mut dyn Watcher) {
+        let table = self.job_durations.as_ref().expect("a workload has a template");
+        let Some(submission) = self.workload.next_job(|_, uniform| table.sample(uniform)) else { return };
+        if let Some(at) = self.workload.next_at() {
+            self.queue.push(at, 1, WorldEvent::Submit);
+        }
+        let node = submission.node;
+        if self.slots[node].node.is_none() || self.sight.truth.paused[node] {
+            // Its client finds nobody there, and the job is nobody's.
+            return self.observe(&Observation::SubmitRefused { node }, watcher);
+        }
+        let template = self.workload.template().expect("a workload has a template").clone();
+        let command = submission.job.to_command();
+        let spec = JobSpec {
+            job_type: &template.job_type,
+            command: &command,
+            requirements: &template.requirements,
+            payment: template.payment,
+            priority: template.priority,
+            deadline: template.deadline,
+        };
+        self.handle(node, Input::Command(Command::Submit(spec)), watcher);
+    }
+
+    fn on_faults(&mut self, instant: usize, watcher: &mut dyn Watcher) {
+        let now = self.sight.truth.now;
+        let steps = std::mem::take(&mut self.instants[instant].1);
+        if self.faults.apply(&steps) {
+            self.sight.truth.reaches = self.faults.matrix().to_vec();
+            self.network.set_reaches(now, &self.sight.truth.reaches);
+            self.observe(&Observation::ReachChanged, watcher);
+        }
+        for step in &steps {
+            let kind = self.scenario.faults[step.fault].kind.clone();
+            self.apply_fault(step, &kind, watcher);
+        }
+    }
+
+    fn apply_fault(&mut self, step: &FaultStep, kind: &FaultKind, watcher: &mut dyn Watcher) {
+        match (kind, step.begins) {
+            (FaultKind::Partition { .. } | FaultKind::OneWay { .. }, _) => {}
+            (FaultKind::Link { between, latency, loss, bandwidth_bps }, true) => {
+                let between = between.clone();
+                let links = Override { between, latency: *latency, loss: *loss, bandwidth_bps: *bandwidth_bps };
+                self.network.set_override(step.fault, links);
+            }
+            (FaultKind::Link { .. }, false) => self.network.clear_override(step.fault),
+            (FaultKind::Crash { nodes, storage, connection }, true) => {
+                let how = match storage {
+                    Storage::Kept => Stop::CrashKept,
+                    Storage::Lost => Stop::CrashLost,
+                };
+                nodes.iter().for_each(|node| self.stop(*node, how, *connection, watcher));
+            }
+            (FaultKind::Crash { nodes, .. } | FaultKind::Leave { nodes }, false) => {
+                for node in nodes {
+                    if !self.is_down_by_another_fault(*node) {
+                        self.start(*node, watcher);
+                    }
+                }
+            }
+            (FaultKind::Join { nodes }, true) => nodes.iter().for_each(|node| self.start(*node, watcher)),
+            (FaultKind::Join { nodes }, false) | (FaultKind::Leave { nodes }, true) => {
+                nodes.iter().for_each(|node| self.leave(*node, watcher));
+            }
+            (FaultKind::Pause { nodes }, true) => nodes.iter().for_each(|node| self.set_paused(*node, true, watcher)),
+            (FaultKind::Pause { nodes }, false) => {
+                for node in nodes {
+                    let still = |kind: &FaultKind| matches!(kind, FaultKind::Pause { nodes } if nodes.contains(node));
+                    if !self.faults.active().iter().any(|fault| still(&self.scenario.faults[*fault].kind)) {
+                        self.set_paused(*node, false, watcher);
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_down_by_another_fault(&self, node: NodeNo) -> bool {
+        self.faults.active().iter().any(|fault| match &self.scenario.faults[*fault].kind {
+            FaultKind::Crash { nodes, .. } | FaultKind::Leave { nodes } => nodes.contains(&node),
+            _ => false,
+        })
+    }
+
+    /// A node's process starts, with what its store holds.
+    fn start(&mut self, node: NodeNo, watcher: &mut dyn Watcher) {
+        if self.slots[node].node.is_some() {
+            return;
+        }
+        let restart = self.sight.truth.started[node];
+        self.sight.truth.started[node] = true;
+        self.sight.truth.up[node] = true;
+        let slot = &mut self.slots[node];
+        slot.begin_life(self.draws.seed_of(Purpose::NodeSeed, node, u64::from(slot.life)));
+        self.network.node_up(self.sight.truth.now, node);
+        self.observe(&Observation::NodeStarted { node, restart }, watcher);
+        let records = self.slots[node].records();
+        self.handle(node, Input::Start(&records), watcher);
+    }
+
+    /// A node's process ends.
+    fn stop(&mut self, node: NodeNo, how: Stop, connection: CrashConnection, watcher: &mut dyn Watcher) {
+        if self.slots[node].node.is_none() {
+            return;
+        }
+        self.set_paused(node, false, watcher);
+        for job in self.slots[node].end_life(how == Stop::CrashLost) {
+            self.observe(&Observation::ExecutionEnded { node, job, by_itself: false }, watcher);
+        }
+        self.network.node_down(self.sight.truth.now, node, connection);
+        self.sight.truth.up[node] = false;
+        self.observe(&Observation::NodeStopped { node, how }, watcher);
+    }
+
+    /// A node says goodbye; its process ends when that has gone out.
+    fn leave(&mut self, node: NodeNo, watcher: &mut dyn Watcher) {
+        if self.slots[node].node.is_none() {
+            return;
+        }
+        self.set_paused(node, false, watcher);
+        self.handle(node, Input::Command(Command::Leave), watcher);
+        let life = self.slots[node].life;
+        self.queue.push(self.sight.truth.now + Span::millis(200), 2 + node as u64, WorldEvent::Stop { node, life });
+    }
+
+    /// A node's process stands still, or goes on with what has come in the meantime, in order.
+    fn set_paused(&mut self, node: NodeNo, paused: bool, watcher: &mut dyn Watcher) {
+        if self.slots[node].node.is_none() || self.sight.truth.paused[node] == paused {
+            return;
+        }
+        self.sight.truth.paused[node] = paused;
+        self.observe(&Observation::NodePaused { node, paused }, watcher);
+        if paused {
+            return;
+        }
+        while let Some(waiting) = self.slots[node].waiting.pop_front() {
+            self.hear_now(node, waiting, watcher);
+        }
+        self.handle(node, Input::Wake, watcher);
+    }
+
+    fn hear(&mut self, node: NodeNo, what: Waiting, watcher: &mut dyn Watcher) {
+        if self.sight.truth.paused[node] {
+            self.slots[node].waiting.push_back(what);
+        } else {
+            self.hear_now(node, what, watcher);
+        }
+    }
+
+    fn hear_now(&mut self, node: NodeNo, what: Waiting, watcher: &mut dyn Watcher) {
+        match what {
+            Waiting::Frame { link, bytes, sent } => {
+                let frame = self.frames.put(&bytes, sent);
+                self.deliver(node, link, frame, watcher);
+                self.frames.release(frame);
+            }
+            Waiting::Connected(link) => self.handle(node, Input::Connected(link), watcher),
+            Waiting::Disconnected(link) => self.handle(node, Input::Disconnected(link), watcher),
+            Waiting::Finished { job, fails, output_bytes, duration } => {
+                let status = if fails { JobStatus::Failure } else { JobStatus::Success };
+                let output = vec![b'.'; output_bytes as usize];
+                self.handle(
+                    node,
+                    Input::Finished { job, outcome: JobOutcome { status, output: &output, duration } },
+                    watcher,
+                );
+            }
+        }
+    }
+
+    /// A frame reaches a node: the path of nearly every event.
+    fn deliver(&mut self, node: NodeNo, link: Link, frame: u32, watcher: &mut dyn Watcher) {
+        let held = self.frames.lend(frame);
+        self.memo.enter_frame(&held.bytes, held.verified);
+        self.hash.input(self.sight.truth.now, node, held.origin.number);
+        self.slots[node].arriving = Some(held.origin);
+        self.handle(node, Input::Frame { link, bytes: &held.bytes }, watcher);
+        self.slots[node].arriving = None;
+        let verified = self.memo.leave_frame();
+        self.frames.give_back(frame, held, verified);
+    }
+
+    /// Hands an input to a node and applies what follows.
+    fn handle(&mut self, node: NodeNo, input: Input<'_>, watcher: &mut dyn Watcher) {
+        let now = self.now();
+        let Some(machine) = self.slots[node].node.as_mut() else { return };
+        let mut outbox = std::mem::take(&mut self.outbox);
+        outbox.clear();
+        machine.handle(now, input, &mut self.memo, &mut outbox);
+        machine.check_invariants();
+        self.hash.actions(now.mono, node, &outbox);
+        self.apply(node, &outbox, watcher);
+        self.outbox = outbox;
+        self.arm(node);
+    }
+
+    fn now(&self) -> Now {
+        let mono = self.sight.truth.now;
+        Now { mono, wall: EPOCH + Span(mono.0) }
+    }
+
+    /// Sees to it that a node is woken at its next deadline, and not much more often.
+    fn arm(&mut self, node: NodeNo) {
+        let slot = &mut self.slots[node];
+        let Some(due) = slot.node.as_ref().and_then(marlos::Node::next_deadline) else { return };
+        let due = due.max(self.sight.truth.now);
+        if due < slot.wake_at {
+            slot.wake_at = due;
+            self.queue.push(due, 2 + node as u64, WorldEvent::Wake { node });
+        }
+    }
+
+    fn apply(&mut self, node: NodeNo, outbox: &Outbox, watcher: &mut dyn Watcher) {
+        for action in &outbox.actions {
+            match action {
+                Action::Report(event) => self.on_report(node, event, outbox, watcher),
+                Action::Send { to, kind, frame } => self.send(node, *to, *kind, outbox.slice(frame), watcher),
+                Action::Persist { key, value } => {
+                    self.slots[node].store.insert(outbox.slice(key).to_vec(), outbox.slice(value).to_vec());
+                }
+                Action::Forget { key } => drop(self.slots[node].store.remove(outbox.slice(key))),
+                Action::Connect { link, endpoint } => self.dial(node, *link, Dial::Subscribe, outbox.text(endpoint)),
+                Action::Reach { link, endpoint } => self.dial(node, *link, Dial::Reach, outbox.text(endpoint)),
+                Action::Disconnect(link) => self.network.hang_up(self.sight.truth.now, node, *link),
+                Action::Execute { job, command, .. } => self.execute(node, *job, outbox.text(command)),
+                Action::Cancel(job) => {
+                    if self.slots[node].running.remove(job).is_some() {
+                        self.observe(&Observation::ExecutionEnded { node, job: *job, by_itself: false }, watcher);
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, node: NodeNo, to: To, kind: MsgType, bytes: &[u8], watcher: &mut dyn Watcher) {
+        let now = self.sight.truth.now;
+        let frame = self.frames.seal(bytes, node, now);
+        let length = bytes.len() as u64;
+        let (size, copies) = match to {
+            To::Beacon => {
+                let size = length + DATAGRAM_HEADERS;
+                (size, self.network.beacon(now, node, frame, size, &self.bootstrap))
+            }
+            To::All | To::One(_) => {
+                let to = match to {
+                    To::One(peer) => Some(self.slots[node].world_number(peer)),
+                    To::All | To::Beacon => None,
+                };
+                let size = wire_bytes(length, to.is_some());
+                (size, self.network.publish(now, Parcel { from: node, to, kind, frame, bytes: size }))
+            }
+        };
+        if kind != MsgType::Bundle {
+            return self.observe(&Observation::Sent { node, kind, bytes: size, copies }, watcher);
+        }
+        // The envelope's share goes with the first item.
+        let items = binary::bundle_items(bytes);
+        let mut rest = size - items.iter().map(|(_, bytes)| *bytes as u64).sum::<u64>();
+        for (kind, bytes) in items {
+            let bytes = bytes as u64 + std::mem::take(&mut rest);
+            self.observe(&Observation::Sent { node, kind, bytes, copies }, watcher);
+        }
+    }
+
+    fn dial(&mut self, node: NodeNo, link: Link, dial: Dial, endpoint: &str) {
+        // An address where nobody is stays silent for ever.
+        if let Some(target) = slot::node_at(endpoint).filter(|target| *target < self.slots.len()) {
+            self.network.dial(self.sight.truth.now, node, link, dial, target);
+        }
+    }
+
+    fn execute(&mut self, node: NodeNo, job: JobId, command: &str) {
+        let slot = &mut self.slots[node];
+        slot.turns += 1;
+        slot.running.insert(job, slot.turns);
+        let work =
+            SimulatedJob::parse(command).unwrap_or(SimulatedJob { duration: Span::ZERO, fails: true, output_bytes: 0 });
+        let SimulatedJob { duration, fails, output_bytes } = work;
+        let event =
+            WorldEvent::Finished { node, life: slot.life, job, turn: slot.turns, fails, output_bytes, duration };
+        self.queue.push(self.sight.truth.now + duration, 2 + node as u64, event);
+    }
+
+    /// A node's own report, in the world's numbers.
+    fn on_report(&mut self, node: NodeNo, event: &Event, outbox: &Outbox, watcher: &mut dyn Watcher) {
+        let slot = &mut self.slots[node];
+        let by_id = |id| {
+            self.sight.truth.ids.iter().position(|known| *known == id).expect("every member is a node of this world")
+        };
+        let observation = match event {
+            Event::Accepted { from, kind, .. } => {
+                let origin = slot.arriving.expect("frames are accepted while they are delivered");
+                Observation::Accepted {
+                    node,
+                    sender: origin.sender,
+                    claimed: slot.world_number(*from),
+                    kind: *kind,
+                    frame: origin.number,
+                    latency: self.sight.truth.now.since(origin.at),
+                }
+            }
+            Event::PeerDiscovered { peer } => {
+                let known = slot.node.as_ref().expect("it reports").view().peer_id(*peer);
+                slot.meet(*peer, by_id(known));
+                Observation::Discovered { node, peer: slot.world_number(*peer) }
+            }
+            Event::Refused { reason, .. } => Observation::Refused { node, reason: *reason },
+            Event::Blacklisted { peer } => Observation::Blacklisted { node, peer: slot.world_number(*peer) },
+            Event::Pinged => Observation::Pinged { node },
+            Event::PeerState { peer, state } => {
+                Observation::PeerState { node, peer: slot.world_number(*peer), state: *state }
+            }
+            Event::Degraded { .. } => Observation::Degraded { node, degraded: true },
+            Event::Recovered { .. } => Observation::Degraded { node, degraded: false },
+            Event::JobSubmitted { job } => Observation::JobSubmitted { node, job: *job },
+            Event::SubmitRefused { .. } => Observation::SubmitRefused { node },
+            Event::JobSeen { job, .. } => Observation::JobSeen { node, job: *job },
+            Event::AuctionClosed { job, round, winner, .. } => {
+                Observation::AuctionClosed { node, job: *job, round: *round, winner: by_id(*winner) }
+            }
+            Event::Voted { job, round, winner } => {
+                Observation::Voted { node, job: *job, round: *round, winner: by_id(*winner) }
+            }
+            Event::Certified { job, round, votes, members, certificate } => Observation::Certified {
+                node,
+                job: *job,
+                round: *round,
+                votes: *votes,
+                members: *members,
+                certificate: outbox.slice(certificate),
+            },
+            Event::ClaimLearned { job, round, claimer } => {
+                Observation::ClaimLearned { node, job: *job, round: *round, claimer: by_id(*claimer) }
+            }
+            Event::ExecutionStarted { job, round } => Observation::ExecutionStarted { node, job: *job, round: *round },
+            Event::JobCompleted { job, executor, status, .. } => {
+                Observation::JobCompleted { node, job: *job, executor: by_id(*executor), status: *status }
+            }
+            Event::JobFailed { job, reason } => Observation::JobFailed { node, job: *job, reason: *reason },
+            Event::Started { .. }
+            | Event::AuctionEmpty { .. }
+            | Event::ClockOffset { .. }
+            | Event::ExecutionCancelled { .. } => return,
+        };
+        self.sight.observe(&observation, &mut self.memo, watcher);
+    }
+
+    fn observe(&mut self, observation: &Observation<'_>, watcher: &mut dyn Watcher) {
+        self.sight.observe(observation, &mut self.memo, watcher);
+    }
+
+    /// Takes what the network left: events to queue, frames to free, losses to report.
+    fn drain_network(&mut self, watcher: &mut dyn Watcher) {
+        let effects = &mut self.network.effects;
+        for scheduled in effects.scheduled.drain(..) {
+            self.queue.push(scheduled.at, scheduled.tie, WorldEvent::Net(scheduled.event));
+        }
+        for frame in effects.released.drain(..) {
+            self.frames.release(frame);
+        }
+        let (cut, tcp, udp) = (effects.frames_cut, effects.tcp_lost, effects.udp_lost);
+        if cut + tcp + udp > 0 {
+            (effects.frames_cut, effects.tcp_lost, effects.udp_lost) = (0, 0, 0);
+            if cut > 0 {
+                self.observe(&Observation::FramesCut { count: cut }, watcher);
+            }
+            (0..tcp).for_each(|_| self.observe(&Observation::SegmentLost { udp: false }, watcher));
+            (0..udp).for_each(|_| self.observe(&Observation::SegmentLost { udp: true }, watcher));
+        }
+    }
+
+    /// Frames that reached a node so far.
+    #[must_use]
+    pub fn deliveries(&self) -> u64 {
+        self.sight.deliveries
+    }
+
+    /// Events handled so far.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.sight.truth.event
+    }
+
+    /// The action hash after every 1,000 events, shortened: where two runs first differ, they diverged.
+    #[must_use]
+    pub fn hash_trail(&self) -> &[u64] {
+        self.hash.trail()
+    }
+
+    /// A node of this world, while it is up.
+    #[must_use]
+    pub fn node(&self, node: NodeNo) -> Option<&marlos::Node> {
+        self.slots[node].node.as_ref()
+    }
+
+    /// Judges what was seen.
+    #[must_use]
+    pub fn finish(self) -> Outcome {
+        let Sight { truth, kpis, checks, timeline, deliveries, changes, violation } = self.sight;
+        let findings = kpis.finish(&truth, &self.scenario);
+        let checks = checks.finish(&truth, &self.scenario, &findings.counters);
+        let verdicts = findings.kpis.iter().map(|kpi| kpi.verdict).chain(checks.iter().map(|check| check.verdict));
+        // What does not apply says nothing either way.
+        let verdict = verdicts.filter(|verdict| *verdict != Verdict::NotApplicable).max().unwrap_or(Verdict::Unknown);
+        let line = |(at, event, o): &(Time, u64, Observation<'static>)| format!("{at} #{event} {o:?}");
+        Outcome {
+            verdict,
+            action_hash: self.hash.finish(),
+            events: truth.event,
+            deliveries,
+            reached: truth.now,
+            kpis: findings.kpis,
+            checks,
+            jobs: findings.jobs,
+            bytes_per_message_type: findings.bytes_per_message_type,
+            refusals: findings.refusals,
+            counters: findings.counters,
+            timeline: timeline.finish(truth.now),
+            last_changes: if violation.is_some() { changes.iter().map(line).collect() } else { Vec::new() },
+            wall: Wall::default(),
+            scenario: self.scenario,
+        }
+    }
+}
+
+impl Sight {
+    #[inline]
+    fn observe(&mut self, o: &Observation<'_>, memo: &mut Memo, watcher: &mut dyn Watcher) {
+        self.kpis.observe(&self.truth, o);
+        self.timeline.observe(&self.truth, o);
+        let sound = self.checks.observe(&self.truth, o, memo);
+        if let Some(change) = o.lasting() {
+            if self.changes.len() == LAST_CHANGES {
+                self.changes.pop_front();
+            }
+            self.changes.push_back((self.truth.now, self.truth.event, change));
+        }
+        if watcher.wants_changes() {
+            watcher.change(self.truth.now, o);
+        }
+        if let Err(violation) = sound {
+            self.violation.get_or_insert(violation);
+        }
+    }
+}
+
+/// Runs a scenario to its end, or to `until`.
+#[must_use]
+pub fn run(scenario: Scenario, until: Option<Time>, watcher: &mut dyn Watcher) -> Outcome {
+    let mut world = World::new(scenario);
+    world.run_until(until.unwrap_or(Time::NEVER), watcher);
+    world.finish()
+}

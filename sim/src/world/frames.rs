@@ -1,0 +1,90 @@
+//! Frames under way: bytes shared by all receivers, and what is known of them.
+
+use marlos::time::Time;
+
+use crate::network::FrameNo;
+use crate::scenario::NodeNo;
+
+/// Where a frame really comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// Who sealed it.
+    pub sender: NodeNo,
+    /// When.
+    pub at: Time,
+    /// Counts all frames of the run.
+    pub number: u64,
+}
+
+/// A frame.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Whether its envelope's signature is that of this key, where somebody has asked.
+    pub verified: Option<([u8; 32], bool)>,
+}
+
+/// All frames under way; room is used again.
+#[derive(Clone, Debug, Default)]
+pub struct Frames {
+    held: Vec<Option<Frame>>,
+    free: Vec<FrameNo>,
+    spare: Vec<Vec<u8>>,
+    sealed: u64,
+}
+
+impl Frames {
+    /// A new frame.
+    pub fn seal(&mut self, bytes: &[u8], sender: NodeNo, at: Time) -> FrameNo {
+        let number = self.sealed;
+        self.sealed += 1;
+        self.put(bytes, Origin { sender, at, number })
+    }
+
+    /// A frame that was sealed before and waited elsewhere.
+    pub fn put(&mut self, bytes: &[u8], origin: Origin) -> FrameNo {
+        let mut room = self.spare.pop().unwrap_or_default();
+        room.extend_from_slice(bytes);
+        let frame = Some(Frame { bytes: room, origin, verified: None });
+        match self.free.pop() {
+            Some(no) => {
+                self.held[no as usize] = frame;
+                no
+            }
+            None => {
+                self.held.push(frame);
+                u32::try_from(self.held.len() - 1).expect("fewer than 2^32 frames are under way")
+            }
+        }
+    }
+
+    /// A frame under way.
+    #[must_use]
+    pub fn get(&self, no: FrameNo) -> &Frame {
+        self.held[no as usize].as_ref().expect("a frame is held until it is released")
+    }
+
+    /// Takes a frame out while a node looks at it.
+    pub fn lend(&mut self, no: FrameNo) -> Frame {
+        self.held[no as usize].take().expect("a frame is held until it is released")
+    }
+
+    /// Puts it back, with what was found out.
+    pub fn give_back(&mut self, no: FrameNo, frame: Frame, verified: Option<([u8; 32], bool)>) {
+        self.held[no as usize] = Some(Frame { verified, ..frame });
+    }
+
+    /// The frame has reached all it will.
+    pub fn release(&mut self, no: FrameNo) {
+        let mut frame = self.lend(no);
+        frame.bytes.clear();
+        // Room for a large frame is not kept for small ones.
+        if frame.bytes.capacity() <= 4_096 {
+            self.spare.push(frame.bytes);
+        }
+        self.free.push(no);
+    }
+}

@@ -1,0 +1,139 @@
+//! A node's place in the world: its machine, its keys and store, what it runs, and what waits while it stands still.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use marlos::config::Bootstrap;
+use marlos::id::{JobId, Link, PeerIdx};
+use marlos::identity::Keys;
+use marlos::io::Record;
+use marlos::time::{Span, Time};
+use marlos::{Config, Node};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use super::frames::Origin;
+use crate::draw::{Draws, Purpose};
+use crate::scenario::{NodeNo, Scenario};
+
+/// A node's place.
+#[derive(Debug)]
+pub struct Slot {
+    /// The machine, while its process runs.
+    pub node: Option<Node>,
+    /// Its keys, which no crash takes.
+    pub keys: Keys,
+    /// Its store.
+    pub store: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Counts its processes.
+    pub life: u32,
+    /// When the queue will wake it.
+    pub wake_at: Time,
+    /// What it runs, and the number of that execution.
+    pub running: BTreeMap<JobId, u32>,
+    /// Counts its executions.
+    pub turns: u32,
+    /// What has come while it stood still.
+    pub waiting: VecDeque<Waiting>,
+    /// The frame that is being delivered.
+    pub arriving: Option<Origin>,
+    config: Config,
+    /// The world's number of each member as the node numbers them.
+    numbers: Vec<NodeNo>,
+    number: NodeNo,
+}
+
+/// Something that waits for a node to go on.
+#[derive(Clone, Debug)]
+pub enum Waiting {
+    /// A frame came in.
+    Frame { link: Link, bytes: Vec<u8>, sent: Origin },
+    /// A stream is up.
+    Connected(Link),
+    /// A stream broke.
+    Disconnected(Link),
+    /// An execution ended.
+    Finished { job: JobId, fails: bool, output_bytes: u32, duration: Span },
+}
+
+impl Slot {
+    /// A node that has not started.
+    #[must_use]
+    pub fn new(scenario: &Scenario, draws: &Draws, number: NodeNo, bootstrap: &[NodeNo]) -> Slot {
+        let mut config = scenario.nodes[number].config.clone();
+        (config.pub_endpoint, config.sub_endpoint) = endpoints(number);
+        let others = bootstrap.iter().filter(|other| **other != number);
+        config.bootstrap = others
+            .map(|other| {
+                let (pub_endpoint, sub_endpoint) = endpoints(*other);
+                Bootstrap { pub_endpoint, sub_endpoint }
+            })
+            .collect();
+        Slot {
+            node: None,
+            keys: Keys::from_secret(&draws.seed_of(Purpose::NodeKey, number, 0)),
+            store: BTreeMap::new(),
+            life: 0,
+            wake_at: Time::NEVER,
+            running: BTreeMap::new(),
+            turns: 0,
+            waiting: VecDeque::new(),
+            arriving: None,
+            config,
+            numbers: vec![number],
+            number,
+        }
+    }
+
+    /// Its process starts.
+    pub fn begin_life(&mut self, seed: [u8; 32]) {
+        assert!(self.node.is_none(), "a process starts once");
+        let node = Node::new(self.config.clone(), self.keys.clone(), ChaCha8Rng::from_seed(seed));
+        self.node = Some(node.expect("the scenario's configurations were checked"));
+        self.numbers = vec![self.number];
+        self.wake_at = Time::NEVER;
+    }
+
+    /// Its process ends; what it was running is returned.
+    pub fn end_life(&mut self, store_lost: bool) -> Vec<JobId> {
+        self.node = None;
+        self.life += 1;
+        self.waiting.clear();
+        if store_lost {
+            self.store.clear();
+        }
+        std::mem::take(&mut self.running).into_keys().collect()
+    }
+
+    /// What its store holds, by key.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        self.store.iter().map(|(key, value)| Record { key: key.clone(), value: value.clone() }).collect()
+    }
+
+    /// It numbers a member that it has met.
+    pub fn meet(&mut self, peer: PeerIdx, number: NodeNo) {
+        assert_eq!(peer.at(), self.numbers.len(), "members are numbered densely");
+        self.numbers.push(number);
+    }
+
+    /// The world's number of a member.
+    #[must_use]
+    pub fn world_number(&self, peer: PeerIdx) -> NodeNo {
+        self.numbers[peer.at()]
+    }
+}
+
+/// Where a node's PUB and SUB are.
+fn endpoints(node: NodeNo) -> (String, String) {
+    let host = format!("tcp://10.{}.{}.{}", node >> 16, (node >> 8) & 255, node & 255);
+    (format!("{host}:5555"), format!("{host}:5556"))
+}
+
+/// The node at an address of this world.
+#[must_use]
+pub fn node_at(endpoint: &str) -> Option<NodeNo> {
+    let (host, _port) = endpoint.strip_prefix("tcp://10.")?.split_once(':')?;
+    let mut parts = host.split('.').map(str::parse::<u8>);
+    let mut next = || parts.next()?.ok().map(usize::from);
+    Some((next()? << 16) | (next()? << 8) | next()?)
+}
