@@ -56,7 +56,6 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("SIGINT: {e}"))?;
     let network = &settings.document.network;
     let keys = files::keys(&settings.data_dir)?;
-    files::private_dir(&settings.data_dir)?;
     let id = keys.id();
     let store = store::Store::open(&settings.data_dir, id)?;
     let records = store.load()?;

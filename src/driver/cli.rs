@@ -208,10 +208,12 @@ pub async fn submit(which: &Which, job: &Submission, wait: bool, json: bool) -> 
         return Ok(());
     }
     let mut pause = Duration::from_millis(20);
+    let mut late = 0;
     let ended = loop {
         let job = client.get(&format!("/api/v1/jobs/{id}")).await?;
-        // A local job's end is told together with its output; until then the job's own phase may already be ahead.
-        if job.get("output").is_some() {
+        // A local job's end is told together with its output. Where that stays away, the node has let go of it already.
+        late += u32::from(matches!(job["phase"].as_str(), Some("done" | "failed")));
+        if job.get("output").is_some() || late > 4 {
             break job;
         }
         tokio::time::sleep(pause).await;

@@ -26,7 +26,7 @@ use crate::time::{Now, Time, WallTime};
 
 /// Small frames that are handed over in one turn.
 const SMALL_PER_TURN: usize = 64;
-/// Large frames in a turn that had small ones: few, but never none.
+/// Large frames, and beacons, in a turn that had small ones: few, but never none.
 const BULK_PER_TURN: usize = 4;
 /// How long sockets get to pass on the goodbye.
 const GOODBYE: Duration = Duration::from_millis(200);
@@ -192,6 +192,10 @@ impl Engine {
         for _ in 0..BULK_PER_TURN {
             let Some(item) = sources.waiting.try_bulk() else { break };
             self.hear(&item, &sources.waiting);
+        }
+        for _ in 0..BULK_PER_TURN {
+            let Ok(beacon) = sources.beacons.try_recv() else { break };
+            self.handle(Input::Frame { link: Link::BEACON, bytes: &beacon });
         }
     }
 

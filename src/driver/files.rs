@@ -23,6 +23,15 @@ pub fn private_dir(path: &Path) -> Result<(), String> {
     make().map_err(|e| format!("cannot make the private directory {}: {e}", path.display()))
 }
 
+/// Makes a directory that only its owner can enter, or takes one that is there as it is: it may be somebody's home.
+///
+/// # Errors
+/// A sentence that names the directory.
+pub fn data_dir(path: &Path) -> Result<(), String> {
+    let make = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    make.map_err(|e| format!("cannot make the data directory {}: {e}", path.display()))
+}
+
 /// Makes the names in a directory durable.
 ///
 /// # Errors
@@ -132,7 +141,7 @@ pub fn keys(data_dir: &Path) -> Result<Keys, String> {
     if let Some(keys) = read_keys(data_dir)? {
         return Ok(keys);
     }
-    private_dir(data_dir)?;
+    self::data_dir(data_dir)?;
     let directory = data_dir.join("keys");
     private_dir(&directory)?;
     let mut secret = [0; 32];
