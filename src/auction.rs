@@ -270,15 +270,21 @@ impl Auctions {
             return;
         };
         let bids = u32::try_from(offers.len()).expect("bounded by members");
-        let best = offers.iter().take(cx.config.listed_bids as usize);
+        let backup = offers.get(1).map(|(_, bidder)| *bidder);
+        let listed = |(rank, bidder): &(u32, NodeId)| ListedBid {
+            bidder: u32::try_from(members.electorate().position(*bidder).expect("eligible"))
+                .expect("bounded by max_members"),
+            rank: *rank,
+        };
         let proposal = AuctionCoordinate {
             job_id: id,
             round,
             electorate: members.electorate().digest(),
+            winner_id: winner,
+            backup_id: backup,
             bids,
-            best: best.map(|(rank, bidder)| ListedBid { bidder_id: *bidder, rank: *rank }).collect(),
+            best: offers.iter().take(cx.config.listed_bids as usize).map(listed).collect(),
         };
-        let backup = offers.get(1).map(|(_, bidder)| *bidder);
         cx.report(Event::AuctionClosed { job: id, round, winner, backup, bids });
         cx.broadcast(&Payload::AuctionCoordinate(proposal.clone()));
         // A voter that refuses its own proposal (its lease runs) leaves the decision to the others.
@@ -321,10 +327,15 @@ impl Auctions {
         if message.electorate != members.electorate().digest() {
             return Err(Refusal::ElectorateDiffers);
         }
-        let winner = message.best.first().ok_or(Refusal::Malformed)?.bidder_id;
-        let backup = message.best.get(1).map(|bid| bid.bidder_id);
-        if [Some(winner), backup].into_iter().flatten().any(|node| members.electorate().position(node).is_none()) {
-            return Err(Refusal::NotAMember);
+        let (winner, backup) = (message.winner_id, message.backup_id);
+        let place = |at: usize| message.best.get(at).map(|bid| bid.bidder as usize);
+        let position = |node: NodeId| members.electorate().position(node).ok_or(Refusal::NotAMember);
+        // The winner is the best of the bids, the backup the second, and nobody is ranked above who is ranked higher.
+        if place(0) != Some(position(winner)?)
+            || place(1) != backup.map(position).transpose()?
+            || !message.best.is_sorted_by(|a, b| a.rank >= b.rank)
+        {
+            return Err(Refusal::Malformed);
         }
         let proposal = Proposal { round: message.round, coordinator, winner, backup, electorate: message.electorate };
         if job.proposal.is_some_and(|known| known.round == proposal.round && known != proposal)
@@ -332,7 +343,11 @@ impl Auctions {
         {
             return Err(Refusal::OutOfPlace);
         }
-        job.proposal = Some(proposal);
+        if job.proposal != Some(proposal) {
+            // Votes are for one proposal: those of another round would not verify in this one's certificate.
+            job.proposal = Some(proposal);
+            job.votes.clear();
+        }
         let patience = round::timeout(cx.config.round_timeout, proposal.round);
         self.timers.arm((id, Timer::RoundEnds), cx.now.mono + patience);
         let voted = self.cast_vote(cx, members, id, proposal, patience);
@@ -577,7 +592,6 @@ impl Auctions {
 
     fn begin_round(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32, id: JobId, round: u32) {
         let job = self.jobs.get_mut(&id).expect("the caller found it");
-        job.votes.clear();
         job.early_votes.retain(|(_, vote)| vote.round >= round);
         self.enter_round(cx, members, active, id, round);
     }

@@ -110,6 +110,11 @@ impl Egress {
         self.flush_at
     }
 
+    /// What is pending does not wait for company.
+    pub fn hurry(&mut self, now: Time) {
+        self.flush_at = Some(now);
+    }
+
     /// At the end of a call: sends what is pending, or decides that it may wait for company.
     pub fn flush(&mut self, cx: &mut Sealing<'_>) {
         if self.pending.is_empty() {

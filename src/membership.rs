@@ -187,6 +187,14 @@ impl Members {
         peer
     }
 
+    /// A forgotten member has a new record, perhaps from a third: as if it were met for the first time.
+    fn know_again(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
+        self.peers[peer.at()].known_since = cx.now.mono;
+        self.set_state(cx, peer, PeerState::Known);
+        self.dial(cx, peer);
+        self.detector.look_again_at(cx.now.mono + cx.config.heartbeat_timeout);
+    }
+
     /// Subscribes to a member, where there is room for another connection.
     fn dial(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
         let entry = &mut self.peers[peer.at()];
@@ -230,17 +238,29 @@ impl Members {
     /// Compares the reachable members with the quorum of all.
     fn update_degraded(&mut self, cx: &mut Ctx<'_>) {
         let quorum = self.electorate.quorum();
-        let degraded = self.reachable < quorum.max(cx.config.min_peers);
+        let reachable = self.reachable_voters(cx.config);
+        let degraded = reachable < quorum || self.reachable < cx.config.min_peers;
         if degraded == self.degraded {
             return;
         }
         self.degraded = degraded;
-        let reachable = self.reachable;
         cx.report(if degraded {
             Event::Degraded { reachable, quorum }
         } else {
             Event::Recovered { reachable, quorum }
         });
+    }
+
+    /// With fixed membership there may be live members that do not vote: they make no quorum.
+    fn reachable_voters(&self, config: &Config) -> u32 {
+        match config.membership {
+            Mode::Open => self.reachable,
+            Mode::Fixed(_) => {
+                let alive = |id| self.find(id).is_some_and(|at| self.peer(at).state == PeerState::Alive);
+                let voters = self.electorate.members().iter().filter(|(id, _)| alive(*id)).count();
+                u32::try_from(voters).expect("bounded by max_members")
+            }
+        }
     }
 
     fn records_changed(&mut self, config: &Config) {

@@ -105,6 +105,8 @@ impl Node {
             Input::Command(Command::Leave) => {
                 self.leaving = true;
                 self.egress.broadcast(&self.config, &Payload::Goodbye(Goodbye {}));
+                // The driver stops the process after this call.
+                self.egress.hurry(now.mono);
             }
             Input::Finished { job, outcome } => {
                 let (mut cx, parts) = self.split(now, verify, out);

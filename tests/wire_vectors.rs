@@ -70,8 +70,8 @@ fn certificate() -> ClaimCertificate {
 fn examples() -> Vec<(MsgType, Payload)> {
     let pong = Pong { node_id: AGENT, ping_timestamp: STAMP, held: Span(1_500_001), direct: true };
     let offer = Offer { score: Ppm(850_000), stake: Tokens::whole(10), estimated_completion: Span::secs(5) };
-    let best =
-        vec![ListedBid { bidder_id: AGENT, rank: 885_000 }, ListedBid { bidder_id: NodeId([0xa2; 16]), rank: 7 }];
+    let best = vec![ListedBid { bidder: 3, rank: 8_850 }, ListedBid { bidder: 0, rank: 7 }];
+    let (winner_id, backup_id) = (AGENT, Some(NodeId([0xa2; 16])));
     let electorate = ElectorateId([0xe1; 8]);
     let result = JobResult {
         job_id: JOB,
@@ -97,7 +97,15 @@ fn examples() -> Vec<(MsgType, Payload)> {
         (MsgType::JobBid, Payload::JobBid(JobBid { job_id: JOB, round: 0, offer: None })),
         (
             MsgType::AuctionCoordinate,
-            Payload::AuctionCoordinate(AuctionCoordinate { job_id: JOB, round: 1, electorate, bids: 9, best }),
+            Payload::AuctionCoordinate(AuctionCoordinate {
+                job_id: JOB,
+                round: 1,
+                electorate,
+                winner_id,
+                backup_id,
+                bids: 9,
+                best,
+            }),
         ),
         (
             MsgType::ClaimVote,

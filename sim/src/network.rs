@@ -7,13 +7,20 @@
 //! The network has no clock and no queue: it appends [`Scheduled`] events to [`Effects`], the world queues them and gives
 //! each back to [`Network::step`] when it is due. A broadcast is one event: a flight, which comes again with its next arrival.
 //!
+//! **The world's part**, for the event on top of its queue: call [`Network::step`] at exactly its time; move the event by
+//! `EventQueue::advance_top` where the step says `again`, else take it out; let the node hear what was heard; and after this
+//! and every other call, queue what [`Effects`] holds and free the frames it releases. A paused node's kernel still takes
+//! bytes, so the network knows nothing of pauses: the world keeps what a paused node hears, in order, with references of
+//! its own to the frames.
+//!
 //! **Faults and what is under way.** What decides is the moment of arrival. A stream is cut while either direction is: data
 //! does not pass one way, or its acknowledgements do not pass the other (what a real sender's window would still let through
 //! in that case is held, too). A cut stream holds its frames in order. If the cut ends within `connection_timeout`, they
-//! arrive from the next retransmission on; if not, the connection is reset, they are lost, and the dialler hears of it and
-//! dials again. A datagram needs only its own direction, and is lost where that is cut. A crash loses what comes to the
-//! node; what it sent before is on the wire and arrives.
+//! arrive from the next retransmission on; if not, the connection is reset, whether it was idle or not, they are lost, and
+//! the dialler hears of it and dials again. A datagram needs only its own direction, and is lost where that is cut. A crash
+//! loses what comes to the node; what it sent before is on the wire and arrives.
 
+mod beacon;
 mod dial;
 mod flight;
 pub mod latency;
@@ -38,11 +45,11 @@ use path::Paths;
 /// A frame as the world numbers it. The network never sees its bytes.
 pub type FrameNo = u32;
 
-/// Bytes of a frame on a stream: topic (`*`, or `@` and 32 hex digits), frame, and a ZMTP header of each: 2 bytes up to a
+/// Bytes of a frame on a stream: topic (`*`, or `@` and 16 hex digits), frame, and a ZMTP header of each: 2 bytes up to a
 /// length of 255, else 9.
 #[must_use]
 pub const fn wire_bytes(frame_len: u64, directed: bool) -> u64 {
-    let topic = if directed { 33 } else { 1 };
+    let topic = if directed { 17 } else { 1 };
     let header = if frame_len < 256 { 2 } else { 9 };
     2 + topic + header + frame_len
 }
@@ -273,7 +280,7 @@ impl Network {
         let turn = if self.bandwidth_bps.is_none() { 0 } else { (n % count as u64) as usize };
         for at in 0..count {
             let at = if at + turn < count { at + turn } else { at + turn - count };
-            let no = self.streams.list_of(parcel.from)[first + at];
+            let no = self.streams.list_of(parcel.from)[first + at].no;
             self.launch(now, no, &launch);
         }
         self.take_off(flight)
@@ -335,42 +342,6 @@ impl Network {
         }
     }
 
-    /// Sends a datagram to everyone, where the network has multicast, and to these hosts. Returns how many datagrams the node
-    /// sent: a multicast is one. A host that hears both hears one.
-    pub fn beacon(&mut self, now: Time, from: NodeNo, frame: FrameNo, bytes: u64, hosts: &[NodeNo]) -> u64 {
-        let n = self.beacons[from];
-        self.beacons[from] += 1;
-        self.draws.all(Purpose::Beacon, from, 0, n, &mut self.drawn);
-        let line_ns = self.bandwidth_bps.map_or(0, |bps| time_of(bytes, bps));
-        let flight = self.flights.start(frame, from, 0, n, line_ns);
-        let mut sent = 0;
-        let mut leave = |lane: &mut Lane| {
-            sent += 1;
-            // A full queue drops it.
-            if lane.full(now) { None } else { Some(lane.pass(now, line_ns)) }
-        };
-        let multicast = self.multicast.then(|| leave(&mut self.egress[from]));
-        for to in (0..self.n).filter(|to| *to != from) {
-            let unicast = hosts.contains(&to).then(|| leave(&mut self.egress[from]));
-            let Some(left) = unicast.or(multicast) else { continue };
-            let path = self.paths.path(self.paths.index(from, to));
-            let draw = self.drawn[to];
-            let Some(left) = left.filter(|_| !path.loses(draw as u32)) else {
-                self.effects.udp_lost += 1;
-                continue;
-            };
-            if !self.reaches[from * self.n + to] {
-                self.effects.frames_cut += 1;
-            } else {
-                let delay = Span(u64::from(self.paths.base_us(from, to))) + path.latency.sample(draw);
-                let arrival = left + Span(delay.0.max(1));
-                self.flights.add(flight, Entry::datagram(arrival, to as u16, self.life[to]));
-            }
-        }
-        self.take_off(flight);
-        sent
-    }
-
     /// Handles an event that is due.
     pub fn step(&mut self, now: Time, event: NetEvent) -> Step {
         match event.0 {
@@ -394,18 +365,6 @@ impl Network {
             self.frame_arrives(now, flight, entry)
         };
         Step { heard, again }
-    }
-
-    fn datagram_arrives(&mut self, flight: u32, entry: Entry) -> Option<Heard> {
-        let (from, frame) = self.flights.what(flight);
-        let to = usize::from(entry.receiver());
-        self.resolve(flight);
-        if !self.reaches[from * self.n + to] {
-            self.effects.frames_cut += 1;
-            return None;
-        }
-        let hears = self.up[to] && self.life[to] == entry.epoch;
-        hears.then_some(Heard::Frame(Delivery { from, to, link: Link::BEACON, frame }))
     }
 
     /// One copy is delivered or lost.

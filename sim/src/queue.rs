@@ -2,6 +2,9 @@
 //!
 //! The tie-break is content - who receives from whom, which kind, which number - so that two events at the same microsecond
 //! come in the same order whatever else was scheduled before. The sequence number only decides between equal ties.
+//!
+//! It is the standard library's heap: one with four children per place and items that do not move was measured, and was no
+//! faster at a hundred events, and slower at some thousand.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;

@@ -538,12 +538,15 @@ impl World {
         if kind != MsgType::Bundle {
             return self.observe(&Observation::Sent { node, kind, bytes: size, copies }, watcher);
         }
-        // The envelope's share goes with the first item.
+        // Each item's share of what was really sent: the envelope is everyone's, and packing makes all of them smaller.
         let items = binary::bundle_items(bytes);
-        let mut rest = size - items.iter().map(|(_, bytes)| *bytes as u64).sum::<u64>();
+        let total = items.iter().map(|(_, bytes)| *bytes as u64).sum::<u64>().max(1);
+        let (mut taken, mut reported) = (0, 0);
         for (kind, bytes) in items {
-            let bytes = bytes as u64 + std::mem::take(&mut rest);
-            self.observe(&Observation::Sent { node, kind, bytes, copies }, watcher);
+            taken += bytes as u64;
+            let share = size * taken / total - reported;
+            reported += share;
+            self.observe(&Observation::Sent { node, kind, bytes: share, copies }, watcher);
         }
     }
 

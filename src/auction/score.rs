@@ -13,10 +13,11 @@ pub fn score(active_jobs: u32, max_active_jobs: u32) -> Ppm {
     Ppm(u32::try_from(share).expect("at most one million"))
 }
 
-/// How the coordinator ranks an offer: half the bidder's score, half the coordinator's own view of its trust.
+/// How the coordinator ranks an offer: half the bidder's score, half the coordinator's own view of its trust, in hundredths
+/// of a per cent.
 #[must_use]
 pub fn rank(score: Ppm, trust: Ppm) -> u32 {
-    u32::midpoint(score.0.min(Ppm::ONE.0), trust.0.min(Ppm::ONE.0))
+    u32::midpoint(score.0.min(Ppm::ONE.0), trust.0.min(Ppm::ONE.0)) / 100
 }
 
 /// The order among offers, best first: higher rank, then higher trust, then lower SHA-256(job ‖ bidder).

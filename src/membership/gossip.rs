@@ -314,6 +314,9 @@ impl Members {
             check_record(cx, record)?;
             let moved = self.peers[peer.at()].record.pub_endpoint != record.pub_endpoint;
             self.peers[peer.at()].record = record.clone();
+            if std::mem::take(&mut self.peers[peer.at()].forgotten) {
+                self.know_again(cx, peer);
+            }
             if moved {
                 self.hang_up(cx, peer);
                 self.dial(cx, peer);

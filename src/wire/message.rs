@@ -473,9 +473,14 @@ pub struct AuctionCoordinate {
     pub round: u32,
     /// Digest of the electorate this is for: voters with another do not vote.
     pub electorate: ElectorateId,
+    /// The best offer.
+    pub winner_id: NodeId,
+    /// The second best.
+    pub backup_id: Option<NodeId>,
     /// How many offers there were.
     pub bids: u32,
-    /// The best of them, best first: the first is the winner, the second the backup. At most `listed_bids`.
+    /// The best of them, best first, so that the first is the winner's. At most `listed_bids`: a list of all would be the
+    /// largest message of a job.
     pub best: Vec<ListedBid>,
 }
 
@@ -483,9 +488,9 @@ pub struct AuctionCoordinate {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListedBid {
-    /// Who.
-    pub bidder_id: NodeId,
-    /// Its rank in the coordinator's eyes: score and trust together.
+    /// Who: its place in the sorted electorate, which is fifteen bytes less than its id to each member.
+    pub bidder: u32,
+    /// Its rank in the coordinator's eyes: score and trust together, in hundredths of a per cent.
     pub rank: u32,
 }
 

@@ -201,13 +201,16 @@ fn offer() -> impl Strategy<Value = Offer> {
 }
 
 fn proposal() -> impl Strategy<Value = Payload> {
-    let listed = (node_id(), any::<u32>()).prop_map(|(bidder_id, rank)| ListedBid { bidder_id, rank });
-    (job_id(), any::<u32>(), any::<[u8; 8]>(), any::<u32>(), vec(listed, 0..=MAX_LISTED_BIDS)).prop_map(
-        |(job_id, round, electorate, bids, best)| {
+    let listed = any::<(u32, u32)>().prop_map(|(bidder, rank)| ListedBid { bidder, rank });
+    let named = (node_id(), option::of(node_id()));
+    (job_id(), any::<u32>(), any::<[u8; 8]>(), named, any::<u32>(), vec(listed, 0..=MAX_LISTED_BIDS)).prop_map(
+        |(job_id, round, electorate, (winner_id, backup_id), bids, best)| {
             Payload::AuctionCoordinate(AuctionCoordinate {
                 job_id,
                 round,
                 electorate: ElectorateId(electorate),
+                winner_id,
+                backup_id,
                 bids,
                 best,
             })
@@ -681,9 +684,18 @@ fn certificate_with(voters: usize, signatures: usize) -> Payload {
 }
 
 fn listed(count: usize) -> Payload {
-    let best = vec![ListedBid { bidder_id: NodeId([3; 16]), rank: u32::MAX }; count];
+    let best = vec![ListedBid { bidder: 3, rank: u32::MAX }; count];
+    let (winner_id, backup_id) = (NodeId([3; 16]), None);
     let electorate = ElectorateId([6; 8]);
-    Payload::AuctionCoordinate(AuctionCoordinate { job_id: JobId([5; 16]), round: 1, electorate, bids: 99, best })
+    Payload::AuctionCoordinate(AuctionCoordinate {
+        job_id: JobId([5; 16]),
+        round: 1,
+        electorate,
+        winner_id,
+        backup_id,
+        bids: 99,
+        best,
+    })
 }
 
 #[test]

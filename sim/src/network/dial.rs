@@ -134,23 +134,22 @@ impl Network {
 
     fn target_crashed(&mut self, now: Time, no: u32, how: CrashConnection) {
         let (dialler, target) = self.ends(no);
-        let gate = self.streams.hot[no as usize].gate;
+        let Stream { gate, receiver, last_arrival, .. } = self.streams.hot[no as usize];
+        let sent = usize::from(receiver) != target;
         self.streams.unlist(no);
-        if usize::from(self.streams.hot[no as usize].receiver) == target {
-            self.lose(no, false);
-        } else if gate != Gate::Open {
-            self.lose(no, true);
+        if !sent || gate != Gate::Open {
+            self.lose(no, sent);
         }
         self.streams.cold[no as usize].phase = Phase::HalfOpen;
-        let at = match how {
-            CrashConnection::Reset if gate != Gate::Frozen => {
+        match how {
+            // A cut swallows the reset, and the connection times out as it would have.
+            CrashConnection::Reset | CrashConnection::Silent if gate == Gate::Frozen => {}
+            CrashConnection::Reset => {
                 let news = now + self.news(target, dialler, 0);
-                news.max(Time(self.streams.hot[no as usize].last_arrival + 1))
+                self.schedule_broken(if sent { news.max(Time(last_arrival + 1)) } else { news }, no);
             }
-            // A cut swallows the reset.
-            CrashConnection::Reset | CrashConnection::Silent => now + self.connection_timeout,
-        };
-        self.schedule_broken(at, no);
+            CrashConnection::Silent => self.schedule_broken(now + self.connection_timeout, no),
+        }
     }
 
     /// The dialler hung up or crashed. A subscriber loses what comes; what a publisher sent still arrives.

@@ -24,9 +24,16 @@ pub(super) struct Streams {
     /// What only changes of a connection, or little bandwidth, touch.
     pub cold: Vec<Connection>,
     pub free: Vec<u32>,
-    /// The established streams of each publisher, by receiver.
-    lists: Vec<Vec<u32>>,
+    /// The established streams of each publisher.
+    lists: Vec<Vec<Listed>>,
     inboxes: Vec<Inbox>,
+}
+
+/// A stream on which its publisher sends; sorts by receiver.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listed {
+    receiver: u16,
+    pub no: u32,
 }
 
 /// The part of a stream that every frame touches.
@@ -118,7 +125,7 @@ impl Streams {
 
     /// The established streams of a publisher, by receiver.
     #[inline]
-    pub fn list_of(&self, publisher: NodeNo) -> &[u32] {
+    pub fn list_of(&self, publisher: NodeNo) -> &[Listed] {
         &self.lists[publisher]
     }
 
@@ -126,8 +133,9 @@ impl Streams {
     pub fn listed(&self, publisher: NodeNo, to: Option<NodeNo>) -> Range<usize> {
         let list = &self.lists[publisher];
         let Some(to) = to else { return 0..list.len() };
-        let before = |limit: usize| list.partition_point(|no| usize::from(self.hot[*no as usize].receiver) < limit);
-        before(to)..before(to + 1)
+        let first = list.partition_point(|listed| usize::from(listed.receiver) < to);
+        let count = list[first..].iter().take_while(|listed| usize::from(listed.receiver) == to).count();
+        first..first + count
     }
 
     /// Its publisher sends on it from now on.
@@ -136,14 +144,14 @@ impl Streams {
             let (hot, cold) = (&self.hot[no as usize], &self.cold[no as usize]);
             (hot.receiver, cold.dial, cold.own)
         };
-        let list = &self.lists[usize::from(self.hot[no as usize].publisher)];
-        let at = list.partition_point(|other| key(*other) < key(no));
-        self.lists[usize::from(self.hot[no as usize].publisher)].insert(at, no);
+        let Stream { publisher, receiver, .. } = self.hot[no as usize];
+        let at = self.lists[usize::from(publisher)].partition_point(|other| key(other.no) < key(no));
+        self.lists[usize::from(publisher)].insert(at, Listed { receiver, no });
     }
 
     /// Its publisher does not send on it any more.
     pub fn unlist(&mut self, no: u32) {
-        self.lists[usize::from(self.hot[no as usize].publisher)].retain(|other| *other != no);
+        self.lists[usize::from(self.hot[no as usize].publisher)].retain(|other| other.no != no);
     }
 
     /// The ways between the nodes have changed.

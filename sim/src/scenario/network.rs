@@ -90,7 +90,8 @@ fn profile(index: usize) -> NetworkSpec {
         queue_bytes: 256 * 1024,
         multicast,
         high_water_mark: 1_000,
-        connection_timeout: Span::secs(60),
+        // The real driver gives a subscription up after four silent heartbeats.
+        connection_timeout: Span::secs(12),
         topology: Topology::Full,
         regions: None,
     }

@@ -209,6 +209,40 @@ fn what_a_publisher_sent_before_it_hung_up_arrives() {
 }
 
 #[test]
+fn a_publisher_that_reached_out_hears_of_the_crash_and_comes_back() {
+    let mut world = World::new(&plain(), 2);
+    world.dial(0, 9, Dial::Reach, 1);
+    world.until(50 * MS).publish(0);
+    world.down(1, CrashConnection::Reset);
+    assert_eq!(world.publish(0), 0, "its connection is gone, though it does not know yet");
+    assert_eq!(world.until(60 * MS).trace(), ["30ms n0 connected 9", "60ms n0 disconnected 9"]);
+    world.until(1_000 * MS).up(1);
+    let trace = world.until(5_000 * MS).trace();
+    assert!(trace.len() == 1 && trace[0].ends_with("n0 connected 9"), "{trace:?}");
+    world.publish(0);
+    assert_eq!(world.until(6_000 * MS).trace(), ["5.01s n1 hears #2 of n0 on inbound"]);
+}
+
+#[test]
+fn what_a_dead_publisher_sent_does_not_outlive_a_cut() {
+    let mut world = World::meshed(&plain(), 2);
+    world.publish(0);
+    world.down(0, CrashConnection::Silent);
+    world.until(1_005 * MS).cut(&[(0, 1)]);
+    world.until(1_006 * MS).cut(&[]);
+    assert_eq!(world.until(9_000 * MS).trace(), ["6s n1 disconnected 0"], "nobody is there to send it again");
+    assert_eq!(world.net.effects.frames_cut, 1);
+}
+
+#[test]
+fn a_process_that_dies_behind_a_cut_is_missed_when_the_cut_times_out() {
+    let mut world = World::meshed(&plain(), 2);
+    world.cut(&[(0, 1), (1, 0)]);
+    world.until(2_000 * MS).down(0, CrashConnection::Reset);
+    assert_eq!(world.until(20_000 * MS).trace(), ["6s n1 disconnected 0"]);
+}
+
+#[test]
 fn a_worse_link_is_worse_both_ways_between_the_two_sets_only_and_until_it_is_cleared() {
     let mut world = World::new(&plain(), 4);
     let slow = |ms| Override {

@@ -1,0 +1,9 @@
+//! Dialogues with real nodes: in, at this time, out - and nothing else. No clock, no sockets, no threads.
+
+mod admission;
+mod auction;
+mod hand;
+mod jobs;
+mod membership;
+mod net;
+mod robustness;
