@@ -43,6 +43,21 @@ const FRAMING: u64 = 64 * 1024;
 /// Requests of local programs that may wait.
 const REQUESTS: usize = 64;
 
+/// File descriptors at most: 512 connections of strangers with three each, 50 peers, and room.
+const DESCRIPTORS: u64 = 4_096;
+
+/// A shell's usual limit of 1024 is less than what the front's own limits allow to be open. Best effort.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let wanted = now.maximum.map_or(DESCRIPTORS, |most| most.min(DESCRIPTORS));
+    if now.current.is_some_and(|current| current < wanted)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: now.maximum })
+    {
+        tracing::warn!(%error, "the limit on open files stays low");
+    }
+}
+
 /// Runs a node until it is told to stop by SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -54,6 +69,7 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     // Installed before anything is promised, so that a signal never finds the default handler.
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("SIGTERM: {e}"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("SIGINT: {e}"))?;
+    raise_descriptor_limit();
     let network = &settings.document.network;
     let keys = files::keys(&settings.data_dir)?;
     let id = keys.id();

@@ -30,20 +30,15 @@ async fn free_port() -> SocketAddr {
 }
 
 async fn peer(number: u8) -> Peer {
-    peer_at(number, free_port().await).await
+    peer_at(number, free_port().await, Duration::from_secs(12)).await
 }
 
-async fn peer_at(number: u8, pub_address: SocketAddr) -> Peer {
+async fn peer_at(number: u8, pub_address: SocketAddr, idle: Duration) -> Peer {
     let directory = tempfile::tempdir().unwrap();
     let (inbound, waiting) = inbound::channel(10_000);
     let counters = Arc::<Counters>::default();
     let (sub_address, id) = (free_port().await, NodeId([number; 16]));
-    let limits = Limits {
-        max_message: 1024 * 1024,
-        queue_messages: 1_000,
-        queue_bytes: 4 * 1024 * 1024,
-        idle: Duration::from_secs(12),
-    };
+    let limits = Limits { max_message: 1024 * 1024, queue_messages: 1_000, queue_bytes: 4 * 1024 * 1024, idle };
     let at = Where { pub_address, sub_address, directory: directory.path(), id, limits };
     let transport = Transport::bind(at, inbound, Arc::clone(&counters)).await.unwrap();
     Peer { transport, waiting, counters, pub_address, sub_address, id, _directory: directory }
@@ -133,7 +128,7 @@ async fn a_broken_connection_is_reported_at_once_and_comes_back_with_the_peer() 
     let since = Instant::now();
     assert_eq!(next(&mut b).await, FromPeer::Down(Link(7)));
     assert!(since.elapsed() < Duration::from_secs(5));
-    let mut again = peer_at(1, address).await;
+    let mut again = peer_at(1, address, Duration::from_secs(12)).await;
     assert_eq!(next(&mut b).await, FromPeer::Up(Link(7)));
     hears(&mut b, &mut again).await;
     b.transport.disconnect(Link(7));
@@ -266,4 +261,34 @@ async fn a_publisher_that_greets_and_closes_is_not_dialled_in_a_hurry() {
     })
     .await;
     assert!((2..=10).contains(&attempts), "{attempts} attempts in 3 s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_falls_silent_is_given_up_and_dialled_anew() {
+    let mut b = peer_at(2, free_port().await, Duration::from_millis(300)).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    b.transport.connect(Link(1), &format!("tcp://{}", listener.local_addr().unwrap()));
+    for _ in 0..2 {
+        // It stays open, as the connection to a machine does that lost its power.
+        let (mut stream, _) = listener.accept().await.unwrap();
+        zmtp::handshake(&mut stream, Role::Publisher).await.unwrap();
+        assert_eq!(next(&mut b).await, FromPeer::Up(Link(1)));
+        assert_eq!(next(&mut b).await, FromPeer::Down(Link(1)));
+        drop(stream);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_whose_frames_are_junk_is_closed_and_no_other() {
+    let mut a = peer(1).await;
+    let mut publisher = stranger(a.sub_address, Role::Publisher).await;
+    let mut honest = stranger(a.sub_address, Role::Publisher).await;
+    publisher.write_all(&[1u8, 1, b'*', 0, 2, b'x', b'y']).await.unwrap();
+    let FromPeer::Frame { connection, .. } = next(&mut a).await else { panic!("no frame") };
+    for _ in 0..200 {
+        a.waiting.strike(connection);
+    }
+    closed(publisher).await;
+    honest.write_all(&[1u8, 1, b'*', 0, 2, b'o', b'k']).await.unwrap();
+    assert_eq!(payload(&next(&mut a).await), b"ok");
 }

@@ -24,6 +24,8 @@ use crate::time::Span;
 
 /// Where programs are looked up, and the whole environment of a job.
 const PATH: &str = "/usr/bin:/bin";
+/// Files that a process of a job may have open.
+const OPEN_FILES: u64 = 256;
 /// Room in the output for the line that says how it ended.
 const LAST_LINE: usize = 160;
 /// How long output is waited for after a job's last process was killed.
@@ -243,6 +245,7 @@ async fn start(directory: &Path, plan: &Plan, limits: &JobLimits) -> std::io::Re
         (Resource::As, limits.memory_limit.0),
         (Resource::Fsize, limits.file_limit.0),
         (Resource::Nproc, others + u64::from(limits.process_limit)),
+        (Resource::Nofile, OPEN_FILES),
         (Resource::Core, 0),
     ] {
         rustix::process::prlimit(pid, resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
