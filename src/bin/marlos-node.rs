@@ -103,8 +103,7 @@ struct Run {
     /// On the API's address; 0 for any
     #[arg(long)]
     api_port: Option<u16>,
-    /// First contacts: HOST:PORT, HOST:PUB/SUB or [IPV6]:PORT
-    #[arg(long, value_name = "HOST:PORT", num_args = 1..)]
+    #[arg(long, value_name = "HOST:PORT", num_args = 1.., help = "First contacts: HOST:PORT, HOST:PUB/SUB or [IPV6]:PORT")]
     bootstrap: Vec<BootstrapPeer>,
     /// No beacons to and from the local network
     #[arg(long)]
