@@ -9,7 +9,7 @@ pub mod replay;
 use crate::config::Config;
 use crate::id::PeerIdx;
 use crate::io::Refusal;
-use crate::time::{Now, Time};
+use crate::time::{Now, Time, WallTime};
 use crate::wire::Header;
 use rate::Bucket;
 use replay::ReplayWindow;
@@ -25,6 +25,7 @@ struct Sender {
     window: ReplayWindow,
     bucket: Bucket,
     blacklisted_until: Time,
+    newest_stamp: WallTime,
 }
 
 /// What the checks before the signature found.
@@ -41,7 +42,12 @@ impl Guard {
     pub fn add_sender(&mut self, peer: PeerIdx, floor: u32, config: &Config, now: Time) {
         assert_eq!(peer.at(), self.senders.len(), "senders are numbered densely");
         let bucket = Bucket::full(config.rate_limit_burst, now);
-        self.senders.push(Sender { window: ReplayWindow::new(floor), bucket, blacklisted_until: Time(0) });
+        self.senders.push(Sender {
+            window: ReplayWindow::new(floor),
+            bucket,
+            blacklisted_until: Time(0),
+            newest_stamp: WallTime(0),
+        });
     }
 
     /// The checks before the signature, cheapest first. `sync_offset_us` turns the wall clock into synchronised time.
@@ -76,6 +82,7 @@ impl Guard {
     pub fn admit(&mut self, peer: PeerIdx, header: &Header) -> bool {
         let sender = &mut self.senders[peer.at()];
         sender.bucket.take();
+        sender.newest_stamp = sender.newest_stamp.max(header.timestamp);
         let newer = header.incarnation > sender.window.incarnation();
         sender.window.mark(header.incarnation, header.counter);
         newer
@@ -84,6 +91,12 @@ impl Guard {
     /// Bans a sender whose verified messages came too fast.
     pub fn blacklist(&mut self, peer: PeerIdx, until: Time) {
         self.senders[peer.at()].blacklisted_until = until;
+    }
+
+    /// Whether a message claims to be newer than every one that was accepted of its sender. Nothing verified says so.
+    #[must_use]
+    pub fn claims_to_be_newest(&self, peer: PeerIdx, header: &Header) -> bool {
+        header.timestamp > self.senders[peer.at()].newest_stamp
     }
 
     /// How many senders there are.

@@ -213,17 +213,19 @@ impl Node {
         let offset = self.members.sync_offset_us();
         let passage = match self.guard.check(from, &header, now, offset, &self.config) {
             Ok(passage) => passage,
-            Err(Refusal::Replayed) if self.members.has_second_path(from, link, now.mono) => {
-                self.metrics.duplicates += 1;
-                return Ok(());
-            }
-            Err(reason) => {
-                if reason == Refusal::StaleIncarnation && header.kind == MsgType::PeerAnnounce {
+            Err(reason @ (Refusal::Replayed | Refusal::StaleIncarnation)) => {
+                let newest = self.guard.claims_to_be_newest(from, &header);
+                if !newest && self.members.has_second_path(from, link, now.mono) {
+                    self.metrics.duplicates += 1;
+                    return Ok(());
+                }
+                if newest && header.kind == MsgType::PeerAnnounce {
                     let (mut cx, parts) = self.split(now, verify, out);
                     parts.members.on_stale_announce(&mut cx, from);
                 }
                 return Err(refuse(reason));
             }
+            Err(reason) => return Err(refuse(reason)),
         };
         let key = &self.members.peer(from).record.public_key;
         if !verify.verify(key, &envelope.signed(&self.config.network_id), &envelope.signature) {
@@ -552,6 +554,7 @@ fn own_record(config: &Config, keys: &Keys) -> Announce {
         public_key: keys.public(),
         incarnation: 0,
         sequence: 0,
+        signed_at: WallTime(0),
         pub_endpoint: config.pub_endpoint.clone(),
         sub_endpoint: config.sub_endpoint.clone(),
         protocol_version: u32::from(wire::VERSION),

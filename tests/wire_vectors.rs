@@ -30,6 +30,7 @@ fn announce() -> Announce {
         public_key: Keys::from_secret(&SECRET).public(),
         incarnation: 3,
         sequence: 300,
+        signed_at: STAMP,
         pub_endpoint: "tcp://192.168.1.100:5555".into(),
         sub_endpoint: "tcp://192.168.1.100:5556".into(),
         protocol_version: 1,

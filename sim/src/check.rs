@@ -1,5 +1,7 @@
 //! The checks: what must hold after every event (safety), and what must hold once the faults are over (liveness).
 //!
+//! What a node reports of its own start comes after [`Observation::NodeStarted`], as that forgets what its last process knew.
+//!
 //! Nothing here relies on what a node says of itself where the world knows better, nor on the node's own counting: the quorum
 //! is computed by a formula of its own, and every signature is verified.
 

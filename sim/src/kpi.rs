@@ -46,6 +46,12 @@ const fn spec(name: &'static str, unit: &'static str, raw_per_unit: f64, one_sam
 }
 
 impl KpiSpec {
+    /// The KPI of this name, if it is measured.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static KpiSpec> {
+        KPIS.iter().find(|spec| spec.name == name)
+    }
+
     const fn with(self, statistic: Statistic, comparison: Comparison, target: f64) -> KpiSpec {
         KpiSpec { target: Some(KpiTarget { statistic, comparison, target }), ..self }
     }
@@ -151,10 +157,7 @@ impl Kpis {
                 self.heartbeats.on_break(now, node, true);
                 self.discovery.on_started(node);
             }
-            Observation::NodeStopped { node, .. } => {
-                self.heartbeats.on_break(now, node, false);
-                self.discovery.on_stopped(node);
-            }
+            Observation::NodeStopped { node, .. } => self.heartbeats.on_break(now, node, false),
             Observation::NodePaused { node, paused } => self.heartbeats.on_break(now, node, !paused),
             Observation::Discovered { node, peer } => self.discovery.on_discovered(now, node, peer, &self.contact),
             Observation::PeerState { .. } => self.on_peer_state(truth, o),

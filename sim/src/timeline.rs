@@ -154,6 +154,7 @@ mod tests {
             (999, Observation::Degraded { node: 1, degraded: true }),
             (1_000, Observation::JobSubmitted { node: 0, job }),
             (1_200, Observation::Sent { node: 0, kind: MsgType::JobBroadcast, bytes: 100, copies: 2 }),
+            (1_250, accepted(20)),
             (1_300, state(2, PeerState::Suspect)),
             (1_400, state(1, PeerState::Dead)),
             (3_000, Observation::NodeStopped { node: 1, how: crate::observe::Stop::CrashKept }),
@@ -163,6 +164,7 @@ mod tests {
         let rows = timeline.finish(Time(3_000_000));
         let near = |value: u64, expected: u64| value.abs_diff(expected) * 100 <= expected;
         assert!(near(rows[0].latency_us_p50, 10_000) && near(rows[0].latency_us_p99, 90_000), "{:?}", rows[0]);
+        assert!(near(rows[1].latency_us_p50, 20_000) && near(rows[1].latency_us_p99, 20_000), "{:?}", rows[1]);
         let short: Vec<_> = rows
             .iter()
             .map(|r| {
@@ -173,7 +175,7 @@ mod tests {
             short,
             [
                 (0, 3, 0, 0, 2, 1, &[2, 1, 0][..]),
-                (1, 0, 200, 1, 2, 1, &[1, 1, 0][..]),
+                (1, 1, 200, 1, 2, 1, &[1, 1, 0][..]),
                 (2, 0, 0, 0, 1, 0, &[1, 0, 0][..]),
             ]
         );

@@ -92,6 +92,7 @@ impl Members {
         own.sequence = if own.incarnation == incarnation { own.sequence + 1 } else { 1 };
         own.incarnation = incarnation;
         own.active_jobs = active_jobs;
+        own.signed_at = cx.wall();
         *own = sign_record(own.clone(), cx.egress.keys(), &cx.config.network_id);
         self.records_changed(cx.config);
     }
@@ -241,7 +242,8 @@ impl Members {
         refused
     }
 
-    /// Somebody still speaks as an incarnation before the newest one known of it: it lost its store, and is told.
+    /// Somebody speaks with nonces that it has used up, in a message that is newer than all of those: it lost its store, and
+    /// is told of the life it has forgotten.
     pub fn on_stale_announce(&mut self, cx: &mut Ctx<'_>, from: PeerIdx) {
         let entry = &self.peers[from.at()];
         if entry.records_sent.is_none_or(|at| cx.now.mono.since(at) >= Span::secs(1)) {
@@ -251,12 +253,14 @@ impl Members {
         }
     }
 
-    /// A record of the node itself that is newer than its own: the incarnation that it must exceed.
+    /// A record of the node itself that it does not know, though it is not older than its own: of a life that its store has
+    /// forgotten. The incarnation that it must exceed.
     #[must_use]
     pub fn outlived_by(&self, cx: &mut Ctx<'_>, message: &PeerRecords) -> Option<u32> {
         let own = self.own_record();
-        let newer = |record: &&Announce| record.node_id == own.node_id && version(record) > version(own);
-        let record = message.records.iter().find(newer)?;
+        let foreign =
+            |record: &&Announce| record.node_id == own.node_id && version(record) >= version(own) && record != &own;
+        let record = message.records.iter().find(foreign)?;
         check_record(cx, record).is_ok().then_some(record.incarnation)
     }
 

@@ -252,6 +252,8 @@ pub struct Announce {
     pub incarnation: u32,
     /// Counts the announces of one incarnation: the newest wins.
     pub sequence: u32,
+    /// When it was signed: two lives that count the same, because the first one's store was lost, still differ here.
+    pub signed_at: WallTime,
     /// Where to subscribe.
     pub pub_endpoint: String,
     /// Where to be reached by those who cannot be dialled.

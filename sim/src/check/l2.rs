@@ -191,6 +191,23 @@ mod tests {
     }
 
     #[test]
+    fn a_quorum_of_one_has_its_grace_too() {
+        let mut scenario = scenario_with_jobs(1, "100s", 1);
+        scenario.nodes[0].config.min_peers = 1;
+        let judged = |restart_ms| {
+            let (contact, mut check) = (Contact::new(1), L2::new(&scenario));
+            let mut world = History::new(&scenario);
+            for (ms, o) in [submitted(10_000), stop(11_000, 0, Stop::CrashKept), start(restart_ms, 0)] {
+                world.at(ms, o, |truth, o| check.observe(truth, o));
+            }
+            world.truth.now = Time(100_000_000);
+            check.judge(&world.truth, &scenario, &Quiet::of(&scenario), &contact).0
+        };
+        assert_eq!(judged(95_000), Verdict::Fail);
+        assert_eq!(judged(95_001), Verdict::Unknown);
+    }
+
+    #[test]
     fn a_submitter_without_a_quorum_is_excused() {
         let dead = |node| stop(5_000, node, Stop::CrashKept);
         assert_eq!(judged(&[dead(3), submitted(10_000)]).0, Verdict::Fail);

@@ -12,13 +12,14 @@
 //!
 //! And what makes two certificates impossible: no node votes for two winners in one (job, round), unless it lost its store between.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use marlos::config::{Config, Membership};
 use marlos::id::{JobId, NodeId};
 use marlos::io::{PeerState, Verify};
 use marlos::quorum::{Statement, electorate_digest};
-use marlos::time::{Span, Time};
+use marlos::time::Time;
 use marlos::wire::message::ClaimCertificate;
 use marlos::wire::{Signed, binary};
 use sha2::{Digest, Sha256};
@@ -63,8 +64,8 @@ pub(super) struct S1 {
 #[derive(Clone, Debug, Default)]
 struct Life {
     met: Vec<(Time, NodeNo)>,
-    /// Since when it has held members for dead.
-    gone: BTreeMap<NodeNo, Time>,
+    /// From when, and until when, it has last held members for dead.
+    gone: BTreeMap<NodeNo, (Time, Option<Time>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -109,14 +110,10 @@ impl S1 {
             }
             Observation::Discovered { node, peer } => self.lives[node].meet(truth.now, node, peer),
             Observation::PeerState { node, peer, state } => {
-                let gone = &mut self.lives[node].gone;
+                let life = &mut self.lives[node];
                 match state {
-                    PeerState::Dead | PeerState::Left => {
-                        gone.entry(peer).or_insert(truth.now);
-                    }
-                    PeerState::Known | PeerState::Alive | PeerState::Suspect => {
-                        gone.remove(&peer);
-                    }
+                    PeerState::Dead | PeerState::Left => life.loses(truth.now, peer),
+                    PeerState::Known | PeerState::Alive | PeerState::Suspect => life.regains(truth.now, peer),
                 }
             }
             Observation::Voted { node, job, round, winner } => return self.on_voted(truth, node, job, round, winner),
@@ -225,7 +222,7 @@ impl S1 {
                 members.sort_unstable();
                 members
             };
-            if let Some(members) = life.candidates(truth.now, node, config).iter().map(|c| named(c)).find(fits) {
+            if let Some(members) = life.candidates(truth.now, node, config).map(|numbers| named(&numbers)).find(fits) {
                 return Ok(members);
             }
         }
@@ -297,33 +294,52 @@ impl S1 {
 
 impl Life {
     fn meet(&mut self, now: Time, node: NodeNo, peer: NodeNo) {
-        // One that was forgotten is met again; it is then no more gone than any other.
-        self.gone.remove(&peer);
+        self.regains(now, peer);
         if node != peer && self.met.iter().all(|(_, known)| *known != peer) {
             self.met.push((now, peer));
         }
     }
 
-    /// The sets of members that the node may have held within the last lease, the present one first. Members only come, so the
-    /// earlier sets are the shorter lists; those that may have been forgotten go in the order in which they died.
-    fn candidates(&self, now: Time, node: NodeNo, config: &Config) -> Vec<Vec<NodeNo>> {
-        let before = self.met.iter().filter(|(at, _)| now.since(*at) > config.lease).count();
-        let with_self = |met: &[(Time, NodeNo)]| -> Vec<NodeNo> {
-            std::iter::once(node).chain(met.iter().map(|(_, peer)| *peer)).collect()
-        };
-        let mut sets: Vec<Vec<NodeNo>> =
-            (before..=self.met.len()).rev().map(|length| with_self(&self.met[..length])).collect();
-        // Silence is counted from the last sign of life, which is up to a timeout before the death.
-        let forgotten_after = config.forget_after.saturating_sub(config.heartbeat_timeout.times(2));
-        let mut gone: Vec<(Time, NodeNo)> = self.gone.iter().map(|(peer, at)| (*at, *peer)).collect();
-        gone.retain(|(at, _)| now.since(*at) >= forgotten_after && forgotten_after > Span::ZERO);
-        gone.sort_unstable();
-        let mut left = with_self(&self.met);
-        for (_, peer) in gone {
-            left.retain(|member| *member != peer);
-            sets.push(left.clone());
+    fn loses(&mut self, now: Time, peer: NodeNo) {
+        let gone = self.gone.entry(peer).or_insert((now, None));
+        if gone.1.is_some() {
+            *gone = (now, None);
         }
-        sets
+    }
+
+    fn regains(&mut self, now: Time, peer: NodeNo) {
+        if let Some((_, until)) = self.gone.get_mut(&peer) {
+            until.get_or_insert(now);
+        }
+    }
+
+    /// The sets of members that the node may have held within the last lease, the present one first. Members only come, so the
+    /// earlier sets are shorter; those that may have been forgotten leave in the order in which they died.
+    fn candidates<'a>(&'a self, now: Time, node: NodeNo, config: &Config) -> impl Iterator<Item = Vec<NodeNo>> + 'a {
+        let before = self.met.iter().filter(|(at, _)| now.since(*at) > config.lease).count();
+        let forgotten = self.forgotten(now, config);
+        (before..=self.met.len()).rev().flat_map(move |length| {
+            let met: Vec<NodeNo> = self.met[..length].iter().map(|(_, peer)| *peer).collect();
+            let forgotten = forgotten.clone();
+            (0..=forgotten.len()).map(move |count| {
+                let kept = met.iter().filter(|peer| !forgotten[..count].contains(peer));
+                std::iter::once(node).chain(kept.copied()).collect()
+            })
+        })
+    }
+
+    /// Members that may be out of the electorate, or have been within the last lease, in the order in which they may leave it.
+    fn forgotten(&self, now: Time, config: &Config) -> Vec<NodeNo> {
+        // Whether a node counts from a member's last sign of life or from its death is its own affair.
+        let after = config.forget_after.saturating_sub(config.heartbeat_timeout);
+        let recent = |until: Option<Time>| until.is_none_or(|until| now.since(until) <= config.lease);
+        let long = |from: Time, until: Option<Time>| until.unwrap_or(now).since(from) >= after;
+        let gone = self.gone.iter().filter(|(_, (from, until))| recent(*until) && long(*from, *until));
+        // Those still out come first; of those that are back, who came back last was out until last.
+        let mut gone: Vec<_> =
+            gone.map(|(peer, (from, until))| (until.is_some(), Reverse(*until), *from, *peer)).collect();
+        gone.sort_unstable();
+        gone.into_iter().map(|(.., peer)| peer).collect()
     }
 }
 

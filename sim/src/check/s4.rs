@@ -260,6 +260,38 @@ mod tests {
         assert_eq!(found.facts[1].node, 1);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn it_agrees_with_a_set_that_remembers_everything(
+            steps in proptest::collection::vec((0u64..40, 0usize..70, 0u64..40_000), 1..200),
+        ) {
+            // Frames are sealed in the order of their numbers, up to 40 s apart in all, and arrive in any order.
+            let mut lines: Vec<Line> = Vec::new();
+            for (gap, node, latency) in steps {
+                let (frame, sealed) = lines.last().map_or((0, 0), |line| (line.4 + gap % 2, (line.4 + gap % 2) * 700));
+                lines.push((sealed + latency, node, 0, 0, frame, latency));
+            }
+            lines.sort_by_key(|line| line.0);
+            let scenario = scenario(70, "1000s");
+            let (mut check, mut world) = (S4::new(&scenario), History::new(&scenario));
+            let mut all = std::collections::BTreeSet::new();
+            for line in lines {
+                let expected = match (line.5 > 31_000, all.insert((line.1, line.4))) {
+                    (true, fresh) => {
+                        if fresh {
+                            all.remove(&(line.1, line.4));
+                        }
+                        Some(STALE)
+                    }
+                    (false, false) => Some(REPLAYED),
+                    (false, true) => None,
+                };
+                let found = world.at(line.0, accepted(MsgType::Ping, line), |truth, o| check.observe(truth, o));
+                proptest::prop_assert_eq!(found.err().map(|violation| violation.sentence), expected, "{:?}", line);
+            }
+        }
+    }
+
     #[test]
     fn memory_is_bounded_by_the_traffic_of_the_tolerance() {
         let scenario = scenario(70, "1000s");

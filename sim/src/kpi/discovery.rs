@@ -40,11 +40,6 @@ impl Discovery {
         self.starts[node] = Start { waiting: true, ..Start::default() };
     }
 
-    /// A process that ends before it knew all gives no sample.
-    pub fn on_stopped(&mut self, node: NodeNo) {
-        self.starts[node].waiting = false;
-    }
-
     pub fn on_contact(&mut self, now: Time, a: NodeNo, b: NodeNo, gained: bool) {
         for (node, peer) in [(a, b), (b, a)] {
             let unknown = u32::from(!self.knows[node * self.starts.len() + peer]);
@@ -57,6 +52,7 @@ impl Discovery {
                 // A start has forgotten the contacts of the process before it.
                 start.contacts = start.contacts.saturating_sub(1);
                 start.unknown = start.unknown.saturating_sub(unknown);
+                // Nor does a process that ended before it knew all give a sample: it has lost all contacts.
                 if start.contacts == 0 {
                     start.from = None;
                 }

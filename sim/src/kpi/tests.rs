@@ -90,6 +90,14 @@ impl Run {
         self.kpis.clone().finish(&self.history.truth, &self.scenario)
     }
 
+    /// This run, if both its nodes stopped.
+    fn clone_stopped(&mut self, ms: u64) -> Run {
+        let history = History { truth: self.history.truth.clone(), keys: self.history.keys.clone() };
+        let mut run = Run { scenario: self.scenario.clone(), kpis: self.kpis.clone(), history };
+        run.stop(ms, 0, Stop::Leave).stop(ms, 1, Stop::Leave);
+        run
+    }
+
     /// (samples, measured, verdict) of one KPI at the end.
     fn kpi(&mut self, end_ms: u64, name: &str) -> (u64, Option<f64>, Verdict) {
         let result = self.result(end_ms, name);
@@ -210,6 +218,25 @@ fn only_those_in_reach_need_be_known_and_a_node_alone_waits_for_company() {
 }
 
 #[test]
+fn the_time_that_a_start_spends_cut_off_from_all_does_not_count() {
+    let mut run = Run::new(scenario(2, "60s"));
+    run.start(0, 0, false).start(0, 1, false).reach(1_000, &[0], &[1], false);
+    run.reach(20_000, &[0], &[1], true).meets(20_300, 0, [1]).meets(20_400, 1, [0]);
+    assert_eq!(run.kpi(30_000, "peer_discovery"), (2, Some(0.4), Pass));
+}
+
+#[test]
+fn one_that_is_known_by_hearsay_counts_when_it_comes_into_reach_and_only_once() {
+    let mut run = Run::new(scenario(3, "60s"));
+    run.start(0, 0, false).start(0, 1, false).start(0, 2, false);
+    run.reach(0, &[0], &[1, 2], false).meets(100, 0, [1, 2, 1]);
+    run.reach(2_000, &[0], &[1, 2], true);
+    assert_eq!(run.kpi(3_000, "peer_discovery").0, 1);
+    run.meets(3_000, 1, [0]).meets(3_000, 1, [0]);
+    assert_eq!(run.kpi(3_000, "peer_discovery").0, 1, "n1 still does not know n2");
+}
+
+#[test]
 fn a_start_that_never_knows_all_fails() {
     let mut run = Run::new(scenario(2, "60s"));
     run.start(0, 0, false).start(0, 1, false).meets(300, 0, [1]);
@@ -240,10 +267,22 @@ fn heartbeats_are_measured_from_ping_to_ping_and_broken_by_restart_and_pause() {
 }
 
 #[test]
+fn a_heartbeat_that_began_in_the_warm_up_is_not_measured() {
+    let mut scenario = scenario(1, "60s");
+    scenario.warmup = Time(4_000_000);
+    let mut run = Run::met(scenario);
+    for ms in [1_000, 3_999, 7_000, 10_000] {
+        run.at(ms, Observation::Pinged { node: 0 });
+    }
+    assert_eq!(run.kpi(10_000, "heartbeat_interval"), (1, Some(3.0), Pass));
+}
+
+#[test]
 fn a_live_node_that_stops_pinging_fails_and_a_node_set_otherwise_is_scaled() {
     let ping = |node| Observation::Pinged { node };
     let mut run = Run::met(scenario(2, "60s"));
     run.at(1_000, ping(0)).at(4_000, ping(0)).at(5_000, ping(1));
+    assert_eq!(run.clone_stopped(9_000).kpi(60_000, "heartbeat_interval").2, Pass, "who is down owes none");
     assert_eq!(run.kpi(10_500, "heartbeat_interval").2, Fail, "n0 owes one since 10 s");
     let mut other = scenario(2, "60s");
     other.nodes[1].config.heartbeat_interval = Span::secs(1);
@@ -296,6 +335,10 @@ fn a_cut_is_detected_from_both_sides_and_a_heal_ends_the_wait() {
     run.state(18_000, 0, 1, PeerState::Dead).state(19_000, 1, 0, PeerState::Dead);
     run.reach(20_000, &[0], &[1, 2], true);
     assert_eq!(run.kpi(100_000, "failure_detection"), (2, Some(9.0), Pass));
+    // Who is held for dead already cannot be detected again.
+    let mut run = Run::met(crash_scenario(2));
+    run.reach(10_000, &[0], &[1], false).state(18_000, 0, 1, PeerState::Dead).state(19_000, 1, 0, PeerState::Dead);
+    assert_eq!(run.stop(30_000, 1, Stop::CrashKept).kpi(100_000, "failure_detection"), (2, Some(9.0), Pass));
     // One direction is no cut: who is still heard need not be marked dead.
     let mut run = Run::met(crash_scenario(2));
     run.history.truth.reaches[0][1] = false;
@@ -338,9 +381,10 @@ fn a_broadcast_ends_at_the_last_node_of_the_submitters_side() {
     // One that crashes first is not waited for: the last of the others counts.
     run.submit(4_000, 0, 2).seen(4_020, 1, 2).stop(4_500, 2, Stop::CrashKept);
     assert_eq!(run.kpi(5_000, "job_broadcast"), (2, Some(40.0), Pass));
-    // Nor is a job of a submitter that crashes.
-    run.submit(6_000, 1, 3).stop(6_001, 1, Stop::CrashKept);
-    assert_eq!(run.kpi(20_000, "job_broadcast"), (2, Some(40.0), Pass));
+    // Nor is a job of a submitter that crashes, though some have seen it.
+    let mut run = Run::met(by_max(scenario_with_jobs(3, "60s", 1), "job_broadcast", 100.0));
+    run.submit(6_000, 1, 3).seen(6_900, 0, 3).stop(6_901, 1, Stop::CrashKept);
+    assert_eq!(run.kpi(20_000, "job_broadcast"), (0, None, Unknown));
 }
 
 #[test]
@@ -455,6 +499,11 @@ fn throughput_is_judged_only_where_a_hundred_jobs_a_second_are_offered() {
     assert_eq!(run_with(100, 200), (2, Some(100.0), Pass));
     assert_eq!(run_with(100, 199), (2, Some(99.5), Fail));
     assert_eq!(run_with(99, 200).2, NotApplicable);
+    let mut late = scenario_with_jobs(2, "60s", 100);
+    (late.warmup, late.workload.as_mut().unwrap().end) = (Time(10_000_000), Time(12_000_000));
+    let mut run = Run::met(late);
+    run.submit(9_000, 0, 1).completed(9_999, 1).submit(10_000, 0, 2).completed(10_000, 2);
+    assert_eq!(run.kpi(20_000, "throughput"), (2, Some(0.5), Fail));
 }
 
 #[test]
@@ -523,5 +572,7 @@ fn counters_count_the_whole_run_and_refusals_are_named() {
 fn every_kpi_is_reported_once_in_the_order_of_the_table() {
     let names: Vec<&str> = Run::met(scenario(2, "60s")).end(60_000).kpis.iter().map(|kpi| kpi.name).collect();
     assert_eq!(names, KPIS.iter().map(|spec| spec.name).collect::<Vec<_>>());
+    assert!(names.iter().all(|name| KpiSpec::named(name).is_some_and(|spec| spec.name == *name)));
+    assert_eq!(KpiSpec::named("takeover"), None, "not measured yet");
     assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), names.len());
 }

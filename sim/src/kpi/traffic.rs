@@ -94,7 +94,6 @@ impl Traffic {
     /// Closes the seconds that are over.
     fn pass(&mut self, now: Time) {
         while now >= self.second.end {
-            self.count_up(self.second.end);
             if let Some(per_node) = self.second.background_bytes.checked_div(self.nodes_up) {
                 self.background.record(per_node);
             }

@@ -3,7 +3,7 @@
 //! **When a stream is up.** A dialler's attempt at `t` needs three ways: there, back, and there again (SYN, SYN-ACK, and the
 //! subscription behind the ACK). After them, 1.5 round trips later, both happen at once: the publisher begins to send on
 //! the stream, and the dialler hears `Connected`. An attempt fails where the target is down or cut off at its beginning or
-//! its end, and is made again after 100 ms, 200 ms, .. 3 s, of which each is shortened by up to a half.
+//! its end, and is made again after 100 ms, 200 ms, .. 1 s, of which each is shortened by up to a half.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::scenario::{CrashConnection, NodeNo};
 
 /// First pause of a dialler (`ZeroMQ`'s default), and the longest.
 const BACKOFF_MIN: Span = Span::millis(100);
-const BACKOFF_MAX: Span = Span::secs(3);
+const BACKOFF_MAX: Span = Span::secs(1);
 /// Orders a connection's events after every message of the same microsecond.
 const KIND_ATTEMPT: u8 = 0xe0;
 const KIND_ESTABLISHED: u8 = 0xe1;

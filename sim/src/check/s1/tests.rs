@@ -235,6 +235,12 @@ fn members_dead_for_longer_than_forget_after_may_be_forgotten() {
     let without = |world: &World, round| world.certificate(0, round, &[0, 1, 2], &[0, 1]);
     let forgotten = without(&world, 0);
     assert_eq!(world.reports(3_630_000, 0, 0, &forgotten), Ok(()));
+    // It comes back while votes for an electorate without it are under way.
+    world.see(3_640_000, Observation::PeerState { node: 0, peer: 3, state: PeerState::Alive }).unwrap();
+    let without_it = without(&world, 1);
+    assert_eq!(world.reports(3_650_000, 0, 1, &without_it), Ok(()));
+    let too_late = without(&world, 2);
+    assert_eq!(sentence(world.reports(3_650_001, 0, 2, &too_late)), Some(REAL));
     let mut world = World::met(4);
     world.see(30_000, Observation::PeerState { node: 0, peer: 3, state: PeerState::Dead }).unwrap();
     let too_early = without(&world, 0);
