@@ -256,3 +256,35 @@ fn strangers_leave_a_node_alive_and_working() {
     let metrics = one.json(&["metrics"]);
     assert!(metrics["marlos_connections_refused_total"].as_f64().unwrap() >= 100.0, "{metrics}");
 }
+
+#[test]
+fn mistakes_are_named_and_nothing_is_ever_replaced() {
+    let root = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(BINARY).args(arguments).current_dir(root.path()).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    };
+    assert_eq!(run(&["init", "--dir", "home"]).0, Some(0));
+    let id = run(&["id", "--config", "home/marlos.yaml"]);
+    assert_eq!(id.0, Some(0));
+    let (code, text) = run(&["init", "--dir", "home"]);
+    assert!(code == Some(2) && text.contains("marlos.yaml"), "{text}");
+    assert_eq!(run(&["id", "--config", "home/marlos.yaml"]), id);
+
+    std::fs::write(root.path().join("bad.yaml"), "network:\n  pub_port: 7000\n  pubport: 7000\n").unwrap();
+    let (code, text) = run(&["run", "--config", "bad.yaml"]);
+    assert!(code == Some(2) && text.contains("pubport") && text.contains('3'), "{text}");
+    std::fs::write(root.path().join("open.yaml"), "api: { address: 0.0.0.0:5558 }\n").unwrap();
+    let (code, text) = run(&["run", "--config", "open.yaml"]);
+    assert!(code == Some(2) && text.contains("loopback"), "{text}");
+    let (code, text) = run(&["status", "--config", "home/marlos.yaml"]);
+    assert!(code == Some(3) && text.contains("no node runs"), "{text}");
+
+    // A state that cannot be read is not the same as none.
+    let state = root.path().join("home/data/state");
+    std::fs::create_dir_all(&state).unwrap();
+    std::fs::write(state.join("node.redb"), b"not a database").unwrap();
+    let (code, text) = run(&["run", "--config", "home/marlos.yaml", "--no-multicast", "--api-port", "0"]);
+    assert!(code == Some(2) && text.contains("cannot be read"), "{text}");
+}

@@ -22,6 +22,8 @@ use super::{Counters, HANDSHAKE_TIMEOUT, Limits, WRITE_STALL};
 const MAX_SUBSCRIPTIONS: usize = 32;
 /// The longest topic: `@` and 32 hex digits are 33.
 const MAX_TOPIC: usize = 64;
+/// Bytes per second that a peer has to take while something waits for it.
+const LEAST_RATE: u64 = 16 * 1024;
 /// How much is handed to the system at once.
 const WRITE_BATCH: usize = 64 * 1024;
 
@@ -133,7 +135,9 @@ async fn drain<W: AsyncWrite + Unpin>(queue: &Outgoing, to: &mut W, counters: &C
         batch.clear();
         batch.shrink_to(2 * WRITE_BATCH);
         queue.take(&mut batch, WRITE_BATCH).await;
-        write_with_progress(to, &batch, WRITE_STALL).await?;
+        // A peer that takes a byte now and then makes progress, too, but holds what waits for it for ever.
+        let patience = WRITE_STALL + Duration::from_secs(batch.len() as u64 / LEAST_RATE);
+        timeout(patience, write_with_progress(to, &batch, WRITE_STALL)).await??;
         counters.bytes_out.fetch_add(batch.len() as u64, Relaxed);
     }
 }
