@@ -80,6 +80,8 @@ fn the_environment_beats_the_file_and_its_typing_errors_are_named() {
     assert_eq!(settings.node.bootstrap[1].sub_endpoint, "tcp://[::1]:9");
     assert_eq!(settings.node.capabilities, ["shell"]);
     assert_eq!(settings.node.codec, Codec::Json);
+    document.apply_environment(set(&[("MARLOS_JOBS_SHELL_ALLOW", "[echo, ls]")])).unwrap();
+    assert_eq!(document.jobs.shell.allow, Allow::Programs(vec!["echo".into(), "ls".into()]));
     for (variable, says) in
         [("MARLOS_NETWORK_PUBPORT", "there is no key"), ("MARLOS_NETWORK_PUB_PORT", "invalid digit")]
     {

@@ -187,9 +187,11 @@ impl<T: FromText> FromText for Option<T> {
 }
 
 impl<T: FromText> FromText for Vec<T> {
-    /// Separated by commas.
+    /// Separated by commas; the brackets that the file would have are allowed.
     fn from_text(text: &str) -> Result<Vec<T>, String> {
-        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(T::from_text).collect()
+        let text = text.trim();
+        let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        inner.split(',').map(str::trim).filter(|item| !item.is_empty()).map(T::from_text).collect()
     }
 }
 
