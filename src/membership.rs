@@ -25,6 +25,8 @@ use electorate::Electorate;
 pub struct Members {
     peers: Vec<Peer>,
     index: BTreeMap<NodeId, PeerIdx>,
+    /// The member last added of those whose id begins with this byte: most look-ups end here.
+    hints: Vec<PeerIdx>,
     electorate: Electorate,
     records_digest: u32,
     reachable: u32,
@@ -48,7 +50,9 @@ pub struct Peer {
     vouched: Time,
     /// When it became known, or known again.
     known_since: Time,
-    /// Until when positive answers about it are waited for, while it is `Suspect`.
+    /// When others will be asked about it, while it is `Suspect` and they have not been; and until when their positive
+    /// answers are waited for.
+    probe_at: Option<Time>,
     probe_until: Time,
     /// Whether it has been dialled, and whether that connection is up.
     dialled: bool,
@@ -75,6 +79,7 @@ impl Members {
         let mut members = Members {
             peers: vec![Peer::new(own, Time(0))],
             index: BTreeMap::from([(id, PeerIdx::SELF)]),
+            hints: vec![PeerIdx::SELF; 256],
             electorate: Electorate::default(),
             records_digest: 0,
             reachable: 1,
@@ -92,7 +97,8 @@ impl Members {
     /// The number of a known id.
     #[must_use]
     pub fn find(&self, id: NodeId) -> Option<PeerIdx> {
-        self.index.get(&id).copied()
+        let hint = self.hints[usize::from(id.0[0])];
+        if self.id(hint) == id { Some(hint) } else { self.index.get(&id).copied() }
     }
 
     /// A member by its number.
@@ -178,6 +184,7 @@ impl Members {
         let peer = index(self.peers.len());
         let replaced = self.index.insert(record.node_id, peer);
         assert!(replaced.is_none(), "the member was not known");
+        self.hints[usize::from(record.node_id.0[0])] = peer;
         self.peers.push(Peer::new(record, cx.now.mono));
         cx.report(Event::PeerDiscovered { peer });
         self.dial(cx, peer);
@@ -305,6 +312,7 @@ impl Peer {
             last_heard: None,
             vouched: Time(0),
             known_since: now,
+            probe_at: None,
             probe_until: Time(0),
             dialled: false,
             link_up: false,

@@ -253,7 +253,11 @@ impl Node {
     ) -> Result<(), Refusal> {
         let header = envelope.header;
         let mut inbox = std::mem::take(&mut self.inbox);
-        let unpacked = envelope.payloads(self.config.max_message_size, &mut |payload| inbox.push(payload));
+        let unpacked = if envelope.repeats_record(&self.members.peer(from).record.record_signature) {
+            Ok(())
+        } else {
+            envelope.payloads(self.config.max_message_size, &mut |payload| inbox.push(payload))
+        };
         let newer = self.guard.admit(from, &header);
         let (mut cx, parts) = self.split(now, verify, out);
         if newer {

@@ -112,6 +112,18 @@ impl<'a> Envelope<'a> {
         Signed { network_id, bytes }
     }
 
+    /// Whether this is an announce that carries just the record with this signature, and asks for nothing: what nearly every
+    /// beacon is, told without decoding it. Its sender could lie here only about its own record.
+    #[must_use]
+    pub fn repeats_record(&self, held: &Signature) -> bool {
+        match &self.body {
+            Body::Binary { payload, .. } if self.header.kind == MsgType::PeerAnnounce && !self.header.compressed => {
+                binary::ends_with_record(payload, held)
+            }
+            Body::Binary { .. } | Body::Json { .. } => false,
+        }
+    }
+
     /// Unpacks the payloads, one unless it is a bundle, and hands each to `each`. To be called after the signature was verified.
     ///
     /// # Errors

@@ -12,14 +12,14 @@ const WORDS: usize = (WINDOW / 64) as usize;
 pub struct ReplayWindow {
     incarnation: u32,
     highest: u64,
-    seen: Box<[u64; WORDS]>,
+    seen: [u64; WORDS],
 }
 
 impl ReplayWindow {
     /// A window that accepts nothing before `floor`, the newest incarnation that the store remembers.
     #[must_use]
     pub fn new(floor: u32) -> ReplayWindow {
-        ReplayWindow { incarnation: floor, highest: 0, seen: Box::new([0; WORDS]) }
+        ReplayWindow { incarnation: floor, highest: 0, seen: [0; WORDS] }
     }
 
     /// The newest incarnation seen.

@@ -14,6 +14,9 @@ use rand_chacha::rand_core::Rng;
 
 /// A call that comes this much later than asked for means that this node stood still, not that its peers were silent.
 const STALL: Span = Span::millis(500);
+/// How long after a connection broke others are asked. A process that dies breaks its connections to all of them, and who
+/// is asked before it has noticed would vouch for the dead; with it and `probe_timeout`, a death is still seen in 1.3 s.
+const ASK_AFTER_BREAK: Span = Span::millis(300);
 /// Others' signs of life must be this much newer than one's own to count, so that one heartbeat heard by both is not two.
 const NEWER_BY: Span = Span::millis(500);
 
@@ -111,7 +114,7 @@ impl Members {
     pub fn on_disconnected(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
         let entry = &mut self.peers[peer.at()];
         if std::mem::take(&mut entry.link_up) && entry.state == PeerState::Alive {
-            self.suspect(cx, peer);
+            self.suspect(cx, peer, ASK_AFTER_BREAK);
         }
     }
 
@@ -172,16 +175,31 @@ impl Members {
                 continue;
             }
             match self.peers[at].state {
-                PeerState::Alive if self.peers[at].hard_limit(cx) > cx.now.mono => self.suspect(cx, peer),
+                PeerState::Alive if self.peers[at].hard_limit(cx) > cx.now.mono => self.suspect(cx, peer, Span::ZERO),
+                PeerState::Suspect if self.peers[at].probe_at.is_some_and(|ask| ask <= cx.now.mono) => {
+                    self.ask_about(cx, peer)
+                }
                 PeerState::Alive | PeerState::Suspect | PeerState::Known => self.bury(cx, peer),
                 PeerState::Dead | PeerState::Left => self.forget(cx, peer),
             }
         }
     }
 
-    fn suspect(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
+    /// Doubts a member, and asks others about it after a while.
+    fn suspect(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx, ask_after: Span) {
         self.set_state(cx, peer, PeerState::Suspect);
-        self.peers[peer.at()].probe_until = cx.now.mono + cx.config.probe_timeout;
+        let ask_at = cx.now.mono + ask_after;
+        self.peers[peer.at()].probe_at = Some(ask_at);
+        self.peers[peer.at()].probe_until = ask_at + cx.config.probe_timeout;
+        if ask_after == Span::ZERO {
+            self.ask_about(cx, peer);
+        } else {
+            self.detector.look_again_at(self.peers[peer.at()].due(cx));
+        }
+    }
+
+    fn ask_about(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
+        self.peers[peer.at()].probe_at = None;
         self.detector.look_again_at(self.peers[peer.at()].due(cx));
         let silent_for = self.peers[peer.at()].last_heard.map_or(Span::ZERO, |heard| cx.now.mono.since(heard));
         let probe = Payload::PeerProbe(PeerProbe { node_id: self.id(peer), silent_for });
@@ -230,7 +248,7 @@ impl Peer {
         match self.state {
             PeerState::Known => self.known_since + cx.config.heartbeat_timeout,
             PeerState::Alive => self.silence_deadline(cx).min(self.hard_limit(cx)),
-            PeerState::Suspect => self.probe_until.min(self.hard_limit(cx)),
+            PeerState::Suspect => self.probe_at.unwrap_or(self.probe_until).min(self.hard_limit(cx)),
             PeerState::Dead | PeerState::Left if self.forgotten => Time::NEVER,
             PeerState::Dead | PeerState::Left => self.known_since + cx.config.forget_after,
         }

@@ -124,8 +124,10 @@ impl Members {
         due
     }
 
+    /// Whoever knows somebody already, by a beacon, is told what it misses by digests, not by everyone who hears it ask.
     fn announce(&self) -> Payload {
-        Payload::PeerAnnounce(PeerAnnounce { record: self.own_record().clone(), want_records: !self.gossip.informed })
+        let want_records = !self.gossip.informed && self.peers.len() == 1;
+        Payload::PeerAnnounce(PeerAnnounce { record: self.own_record().clone(), want_records })
     }
 
     fn records_message(&self, records: Vec<Announce>, complete: bool) -> Payload {

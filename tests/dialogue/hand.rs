@@ -41,6 +41,7 @@ impl Hand {
             public_key: self.keys.public(),
             incarnation: self.incarnation,
             sequence: 1,
+            signed_at: WallTime(0),
             pub_endpoint: "tcp://nowhere:1".into(),
             sub_endpoint: "tcp://nowhere:2".into(),
             protocol_version: 1,
