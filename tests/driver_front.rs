@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -25,8 +26,16 @@ struct Peer {
     _directory: tempfile::TempDir,
 }
 
+/// A port below those that the system gives to outgoing connections, of which the tests make many.
 async fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let offset = (std::process::id() * 97 + u32::from(NEXT.fetch_add(1, Relaxed))) % 10_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + offset as u16));
+        if TcpListener::bind(address).await.is_ok() {
+            return address;
+        }
+    }
 }
 
 async fn peer(number: u8) -> Peer {
@@ -34,6 +43,12 @@ async fn peer(number: u8) -> Peer {
 }
 
 async fn peer_at(number: u8, pub_address: SocketAddr, idle: Duration) -> Peer {
+    let since = Instant::now();
+    // Tasks of a peer that was dropped just now may still hold the address for a moment.
+    while TcpListener::bind(pub_address).await.is_err() {
+        assert!(since.elapsed() < Duration::from_secs(20), "{pub_address} is never free");
+        tokio::task::yield_now().await;
+    }
     let directory = tempfile::tempdir().unwrap();
     let (inbound, waiting) = inbound::channel(10_000);
     let counters = Arc::<Counters>::default();
