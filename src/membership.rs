@@ -67,6 +67,8 @@ pub struct Peer {
     sample: Option<clock::Sample>,
     /// Its PINGs in a row whose records digest was not ours.
     digest_differs: u32,
+    /// The version of its record that was passed on.
+    passed_on: Option<(u32, u32)>,
     /// How often it has asked for records.
     asked: u32,
     /// When records were last sent to it.
@@ -350,6 +352,7 @@ impl Peer {
             ping: None,
             sample: None,
             digest_differs: 0,
+            passed_on: None,
             asked: 0,
             records_sent: None,
             other_path: None,

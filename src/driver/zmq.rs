@@ -23,8 +23,8 @@ use crate::id::{Link, NodeId};
 pub const TOPIC_ALL: &str = "*";
 /// The first pause between two attempts to reach a peer.
 const BACKOFF_LEAST: Duration = Duration::from_millis(100);
-/// The longest.
-const BACKOFF_MOST: Duration = Duration::from_secs(3);
+/// The longest: after a cut, what is published before a peer is back is lost to it, so a second is much.
+const BACKOFF_MOST: Duration = Duration::from_secs(1);
 /// A connection of ours to a peer's SUB that stood this long was a good one.
 const STOOD: Duration = Duration::from_secs(5);
 /// How long the library gets to take a subscription in.
@@ -34,10 +34,13 @@ const LARGE_POOL: usize = 64 * 1024 * 1024;
 /// The path of a UNIX socket has room for 108 bytes.
 const LONGEST_SOCKET_DIR: usize = 90;
 
-/// The topic of one node. Subscriptions of the `zeromq` crate are text, so the id is written in hex.
+/// The topic of one node: `@` and the first half of its id. Subscriptions of the `zeromq` crate are text, so it is written
+/// in hex, in as many bytes as the whole id has raw; the envelope's own recipient is what counts.
 #[must_use]
 pub fn topic_of(id: NodeId) -> String {
-    format!("@{id}")
+    let mut topic = format!("@{id}");
+    topic.truncate(17);
+    topic
 }
 
 /// Both sockets and every link.

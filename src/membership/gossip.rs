@@ -223,7 +223,8 @@ impl Members {
         let over_stream = link != Link::BEACON;
         let newer = self.merge(cx, record)?;
         let from = self.find(record.node_id).ok_or(Refusal::TooManyMembers)?;
-        if newer && over_stream {
+        // A newcomer's beacon may have been faster than its stream: its first contact passes it on all the same.
+        if over_stream && (newer || link == Link::INBOUND) {
             self.pass_on(cx, from);
         }
         // Its first contacts, which meet it only now or which it has reached, and its tellers answer who asks, and not a
@@ -335,7 +336,9 @@ impl Members {
     }
 
     fn pass_on(&mut self, cx: &Ctx<'_>, peer: PeerIdx) {
-        if !self.gossip.fresh.contains(&peer) {
+        let entry = &mut self.peers[peer.at()];
+        let version = Some(version(&entry.record));
+        if std::mem::replace(&mut entry.passed_on, version) != version {
             self.gossip.fresh.push(peer);
             self.gossip.pass_on_at = self.gossip.pass_on_at.min(cx.now.mono + PASS_ON_AFTER);
         }
