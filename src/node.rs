@@ -281,7 +281,7 @@ impl Node {
             if let Err(reason) = self.dispatch(now, link, from, header.timestamp, payload, verify, out) {
                 outcome = outcome.and(Err(reason));
             }
-            self.meet_new_members(now);
+            self.meet_new_members(now, verify, out);
         }
         self.inbox = inbox;
         outcome
@@ -304,7 +304,7 @@ impl Node {
         let (members, auctions, jobs) = (parts.members, parts.auctions, parts.jobs);
         match payload {
             Payload::PeerAnnounce(announce) if announce.record.node_id != members.id(from) => Err(Refusal::BadRecord),
-            Payload::PeerAnnounce(announce) => members.on_announce(cx, &announce, link != Link::BEACON),
+            Payload::PeerAnnounce(announce) => members.on_announce(cx, &announce, link),
             Payload::PeerRecords(records) => {
                 if let Some(incarnation) = members.outlived_by(cx, &records) {
                     // Our store was lost, or is older than our last life: that life's number must be exceeded.
@@ -387,7 +387,7 @@ impl Node {
         }
         let (mut cx, parts) = self.split(now, verify, out);
         parts.members.take_in(&mut cx, &record, link != Link::BEACON)?;
-        self.meet_new_members(now);
+        self.meet_new_members(now, verify, out);
         let Some(from) = self.members.find(header.sender) else { return Err(Refusal::TooManyMembers) };
         self.guard.check(from, &header, now, self.members.sync_offset_us(), &self.config)?;
         self.admit_and_dispatch(now, link, from, envelope, size, verify, out)
@@ -400,17 +400,19 @@ impl Node {
             let (mut cx, parts) = self.split(now, verify, out);
             // Without room for it, or damaged in the store: it stays a stranger.
             let _ = parts.members.take_in(&mut cx, &record, false);
-            self.meet_new_members(now);
+            self.meet_new_members(now, verify, out);
         }
     }
 
-    /// Gives every member that was added its guard.
-    fn meet_new_members(&mut self, now: Now) {
+    /// Gives every member that was added its guard, and lets the electorate follow.
+    fn meet_new_members(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
         while self.guard.len() < self.members.len() {
             let peer = PeerIdx(u32::try_from(self.guard.len()).expect("bounded by max_members"));
             let floor = self.floors.get(&self.members.id(peer)).copied().unwrap_or(0);
             self.guard.add_sender(peer, floor, &self.config, now.mono);
         }
+        let (mut cx, parts) = self.split(now, verify, out);
+        parts.members.settle(&mut cx);
     }
 
     fn on_connected(&mut self, now: Now, link: Link, verify: &mut dyn Verify, out: &mut Outbox) {
@@ -446,6 +448,7 @@ impl Node {
         let (mut cx, parts) = self.split(now, verify, out);
         let heartbeat = if leaving { None } else { parts.members.on_heartbeat_timer(&mut cx) };
         parts.members.on_sweep_timer(&mut cx);
+        parts.members.settle(&mut cx);
         let announces = if leaving { Vec::new() } else { parts.members.on_announce_timer(&mut cx) };
         parts.auctions.on_timers(&mut cx, parts.members, active);
         parts.jobs.on_timers(&mut cx, parts.members);

@@ -35,7 +35,7 @@ pub struct Gossip {
     announces: usize,
     pass_on_at: Time,
     fresh: Vec<PeerIdx>,
-    /// Whether anybody has sent us records yet.
+    /// Whether anybody has told us of all that it knows.
     informed: bool,
     /// Whether we were told of a life that our store has forgotten: by one that we know only by that.
     outlived: bool,
@@ -91,18 +91,18 @@ impl Members {
     pub fn start_discovery(&mut self, cx: &mut Ctx<'_>) {
         self.gossip.contacts = vec![Contact::default(); cx.config.bootstrap.len()];
         self.gossip.announces = 0;
+        self.gossip.informed = false;
         self.gossip.announce_at = cx.now.mono;
     }
 
     /// Replaces the own record after a change, and returns to announcing.
     pub fn renew_own_record(&mut self, cx: &mut Ctx<'_>, incarnation: u32, active_jobs: u32) {
-        let own = &mut self.peers[0].record;
+        let mut own = self.own_record().clone();
         own.sequence = if own.incarnation == incarnation { own.sequence + 1 } else { 1 };
         own.incarnation = incarnation;
         own.active_jobs = active_jobs;
         own.signed_at = cx.wall();
-        *own = sign_record(own.clone(), cx.egress.keys(), &cx.config.network_id);
-        self.records_changed(cx.config);
+        self.replace_record(PeerIdx::SELF, sign_record(own, cx.egress.keys(), &cx.config.network_id));
     }
 
     /// The announces that are due now: to whom, and what.
@@ -124,7 +124,7 @@ impl Members {
             self.gossip.announces += 1;
             self.reach_contacts(cx);
             let announce = self.announce();
-            if wait.is_some() || !self.gossip.informed || self.reachable == 1 {
+            if wait.is_some() || self.reachable == 1 {
                 due.push((To::All, announce.clone()));
             }
             due.push((To::Beacon, announce));
@@ -132,9 +132,9 @@ impl Members {
         due
     }
 
-    /// Whoever knows somebody already, by a beacon, is told what it misses by digests, not by everyone who hears it ask.
     fn announce(&self) -> Payload {
-        let want_records = !self.gossip.informed && (self.peers.len() == 1 || self.gossip.outlived);
+        let starting = self.gossip.announces <= START_ANNOUNCES.len() || self.gossip.outlived;
+        let want_records = self.peers.len() == 1 || starting && !self.gossip.informed;
         Payload::PeerAnnounce(PeerAnnounce { record: self.own_record().clone(), want_records })
     }
 
@@ -217,15 +217,23 @@ impl Members {
         }
     }
 
-    /// A member's own announce, already verified as its message. `over_stream` is false for a beacon.
-    pub fn on_announce(&mut self, cx: &mut Ctx<'_>, announce: &PeerAnnounce, over_stream: bool) -> Result<(), Refusal> {
+    /// A member's own announce, already verified as its message.
+    pub fn on_announce(&mut self, cx: &mut Ctx<'_>, announce: &PeerAnnounce, link: Link) -> Result<(), Refusal> {
         let record = &announce.record;
+        let over_stream = link != Link::BEACON;
         let newer = self.merge(cx, record)?;
         let from = self.find(record.node_id).ok_or(Refusal::TooManyMembers)?;
         if newer && over_stream {
             self.pass_on(cx, from);
         }
-        if announce.want_records && over_stream {
+        // Its first contacts, which meet it only now or which it has reached, and its tellers answer who asks, and not a
+        // hundred others; unless it asks and asks, because it hears none of those.
+        let asker = &mut self.peers[from.at()];
+        asker.asked += u32::from(announce.want_records && over_stream);
+        let in_vain = asker.asked as usize > START_ANNOUNCES.len() + 1;
+        let met_now = asker.known_since == cx.now.mono;
+        let answers = met_now || in_vain || link == Link::INBOUND || self.is_teller_of(cx.self_id(), from);
+        if announce.want_records && over_stream && answers {
             self.reach_again(cx, from);
             let all = self.peers.iter().filter(|p| !p.forgotten).map(|p| p.record.clone()).collect();
             self.send_records(cx, from, all, true);
@@ -245,13 +253,11 @@ impl Members {
     /// Records that a member passes on.
     pub fn on_records(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, message: &PeerRecords) -> Result<(), Refusal> {
         let mut refused = Ok(());
+        self.gossip.informed |= message.complete;
         for record in &message.records {
             if let Err(reason) = self.merge(cx, record) {
                 refused = Err(reason);
             }
-        }
-        if from != PeerIdx::SELF {
-            self.gossip.informed = true;
         }
         if message.complete && message.members_digest != self.records_digest {
             let has = |peer: &&Peer| {
@@ -357,15 +363,15 @@ impl Members {
                 self.remember(cx, record);
             }
             let moved = self.peers[peer.at()].record.pub_endpoint != record.pub_endpoint;
-            self.peers[peer.at()].record = record.clone();
-            if std::mem::take(&mut self.peers[peer.at()].forgotten) {
+            self.replace_record(peer, record.clone());
+            if self.peers[peer.at()].forgotten {
+                self.set_forgotten(peer, false);
                 self.know_again(cx, peer);
             }
             if moved {
                 self.hang_up(cx, peer);
                 self.dial(cx, peer);
             }
-            self.records_changed(cx.config);
             return Ok(true);
         }
         if self.peers.len() >= cx.config.max_members as usize {
