@@ -87,17 +87,15 @@ impl Guard {
         Ok(if within_rate { Passage::Clear } else { Passage::OverRate })
     }
 
-    /// After the signature: takes a token and marks the nonce. Says whether the sender has a new incarnation.
-    pub fn admit(&mut self, peer: PeerIdx, header: &Header, config: &Config) -> bool {
+    /// After the signature: takes a token and marks the nonce.
+    pub fn admit(&mut self, peer: PeerIdx, header: &Header, config: &Config) {
         let sender = &mut self.senders[peer.at()];
         let stamp = Time(header.timestamp.0);
         sender.stamps.has_token(stamp, config.rate_limit_msgs_per_sec, config.rate_limit_burst);
         sender.bucket.take();
         sender.stamps.take();
         sender.newest_stamp = sender.newest_stamp.max(header.timestamp);
-        let newer = header.incarnation > sender.window.incarnation();
         sender.window.mark(header.incarnation, header.counter);
-        newer
     }
 
     /// Bans a sender whose verified messages came too fast.

@@ -266,11 +266,8 @@ impl Node {
         } else {
             envelope.payloads(self.config.max_message_size, &mut |payload| inbox.push(payload))
         };
-        let newer = self.guard.admit(from, &header, &self.config);
+        self.guard.admit(from, &header, &self.config);
         let (mut cx, parts) = self.split(now, verify, out);
-        if newer {
-            cx.persist(&store_key::of_node(store_key::FLOOR, header.sender), &header.incarnation);
-        }
         parts.members.on_sign_of_life(&mut cx, from);
         parts.members.on_heard_over(&mut cx, link, from);
         let one_way = cx.wall().since(header.timestamp);

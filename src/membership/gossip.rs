@@ -389,8 +389,10 @@ impl Members {
         Ok(true)
     }
 
-    /// Keeps a record over a restart: the store remembers which lives are over, and this proves it to who has forgotten.
+    /// Keeps over a restart which lives of a member are over, and the record that proves it to who has forgotten. Without
+    /// proof the number is not kept: a member that lost its store could never learn it, and would be refused for good.
     fn remember(&self, cx: &mut Ctx<'_>, record: &Announce) {
+        cx.persist(&store_key::of_node(store_key::FLOOR, record.node_id), &record.incarnation);
         cx.persist(&store_key::of_node(store_key::RECORD, record.node_id), record);
     }
 
