@@ -376,6 +376,8 @@ impl Jobs {
             Some((_, claimer)) => {
                 send(cx, members, claimer, &Payload::CertificateRequest(CertificateRequest { job_id: id }))
             }
+            // Nobody will claim it now; becoming able to is what asks for it again.
+            None if members.degraded() => {}
             None => cx.broadcast(&Payload::JobBroadcast(own.broadcast.clone())),
         }
     }

@@ -133,7 +133,7 @@ impl Members {
         let entry = &self.peers[suspect.at()];
         // Heard clearly later than the asker did; or, where the asker's connection broke a moment ago, ours still stands
         // and the last heartbeat is not overdue.
-        let newer = silent_for + NEWER_BY < probe.silent_for;
+        let newer = silent_for + NEWER_BY < probe.silent_for && silent_for < cx.config.suspect_after;
         let connected = (entry.link_up || suspect == PeerIdx::SELF)
             && silent_for < cx.config.heartbeat_interval + NEWER_BY
             && entry.state == PeerState::Alive;
@@ -149,10 +149,15 @@ impl Members {
     pub fn on_seen(&mut self, cx: &mut Ctx<'_>, _from: PeerIdx, seen: &PeerSeen) -> Result<(), Refusal> {
         let suspect = self.find(seen.node_id).ok_or(Refusal::NotAMember)?;
         let entry = &mut self.peers[suspect.at()];
-        if entry.state != PeerState::Suspect {
+        let heard = cx.now.mono - seen.silent_for;
+        // Where silence made the suspicion, an answer that would let it return at once, or that says nothing new, is no sign
+        // of life: it would only be asked for again, as fast as the network answers.
+        let silent = entry.silence_deadline(cx) <= cx.now.mono;
+        let news = heard + cx.config.suspect_after > cx.now.mono && heard >= entry.vouched + NEWER_BY;
+        if entry.state != PeerState::Suspect || (silent && !news) {
             return Ok(());
         }
-        entry.vouched = entry.vouched.max(cx.now.mono - seen.silent_for);
+        entry.vouched = entry.vouched.max(heard);
         self.set_state(cx, suspect, PeerState::Alive);
         self.detector.look_again_at(self.peers[suspect.at()].silence_deadline(cx));
         Ok(())

@@ -303,7 +303,10 @@ impl Members {
     /// Whether a peer's digest has differed for two heartbeats, and it is our turn to tell it what we hold.
     pub(super) fn compare_digest(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, digest: u32) {
         let entry = &mut self.peers[from.at()];
-        entry.digest_differs = if digest == self.records_digest { 0 } else { entry.digest_differs + 1 };
+        let same = digest == self.records_digest;
+        entry.digest_differs = if same { 0 } else { entry.digest_differs + 1 };
+        // It holds what we hold, our own record with it: nobody is left to be asked.
+        self.gossip.informed |= same;
         if entry.digest_differs < 2 {
             return;
         }

@@ -301,6 +301,19 @@ fn a_member_that_others_hear_stays_alive_until_the_hard_limit() {
 }
 
 #[test]
+fn a_sign_of_life_that_is_as_old_as_a_suspicion_does_not_lift_one() {
+    let mut net = met(4);
+    net.cut[3][0] = true;
+    net.run_for(Span::secs(4));
+    (1..3).for_each(|to| net.cut[3][to] = true);
+    net.said.clear();
+    net.run_for(Span::secs(20));
+    // The others heard it later than node 0 did, so that they always know better, for a while.
+    let states: Vec<PeerState> = state_times(&net, 0, 3).into_iter().map(|(_, state)| state).collect();
+    assert_eq!(states, [PeerState::Suspect, PeerState::Alive, PeerState::Suspect, PeerState::Dead]);
+}
+
+#[test]
 fn a_liar_cannot_hold_a_dead_member_for_alive_beyond_the_hard_limit() {
     let (mut net, mut hands) = among_hands(2);
     let heard = net.now - Span::millis(100);
