@@ -58,6 +58,8 @@ pub enum Effect {
     Won { job: JobId, round: u32 },
     /// Somebody, perhaps this node, holds the claim of this round.
     Claimed { job: JobId, round: u32, claimer: NodeId },
+    /// This node, as coordinator, has made a proposal: there were bids.
+    Proposed { job: JobId },
     /// The submitter broadcast again a job that this node claimed.
     Reasked { job: JobId },
 }
@@ -81,7 +83,8 @@ pub struct Job {
     promise: Promise,
     votes: Vec<(NodeId, Signature)>,
     early_votes: Vec<(PeerIdx, ClaimVote)>,
-    asked_for_certificate: bool,
+    /// Whom this node has asked to prove which claim.
+    asked_for_certificate: Option<(u32, NodeId)>,
 }
 
 /// A coordinator's proposal that passed this node's checks.
@@ -107,10 +110,10 @@ enum Timer {
 }
 
 impl Auctions {
-    /// Starts with what the store remembers. Without a store, no vote is cast on jobs from before `now`.
-    pub fn start(&mut self, remembered: BTreeMap<JobId, Promise>, fresh_store: bool, now: WallTime) {
+    /// Starts with what the store remembers. `vote_floor` is when the store began: no vote is cast on older jobs.
+    pub fn start(&mut self, remembered: BTreeMap<JobId, Promise>, vote_floor: WallTime) {
         self.remembered = remembered;
-        self.vote_floor = if fresh_store { now } else { WallTime(0) };
+        self.vote_floor = vote_floor;
     }
 
     /// A job by its id.
@@ -287,8 +290,11 @@ impl Auctions {
         };
         cx.report(Event::AuctionClosed { job: id, round, winner, backup, bids });
         cx.broadcast(&Payload::AuctionCoordinate(proposal.clone()));
+        self.effects.push(Effect::Proposed { job: id });
         // A voter that refuses its own proposal (its lease runs) leaves the decision to the others.
-        let _ = self.vote_on(cx, members, own, &proposal);
+        if let Ok(proposal) = check_proposal(cx.config, members, own, &proposal) {
+            let _ = self.vote_on(cx, members, id, proposal);
+        }
     }
 
     /// A proposal: checked, then voted on (6.4).
@@ -306,38 +312,26 @@ impl Auctions {
         if job.claim.is_some_and(|(round, _)| round >= message.round) || message.round < job.round {
             return Err(Refusal::OutOfPlace);
         }
+        // Before anything is done about it: what is refused must not move the round either.
+        let proposal = check_proposal(cx.config, members, members.id(from), &message)?;
+        if let Some((_, claimer)) = job.claim
+            && claimer != proposal.winner
+            && cx.now.mono < job.lease_until(cx, members, claimer)
+        {
+            // 6.4: the claim is a lease. Its holder tells who has missed it, or the coordinators would go on proposing.
+            if let Some(held) = job.certificate.clone().filter(|_| claimer == cx.self_id()) {
+                cx.direct(from, members.id(from), &Payload::ClaimCertificate(held));
+            }
+            return Err(Refusal::OutOfPlace);
+        }
         if message.round > job.round {
             self.follow(cx, members, active, message.job_id, message.round)?;
         }
-        self.vote_on(cx, members, members.id(from), &message)
+        self.vote_on(cx, members, message.job_id, proposal)
     }
 
-    fn vote_on(
-        &mut self,
-        cx: &mut Ctx<'_>,
-        members: &Members,
-        coordinator: NodeId,
-        message: &AuctionCoordinate,
-    ) -> Result<(), Refusal> {
-        let id = message.job_id;
+    fn vote_on(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, proposal: Proposal) -> Result<(), Refusal> {
         let job = self.jobs.get_mut(&id).expect("the caller found it");
-        if !is_coordinator(cx.config, members, id, message.round, coordinator) {
-            return Err(Refusal::WrongCoordinator);
-        }
-        if message.electorate != members.electorate().digest() {
-            return Err(Refusal::ElectorateDiffers);
-        }
-        let (winner, backup) = (message.winner_id, message.backup_id);
-        let place = |at: usize| message.best.get(at).map(|bid| bid.bidder as usize);
-        let position = |node: NodeId| members.electorate().position(node).ok_or(Refusal::NotAMember);
-        // The winner is the best of the bids, the backup the second, and nobody is ranked above who is ranked higher.
-        if place(0) != Some(position(winner)?)
-            || place(1) != backup.map(position).transpose()?
-            || !message.best.is_sorted_by(|a, b| a.rank >= b.rank)
-        {
-            return Err(Refusal::Malformed);
-        }
-        let proposal = Proposal { round: message.round, coordinator, winner, backup, electorate: message.electorate };
         if job.proposal.is_some_and(|known| known.round == proposal.round && known != proposal)
             && !votes_forgotten_planted(cx.config)
         {
@@ -351,7 +345,7 @@ impl Auctions {
         let patience = round::timeout(cx.config.round_timeout, proposal.round);
         self.timers.arm((id, Timer::RoundEnds), cx.now.mono + patience);
         let voted = self.cast_vote(cx, members, id, proposal, patience);
-        if winner == cx.self_id() {
+        if proposal.winner == cx.self_id() {
             for (voter, vote) in std::mem::take(&mut self.jobs.get_mut(&id).expect("known").early_votes) {
                 // A vote that does not verify is dropped as it would have been on arrival.
                 let _ = self.on_vote(cx, members, voter, vote);
@@ -414,7 +408,9 @@ impl Auctions {
         let proposal = match job.proposal {
             Some(proposal) if proposal.round == vote.round && proposal.winner == own => proposal,
             // The voter's link was faster than the coordinator's.
-            _ if vote.round >= job.round && job.early_votes.len() < members.len() => {
+            _ if vote.round >= job.round => {
+                // One of each voter, so that nobody takes the room of the others.
+                job.early_votes.retain(|(voter, _)| *voter != from);
                 job.early_votes.push((from, vote));
                 return Ok(());
             }
@@ -500,7 +496,7 @@ impl Auctions {
         }
         if job.claim.is_none() && job.proposal.is_some_and(|p| p.round == claim.round && p.winner == claimer) {
             self.accept_claim(cx, id, claim.round, claimer);
-        } else if !std::mem::replace(&mut job.asked_for_certificate, true) {
+        } else if job.asked_for_certificate.replace((claim.round, claimer)) != Some((claim.round, claimer)) {
             cx.direct(from, claimer, &Payload::CertificateRequest(CertificateRequest { job_id: id }));
         }
         Ok(())
@@ -515,7 +511,7 @@ impl Auctions {
     ) -> Result<(), Refusal> {
         let statement = certificate.statement;
         let job = self.jobs.get_mut(&statement.job_id).ok_or(Refusal::UnknownJob)?;
-        job.asked_for_certificate = false;
+        job.asked_for_certificate = None;
         let electorate = members.electorate();
         if job.certificate.as_ref().is_some_and(|held| held.statement.round >= statement.round) {
             return Ok(());
@@ -646,8 +642,18 @@ impl Job {
             promise,
             votes: Vec::new(),
             early_votes: Vec::new(),
-            asked_for_certificate: false,
+            asked_for_certificate: None,
         }
+    }
+
+    /// Until when the claim holds: extended by every sign of life of its holder (6.4).
+    fn lease_until(&self, cx: &Ctx<'_>, members: &Members, claimer: NodeId) -> Time {
+        let heard = match members.find(claimer) {
+            Some(PeerIdx::SELF) => Some(cx.now.mono),
+            Some(peer) => members.peer(peer).last_heard,
+            None => None,
+        };
+        self.promise.lease_until.max(heard.unwrap_or_default() + cx.config.lease)
     }
 }
 
@@ -689,6 +695,32 @@ fn offer(cx: &Ctx<'_>, broadcast: &JobBroadcast, active: u32) -> Option<Offer> {
         stake: cx.config.stake,
         estimated_completion: Span::ZERO,
     })
+}
+
+/// A coordinator's message as a proposal, if it comes from the right one, for this electorate, about its members (6.4).
+fn check_proposal(
+    config: &Config,
+    members: &Members,
+    coordinator: NodeId,
+    message: &AuctionCoordinate,
+) -> Result<Proposal, Refusal> {
+    if !is_coordinator(config, members, message.job_id, message.round, coordinator) {
+        return Err(Refusal::WrongCoordinator);
+    }
+    if message.electorate != members.electorate().digest() {
+        return Err(Refusal::ElectorateDiffers);
+    }
+    let (winner, backup) = (message.winner_id, message.backup_id);
+    let place = |at: usize| message.best.get(at).map(|bid| bid.bidder as usize);
+    let position = |node: NodeId| members.electorate().position(node).ok_or(Refusal::NotAMember);
+    // The winner is the best of the bids, the backup the second, and nobody is ranked above who is ranked higher.
+    if place(0) != Some(position(winner)?)
+        || place(1) != backup.map(position).transpose()?
+        || !message.best.is_sorted_by(|a, b| a.rank >= b.rank)
+    {
+        return Err(Refusal::Malformed);
+    }
+    Ok(Proposal { round: message.round, coordinator, winner, backup, electorate: message.electorate })
 }
 
 /// Whether `node` coordinates the round, among the members held for alive, or among those and the suspected ones: two views

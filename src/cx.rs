@@ -77,8 +77,12 @@ pub mod store_key {
 
     /// This node's start count.
     pub const INCARNATION: &[u8] = b"i";
+    /// When this store began: no vote is cast on jobs from before.
+    pub const VOTE_FLOOR: &[u8] = b"w";
     /// Followed by a node id: the newest incarnation seen of it.
     pub const FLOOR: u8 = b'f';
+    /// Followed by a node id: its announce of the newest incarnation known.
+    pub const RECORD: u8 = b'r';
     /// Followed by a job id: the last round voted in.
     pub const VOTE: u8 = b'v';
     /// Followed by a job id: an open job of this node.

@@ -1,7 +1,8 @@
 //! What leaves: payloads wait here until the end of a call, then go out in one envelope per destination.
 //!
 //! An idle node sends at once. A busy one keeps payloads for `bundle_window`, so that what goes to one destination shares
-//! one envelope and one signature, and stays far under the rate limit (protocol.md, section 2). Every `Persist` of a call
+//! one envelope and one signature; one that stays busy waits longer, so that it stays under the rate limit at any load
+//! (protocol.md, section 2). Every `Persist` of a call
 //! is appended while handling, every `Send` at its end: what a message relies on is durable before it leaves.
 
 use crate::config::Config;
@@ -10,11 +11,14 @@ use crate::id::{NodeId, PeerIdx};
 use crate::identity::Keys;
 use crate::io::{Action, Outbox, To};
 use crate::metrics::Metrics;
-use crate::time::{Now, Time};
+use crate::time::{Now, Span, Time};
 use crate::wire::{self, Header, MsgType, Payload};
 
 /// Envelopes that may leave at once before a node counts as busy: a guess, a third of the rate limit's own rate.
 const IDLE_BURST: u32 = 30;
+/// Flushes that may follow each other at `bundle_window`, before they are paced: a guess. Of one flush, a receiver gets at
+/// most two envelopes, one for all and one for itself.
+const FLUSH_BURST: u32 = 50;
 /// Payloads in one bundle, and their bytes: what does not fit goes into the next envelope.
 const BUNDLE_ITEMS: usize = 256;
 const BUNDLE_BYTES: usize = 256 * 1024;
@@ -30,6 +34,7 @@ pub struct Egress {
     encoded: Vec<u8>,
     scratch: Vec<u8>,
     idle: Bucket,
+    pace: Bucket,
     flush_at: Option<Time>,
 }
 
@@ -55,6 +60,7 @@ impl Egress {
             encoded: Vec::new(),
             scratch: Vec::new(),
             idle: Bucket::full(IDLE_BURST, Time(0)),
+            pace: Bucket::full(FLUSH_BURST, Time(0)),
             flush_at: None,
         }
     }
@@ -120,11 +126,18 @@ impl Egress {
         if self.pending.is_empty() {
             return;
         }
-        if !self.idle.has_token(cx.now.mono, cx.config.bundle_above_msgs_per_sec, IDLE_BURST) {
-            let due = *self.flush_at.get_or_insert(cx.now.mono + cx.config.bundle_window);
+        // Two envelopes for one receiver each time, and room for heartbeats and for clocks that differ: four fifths of the limit.
+        let flushes_per_second = (cx.config.rate_limit_msgs_per_sec * 2 / 5).max(1);
+        let paced = !self.pace.has_token(cx.now.mono, flushes_per_second, FLUSH_BURST);
+        if paced || !self.idle.has_token(cx.now.mono, cx.config.bundle_above_msgs_per_sec, IDLE_BURST) {
+            let window = if paced { Span(1_000_000 / u64::from(flushes_per_second)) } else { cx.config.bundle_window };
+            let due = *self.flush_at.get_or_insert(cx.now.mono + window);
             if cx.now.mono < due {
                 return;
             }
+        }
+        if !paced {
+            self.pace.take();
         }
         self.flush_at = None;
         let pending = std::mem::take(&mut self.pending);

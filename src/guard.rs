@@ -23,7 +23,11 @@ pub struct Guard {
 #[derive(Clone, Debug)]
 struct Sender {
     window: ReplayWindow,
+    /// By when its messages came.
     bucket: Bucket,
+    /// By when it stamped them: what a link or this node held up and brings at once was not sent at once. A liar gains no
+    /// more than the messages that fit between the oldest and the newest stamp that are tolerated, once.
+    stamps: Bucket,
     blacklisted_until: Time,
     newest_stamp: WallTime,
 }
@@ -45,6 +49,7 @@ impl Guard {
         self.senders.push(Sender {
             window: ReplayWindow::new(floor),
             bucket,
+            stamps: Bucket::full(config.rate_limit_burst, Time(0)),
             blacklisted_until: Time(0),
             newest_stamp: WallTime(0),
         });
@@ -66,7 +71,11 @@ impl Guard {
         if now.mono < sender.blacklisted_until {
             return Err(Refusal::Blacklisted);
         }
-        let within_rate = sender.bucket.has_token(now.mono, config.rate_limit_msgs_per_sec, config.rate_limit_burst);
+        let (rate, burst) = (config.rate_limit_msgs_per_sec, config.rate_limit_burst);
+        // The stamp is not verified yet, so that it must not move anything: a copy is asked.
+        let mut stamps = sender.stamps;
+        let within_rate =
+            sender.bucket.has_token(now.mono, rate, burst) || stamps.has_token(Time(header.timestamp.0), rate, burst);
         if now.wall.offset(sync_offset_us).distance(header.timestamp) > config.clock_sync_tolerance {
             return Err(Refusal::StaleTimestamp);
         }
@@ -78,14 +87,15 @@ impl Guard {
         Ok(if within_rate { Passage::Clear } else { Passage::OverRate })
     }
 
-    /// After the signature: takes a token and marks the nonce. Says whether the sender has a new incarnation.
-    pub fn admit(&mut self, peer: PeerIdx, header: &Header) -> bool {
+    /// After the signature: takes a token and marks the nonce.
+    pub fn admit(&mut self, peer: PeerIdx, header: &Header, config: &Config) {
         let sender = &mut self.senders[peer.at()];
+        let stamp = Time(header.timestamp.0);
+        sender.stamps.has_token(stamp, config.rate_limit_msgs_per_sec, config.rate_limit_burst);
         sender.bucket.take();
+        sender.stamps.take();
         sender.newest_stamp = sender.newest_stamp.max(header.timestamp);
-        let newer = header.incarnation > sender.window.incarnation();
         sender.window.mark(header.incarnation, header.counter);
-        newer
     }
 
     /// Bans a sender whose verified messages came too fast.

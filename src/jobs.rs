@@ -62,6 +62,7 @@ struct Run {
 /// A result that may be asked for again.
 #[derive(Clone, Debug)]
 struct Finished {
+    submitter: NodeId,
     result: JobResult,
 }
 
@@ -138,7 +139,7 @@ impl Jobs {
             body: JobBody {
                 job_type: spec.job_type.to_owned(),
                 command: spec.command.to_owned(),
-                priority: spec.priority,
+                priority: spec.priority.min(Ppm::ONE),
                 submitted,
                 deadline: submitted + spec.deadline,
                 payment: spec.payment,
@@ -201,7 +202,15 @@ impl Jobs {
 
     /// Somebody holds a claim: the submitter learns whom to wait for; an executor of an earlier round is fenced (7).
     pub fn on_claimed(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, round: u32, claimer: NodeId) {
-        if claimer != cx.self_id() && self.running.get(&id).is_some_and(|run| run.round < round) {
+        if claimer == cx.self_id() {
+            // A later round of a job it has: submitter and voters know that claim now, and take results of no other.
+            if let Some(run) = self.running.get_mut(&id) {
+                run.round = round;
+            }
+            if let Some(finished) = self.finished.get_mut(&id) {
+                finished.result.round = round;
+            }
+        } else if self.running.get(&id).is_some_and(|run| run.round < round) {
             self.running.remove(&id);
             self.timers.disarm((id, Timer::Heartbeat));
             cx.out.actions.push(Action::Cancel(id));
@@ -248,7 +257,7 @@ impl Jobs {
         if run.submitter == cx.self_id() {
             self.accept_result(cx, id, run.submitter, &result);
         }
-        self.finished.insert(id, Finished { result });
+        self.finished.insert(id, Finished { submitter: run.submitter, result });
         self.timers.disarm((id, Timer::Heartbeat));
         self.timers.arm((id, Timer::Discard), run.kept_until.max(cx.now.mono + cx.config.lease));
     }
@@ -294,9 +303,9 @@ impl Jobs {
         }
     }
 
-    /// The submitter asks again about a job that this node claimed: it gets the result, where there is one.
+    /// Somebody asks about a job that this node claimed: its submitter gets the result, where there is one.
     pub fn on_asked_again(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, who: NodeId) {
-        if let Some(finished) = self.finished.get(&id) {
+        if let Some(finished) = self.finished.get(&id).filter(|finished| finished.submitter == who) {
             let result = Payload::JobResult(finished.result.clone());
             send(cx, members, who, &result);
         }
@@ -315,6 +324,9 @@ impl Jobs {
 
     fn send_heartbeat(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId) {
         let run = &self.running[&id];
+        if let Some(own) = self.own.get_mut(&id) {
+            own.sign_of_life = cx.now.mono;
+        }
         let beat = Payload::JobHeartbeat(JobHeartbeat { job_id: id, round: run.round, progress: Ppm(0) });
         send(cx, members, run.submitter, &beat);
         if let Some(backup) = run.backup.filter(|backup| *backup != run.submitter) {

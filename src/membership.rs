@@ -28,6 +28,8 @@ pub struct Members {
     /// The member last added of those whose id begins with this byte: most look-ups end here.
     hints: Vec<PeerIdx>,
     electorate: Electorate,
+    /// Whether members came or went since the electorate was built: see [`Members::settle`].
+    changed: bool,
     records_digest: u32,
     reachable: u32,
     connections: u32,
@@ -65,6 +67,10 @@ pub struct Peer {
     sample: Option<clock::Sample>,
     /// Its PINGs in a row whose records digest was not ours.
     digest_differs: u32,
+    /// The version of its record that was passed on.
+    passed_on: Option<(u32, u32)>,
+    /// How often it has asked for records.
+    asked: u32,
     /// When records were last sent to it.
     records_sent: Option<Time>,
     /// When it was last heard over something other than the subscription to it.
@@ -81,6 +87,7 @@ impl Members {
             index: BTreeMap::from([(id, PeerIdx::SELF)]),
             hints: vec![PeerIdx::SELF; 256],
             electorate: Electorate::default(),
+            changed: false,
             records_digest: 0,
             reachable: 1,
             connections: 0,
@@ -90,6 +97,7 @@ impl Members {
             clock: clock::Clock::default(),
         };
         members.peers[0].state = PeerState::Alive;
+        members.records_digest = record_digest(&members.peers[0].record);
         members.rebuild_electorate(config);
         members
     }
@@ -185,13 +193,40 @@ impl Members {
         let replaced = self.index.insert(record.node_id, peer);
         assert!(replaced.is_none(), "the member was not known");
         self.hints[usize::from(record.node_id.0[0])] = peer;
+        self.records_digest ^= record_digest(&record);
         self.peers.push(Peer::new(record, cx.now.mono));
+        self.changed = true;
         cx.report(Event::PeerDiscovered { peer });
         self.dial(cx, peer);
-        self.records_changed(cx.config);
         self.detector.look_again_at(cx.now.mono + cx.config.heartbeat_timeout);
-        self.update_degraded(cx);
         peer
+    }
+
+    /// Puts a newer record of a member in place of the one held.
+    fn replace_record(&mut self, peer: PeerIdx, record: Announce) {
+        let held = &mut self.peers[peer.at()];
+        if !held.forgotten {
+            self.records_digest ^= record_digest(&held.record) ^ record_digest(&record);
+        }
+        held.record = record;
+    }
+
+    /// Takes a member out of the electorate, or back in.
+    fn set_forgotten(&mut self, peer: PeerIdx, forgotten: bool) {
+        let entry = &mut self.peers[peer.at()];
+        if entry.forgotten != forgotten {
+            entry.forgotten = forgotten;
+            self.records_digest ^= record_digest(&entry.record);
+            self.changed = true;
+        }
+    }
+
+    /// What follows from members that came or went, once for all that one message brought.
+    pub fn settle(&mut self, cx: &mut Ctx<'_>) {
+        if std::mem::take(&mut self.changed) {
+            self.rebuild_electorate(cx.config);
+            self.update_degraded(cx);
+        }
     }
 
     /// A forgotten member has a new record, perhaps from a third: as if it were met for the first time.
@@ -244,6 +279,9 @@ impl Members {
 
     /// Compares the reachable members with the quorum of all.
     fn update_degraded(&mut self, cx: &mut Ctx<'_>) {
+        if self.changed {
+            return; // `settle` compares with the quorum of the new electorate
+        }
         let quorum = self.electorate.quorum();
         let reachable = self.reachable_voters(cx.config);
         let degraded = reachable < quorum || self.reachable < cx.config.min_peers;
@@ -268,12 +306,6 @@ impl Members {
                 u32::try_from(voters).expect("bounded by max_members")
             }
         }
-    }
-
-    fn records_changed(&mut self, config: &Config) {
-        self.records_digest =
-            self.peers.iter().filter(|p| !p.forgotten).fold(0, |sum, p| sum ^ record_digest(&p.record));
-        self.rebuild_electorate(config);
     }
 
     fn rebuild_electorate(&mut self, config: &Config) {
@@ -320,6 +352,8 @@ impl Peer {
             ping: None,
             sample: None,
             digest_differs: 0,
+            passed_on: None,
+            asked: 0,
             records_sent: None,
             other_path: None,
         }

@@ -104,7 +104,6 @@ impl Node {
             Input::Command(Command::Submit(spec)) => self.on_submit(now, &spec, verify, out),
             Input::Command(Command::Leave) => {
                 self.leaving = true;
-                self.egress.broadcast(&self.config, &Payload::Goodbye(Goodbye {}));
                 // The driver stops the process after this call.
                 self.egress.hurry(now.mono);
             }
@@ -128,6 +127,10 @@ impl Node {
             out,
         };
         self.egress.flush(&mut sealing);
+        if matches!(input, Input::Command(Command::Leave)) {
+            // The last word: whatever came after it would be a sign of life.
+            self.egress.send_now(&mut sealing, To::All, &Payload::Goodbye(Goodbye {}));
+        }
         let timers = self.members.next_deadline().min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
         self.deadline = timers.min(self.egress.next_deadline().unwrap_or(Time::NEVER));
     }
@@ -158,11 +161,16 @@ impl Node {
         self.started = true;
         let stored = Stored::read(records);
         self.floors = stored.floors;
+        self.members.recall_from_store(stored.records);
         self.guard.add_sender(PeerIdx::SELF, 0, &self.config, now.mono);
         let own_jobs = stored.own_jobs;
         self.begin_incarnation(now, stored.incarnation + 1, verify, out);
         let (mut cx, parts) = self.split(now, verify, out);
-        parts.auctions.start(stored.votes, records.is_empty(), cx.wall());
+        let vote_floor = if records.is_empty() { cx.wall() } else { stored.vote_floor };
+        if records.is_empty() {
+            cx.persist(store_key::VOTE_FLOOR, &vote_floor);
+        }
+        parts.auctions.start(stored.votes, vote_floor);
         parts.members.start_heartbeat(&mut cx);
         for broadcast in own_jobs {
             parts.jobs.on_recovered_job(&cx, broadcast.clone());
@@ -219,7 +227,7 @@ impl Node {
                     self.metrics.duplicates += 1;
                     return Ok(());
                 }
-                if newest && header.kind == MsgType::PeerAnnounce {
+                if newest {
                     let (mut cx, parts) = self.split(now, verify, out);
                     parts.members.on_stale_announce(&mut cx, from);
                 }
@@ -258,11 +266,8 @@ impl Node {
         } else {
             envelope.payloads(self.config.max_message_size, &mut |payload| inbox.push(payload))
         };
-        let newer = self.guard.admit(from, &header);
+        self.guard.admit(from, &header, &self.config);
         let (mut cx, parts) = self.split(now, verify, out);
-        if newer {
-            cx.persist(&store_key::of_node(store_key::FLOOR, header.sender), &header.incarnation);
-        }
         parts.members.on_sign_of_life(&mut cx, from);
         parts.members.on_heard_over(&mut cx, link, from);
         let one_way = cx.wall().since(header.timestamp);
@@ -276,7 +281,7 @@ impl Node {
             if let Err(reason) = self.dispatch(now, link, from, header.timestamp, payload, verify, out) {
                 outcome = outcome.and(Err(reason));
             }
-            self.meet_new_members(now);
+            self.meet_new_members(now, verify, out);
         }
         self.inbox = inbox;
         outcome
@@ -299,7 +304,7 @@ impl Node {
         let (members, auctions, jobs) = (parts.members, parts.auctions, parts.jobs);
         match payload {
             Payload::PeerAnnounce(announce) if announce.record.node_id != members.id(from) => Err(Refusal::BadRecord),
-            Payload::PeerAnnounce(announce) => members.on_announce(cx, &announce, link != Link::BEACON),
+            Payload::PeerAnnounce(announce) => members.on_announce(cx, &announce, link),
             Payload::PeerRecords(records) => {
                 if let Some(incarnation) = members.outlived_by(cx, &records) {
                     // Our store was lost, or is older than our last life: that life's number must be exceeded.
@@ -362,6 +367,7 @@ impl Node {
             return Err(Refusal::StaleTimestamp);
         }
         if header.incarnation < self.floors.get(&header.sender).copied().unwrap_or(0) {
+            self.recall_outlived(now, envelope, verify, out);
             return Err(Refusal::StaleIncarnation);
         }
         let mut record = None;
@@ -381,19 +387,32 @@ impl Node {
         }
         let (mut cx, parts) = self.split(now, verify, out);
         parts.members.take_in(&mut cx, &record, link != Link::BEACON)?;
-        self.meet_new_members(now);
+        self.meet_new_members(now, verify, out);
         let Some(from) = self.members.find(header.sender) else { return Err(Refusal::TooManyMembers) };
         self.guard.check(from, &header, now, self.members.sync_offset_us(), &self.config)?;
         self.admit_and_dispatch(now, link, from, envelope, size, verify, out)
     }
 
-    /// Gives every member that was added its guard.
-    fn meet_new_members(&mut self, now: Now) {
+    /// A stranger that has forgotten a life which our store remembers: a member again, so that it can be told.
+    fn recall_outlived(&mut self, now: Now, envelope: &Envelope<'_>, verify: &mut dyn Verify, out: &mut Outbox) {
+        let Some(record) = self.members.stored(envelope.header.sender).cloned() else { return };
+        if verify.verify(&record.public_key, &envelope.signed(&self.config.network_id), &envelope.signature) {
+            let (mut cx, parts) = self.split(now, verify, out);
+            // Without room for it, or damaged in the store: it stays a stranger.
+            let _ = parts.members.take_in(&mut cx, &record, false);
+            self.meet_new_members(now, verify, out);
+        }
+    }
+
+    /// Gives every member that was added its guard, and lets the electorate follow.
+    fn meet_new_members(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
         while self.guard.len() < self.members.len() {
             let peer = PeerIdx(u32::try_from(self.guard.len()).expect("bounded by max_members"));
             let floor = self.floors.get(&self.members.id(peer)).copied().unwrap_or(0);
             self.guard.add_sender(peer, floor, &self.config, now.mono);
         }
+        let (mut cx, parts) = self.split(now, verify, out);
+        parts.members.settle(&mut cx);
     }
 
     fn on_connected(&mut self, now: Now, link: Link, verify: &mut dyn Verify, out: &mut Outbox) {
@@ -429,6 +448,7 @@ impl Node {
         let (mut cx, parts) = self.split(now, verify, out);
         let heartbeat = if leaving { None } else { parts.members.on_heartbeat_timer(&mut cx) };
         parts.members.on_sweep_timer(&mut cx);
+        parts.members.settle(&mut cx);
         let announces = if leaving { Vec::new() } else { parts.members.on_announce_timer(&mut cx) };
         parts.auctions.on_timers(&mut cx, parts.members, active);
         parts.jobs.on_timers(&mut cx, parts.members);
@@ -450,15 +470,18 @@ impl Node {
             self.auctions.effects.remove(0);
             let (mut cx, parts) = self.split(now, verify, out);
             match effect {
+                // A job may have expired later in the same call: where the node stood still, or at the very end of it.
                 Effect::Won { job, round } => {
-                    let held = parts.auctions.job(job).expect("a job is kept longer than its auction");
-                    parts.jobs.on_won(&mut cx, job, round, held);
+                    if let Some(held) = parts.auctions.job(job) {
+                        parts.jobs.on_won(&mut cx, job, round, held);
+                    }
                 }
                 Effect::Claimed { job, round, claimer } => {
                     parts.jobs.on_claimed(&mut cx, parts.members, job, round, claimer)
                 }
+                Effect::Proposed { job } => parts.jobs.on_proposal_seen(job),
                 Effect::Reasked { job } => {
-                    let held = parts.auctions.job(job).expect("a job is kept longer than its auction");
+                    let Some(held) = parts.auctions.job(job) else { continue };
                     let submitter = held.broadcast.submitter;
                     if let (Some(peer), Some(proof)) = (parts.members.find(submitter), held.certificate.clone())
                         && peer != PeerIdx::SELF
@@ -522,7 +545,9 @@ struct Parts<'a> {
 struct Stored {
     incarnation: u32,
     floors: BTreeMap<NodeId, u32>,
+    records: BTreeMap<NodeId, Announce>,
     votes: BTreeMap<JobId, Promise>,
+    vote_floor: WallTime,
     own_jobs: Vec<JobBroadcast>,
 }
 
@@ -533,8 +558,12 @@ impl Stored {
             let id = || key.get(1..).and_then(|id| <[u8; 16]>::try_from(id).ok());
             match (key.first().copied(), id()) {
                 _ if key == store_key::INCARNATION => stored.incarnation = binary::decode(value).unwrap_or(0),
+                _ if key == store_key::VOTE_FLOOR => stored.vote_floor = binary::decode(value).unwrap_or_default(),
                 (Some(store_key::FLOOR), Some(id)) => {
                     stored.floors.insert(NodeId(id), binary::decode(value).unwrap_or(0));
+                }
+                (Some(store_key::RECORD), Some(id)) => {
+                    stored.records.extend(binary::decode(value).map(|record| (NodeId(id), record)));
                 }
                 (Some(store_key::VOTE), Some(id)) => {
                     if let Ok(voted) = binary::decode(value) {

@@ -65,7 +65,12 @@ fn bare_loop(nodes: usize, deliveries: u64) -> u64 {
         for sender in 0..nodes {
             for receiver in (0..nodes).filter(|receiver| *receiver != sender) {
                 sequence += 1;
-                queue.push(Reverse((at + sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 5_000, sequence, sender, receiver)));
+                queue.push(Reverse((
+                    at + sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 5_000,
+                    sequence,
+                    sender,
+                    receiver,
+                )));
             }
             while let Some(Reverse((now, _, sender, receiver))) = queue.pop() {
                 last_heard[receiver * nodes + sender] = now;

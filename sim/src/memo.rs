@@ -100,7 +100,9 @@ mod tests {
         let keys = Keys::from_secret(&[3; 32]);
         let mut memo = Memo::default();
         memo.add(keys.clone());
-        let signed = |bytes| Signed { network_id: "marlos", bytes };
+        fn signed(bytes: &[u8]) -> Signed<'_> {
+            Signed { network_id: "marlos", bytes }
+        }
         let mut frame = b"\x01 what is said".to_vec();
         let body = frame.len();
         let signature = keys.sign(&signed(&frame));

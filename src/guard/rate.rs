@@ -19,18 +19,17 @@ impl Bucket {
         Bucket { millionths: u64::from(burst) * TOKEN, at: now }
     }
 
-    /// Whether a token is there at `now`; it is not taken.
+    /// Whether a token is there at `now`; it is not taken. A `now` before the latest one gains nothing.
     pub fn has_token(&mut self, now: Time, per_second: u32, burst: u32) -> bool {
         let gained = now.since(self.at).as_micros().saturating_mul(u64::from(per_second));
         self.millionths = self.millionths.saturating_add(gained).min(u64::from(burst) * TOKEN);
-        self.at = now;
+        self.at = self.at.max(now);
         self.millionths >= TOKEN
     }
 
-    /// Takes a token that [`Bucket::has_token`] said is there.
+    /// Takes a token, or what is left of one.
     pub fn take(&mut self) {
-        assert!(self.millionths >= TOKEN, "has_token() came first");
-        self.millionths -= TOKEN;
+        self.millionths = self.millionths.saturating_sub(TOKEN);
     }
 }
 

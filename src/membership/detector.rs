@@ -82,10 +82,7 @@ impl Members {
         let peer = &mut self.peers[from.at()];
         peer.last_heard = Some(cx.now.mono);
         if peer.state != PeerState::Alive {
-            if peer.forgotten {
-                peer.forgotten = false;
-                self.records_changed(cx.config);
-            }
+            self.set_forgotten(from, false);
             self.set_state(cx, from, PeerState::Alive);
             self.dial(cx, from);
             self.detector.look_again_at(cx.now.mono + cx.config.suspect_after);
@@ -235,9 +232,7 @@ impl Members {
 
     fn forget(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
         self.hang_up(cx, peer);
-        self.peers[peer.at()].forgotten = true;
-        self.records_changed(cx.config);
-        self.update_degraded(cx);
+        self.set_forgotten(peer, true);
     }
 
     /// The member behind a link that [`Members::dial`] made.

@@ -5,8 +5,10 @@
 //! misses one all the same is found by the digest in its heartbeats and told by its three successors in the order of ids,
 //! so that a network of hundreds does not answer with hundreds of copies.
 
+use std::collections::BTreeMap;
+
 use super::{Members, Peer};
-use crate::cx::Ctx;
+use crate::cx::{Ctx, store_key};
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::io::{Action, PeerState, Refusal, To};
 use crate::time::{Span, Time};
@@ -33,9 +35,13 @@ pub struct Gossip {
     announces: usize,
     pass_on_at: Time,
     fresh: Vec<PeerIdx>,
-    /// Whether anybody has sent us records yet.
+    /// Whether anybody has told us of all that it knows.
     informed: bool,
+    /// Whether we were told of a life that our store has forgotten: by one that we know only by that.
+    outlived: bool,
     contacts: Vec<Contact>,
+    /// Records of others that the store remembers, until they are met again.
+    stored: BTreeMap<NodeId, Announce>,
 }
 
 /// A bootstrap host.
@@ -54,7 +60,9 @@ impl Default for Gossip {
             pass_on_at: Time::NEVER,
             fresh: Vec::new(),
             informed: false,
+            outlived: false,
             contacts: Vec::new(),
+            stored: BTreeMap::new(),
         }
     }
 }
@@ -83,18 +91,18 @@ impl Members {
     pub fn start_discovery(&mut self, cx: &mut Ctx<'_>) {
         self.gossip.contacts = vec![Contact::default(); cx.config.bootstrap.len()];
         self.gossip.announces = 0;
+        self.gossip.informed = false;
         self.gossip.announce_at = cx.now.mono;
     }
 
     /// Replaces the own record after a change, and returns to announcing.
     pub fn renew_own_record(&mut self, cx: &mut Ctx<'_>, incarnation: u32, active_jobs: u32) {
-        let own = &mut self.peers[0].record;
+        let mut own = self.own_record().clone();
         own.sequence = if own.incarnation == incarnation { own.sequence + 1 } else { 1 };
         own.incarnation = incarnation;
         own.active_jobs = active_jobs;
         own.signed_at = cx.wall();
-        *own = sign_record(own.clone(), cx.egress.keys(), &cx.config.network_id);
-        self.records_changed(cx.config);
+        self.replace_record(PeerIdx::SELF, sign_record(own, cx.egress.keys(), &cx.config.network_id));
     }
 
     /// The announces that are due now: to whom, and what.
@@ -116,7 +124,7 @@ impl Members {
             self.gossip.announces += 1;
             self.reach_contacts(cx);
             let announce = self.announce();
-            if wait.is_some() || !self.gossip.informed || self.reachable == 1 {
+            if wait.is_some() || self.reachable == 1 {
                 due.push((To::All, announce.clone()));
             }
             due.push((To::Beacon, announce));
@@ -124,9 +132,9 @@ impl Members {
         due
     }
 
-    /// Whoever knows somebody already, by a beacon, is told what it misses by digests, not by everyone who hears it ask.
     fn announce(&self) -> Payload {
-        let want_records = !self.gossip.informed && self.peers.len() == 1;
+        let starting = self.gossip.announces <= START_ANNOUNCES.len() || self.gossip.outlived;
+        let want_records = self.peers.len() == 1 || starting && !self.gossip.informed;
         Payload::PeerAnnounce(PeerAnnounce { record: self.own_record().clone(), want_records })
     }
 
@@ -151,6 +159,23 @@ impl Members {
                 cx.out.actions.push(Action::Reach { link: contact_link(at, true), endpoint });
             }
         }
+    }
+
+    /// A bootstrap host may not know us any more: it restarted, so quickly that it was not missed. It cannot hear us unless we
+    /// dial in again. Says whether we do.
+    fn reach_again(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) -> bool {
+        let mut reaching = false;
+        for (at, contact) in self.gossip.contacts.iter_mut().enumerate() {
+            if contact.peer != Some(peer) {
+                continue;
+            }
+            reaching = true;
+            if !std::mem::replace(&mut contact.reaching, true) {
+                let endpoint = cx.out.put(cx.config.bootstrap[at].sub_endpoint.as_bytes());
+                cx.out.actions.push(Action::Reach { link: contact_link(at, true), endpoint });
+            }
+        }
+        reaching
     }
 
     /// A link to a bootstrap host is up: it can hear us, or we it, only now.
@@ -192,15 +217,25 @@ impl Members {
         }
     }
 
-    /// A member's own announce, already verified as its message. `over_stream` is false for a beacon.
-    pub fn on_announce(&mut self, cx: &mut Ctx<'_>, announce: &PeerAnnounce, over_stream: bool) -> Result<(), Refusal> {
+    /// A member's own announce, already verified as its message.
+    pub fn on_announce(&mut self, cx: &mut Ctx<'_>, announce: &PeerAnnounce, link: Link) -> Result<(), Refusal> {
         let record = &announce.record;
+        let over_stream = link != Link::BEACON;
         let newer = self.merge(cx, record)?;
         let from = self.find(record.node_id).ok_or(Refusal::TooManyMembers)?;
-        if newer && over_stream {
+        // A newcomer's beacon may have been faster than its stream: its first contact passes it on all the same.
+        if over_stream && (newer || link == Link::INBOUND) {
             self.pass_on(cx, from);
         }
-        if announce.want_records && over_stream {
+        // Its first contacts, which meet it only now or which it has reached, and its tellers answer who asks, and not a
+        // hundred others; unless it asks and asks, because it hears none of those.
+        let asker = &mut self.peers[from.at()];
+        asker.asked += u32::from(announce.want_records && over_stream);
+        let in_vain = asker.asked as usize > START_ANNOUNCES.len() + 1;
+        let met_now = asker.known_since == cx.now.mono;
+        let answers = met_now || in_vain || link == Link::INBOUND || self.is_teller_of(cx.self_id(), from);
+        if announce.want_records && over_stream && answers {
+            self.reach_again(cx, from);
             let all = self.peers.iter().filter(|p| !p.forgotten).map(|p| p.record.clone()).collect();
             self.send_records(cx, from, all, true);
         }
@@ -219,13 +254,11 @@ impl Members {
     /// Records that a member passes on.
     pub fn on_records(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, message: &PeerRecords) -> Result<(), Refusal> {
         let mut refused = Ok(());
+        self.gossip.informed |= message.complete;
         for record in &message.records {
             if let Err(reason) = self.merge(cx, record) {
                 refused = Err(reason);
             }
-        }
-        if from != PeerIdx::SELF {
-            self.gossip.informed = true;
         }
         if message.complete && message.members_digest != self.records_digest {
             let has = |peer: &&Peer| {
@@ -258,12 +291,13 @@ impl Members {
     /// A record of the node itself that it does not know, though it is not older than its own: of a life that its store has
     /// forgotten. The incarnation that it must exceed.
     #[must_use]
-    pub fn outlived_by(&self, cx: &mut Ctx<'_>, message: &PeerRecords) -> Option<u32> {
+    pub fn outlived_by(&mut self, cx: &mut Ctx<'_>, message: &PeerRecords) -> Option<u32> {
         let own = self.own_record();
         let foreign =
             |record: &&Announce| record.node_id == own.node_id && version(record) >= version(own) && record != &own;
-        let record = message.records.iter().find(foreign)?;
-        check_record(cx, record).is_ok().then_some(record.incarnation)
+        let record = message.records.iter().find(foreign).filter(|record| check_record(cx, record).is_ok())?;
+        self.gossip.outlived = true;
+        Some(record.incarnation)
     }
 
     /// Whether a peer's digest has differed for two heartbeats, and it is our turn to tell it what we hold.
@@ -273,7 +307,12 @@ impl Members {
         entry.digest_differs = if same { 0 } else { entry.digest_differs + 1 };
         // It holds what we hold, our own record with it: nobody is left to be asked.
         self.gossip.informed |= same;
-        if entry.digest_differs < 2 || !self.is_teller_of(cx.self_id(), from) {
+        if entry.digest_differs < 2 {
+            return;
+        }
+        // What it lacks may be ourselves: then it does not subscribe to us, and no other way leads to it.
+        let reaching = self.reach_again(cx, from);
+        if !reaching && !self.is_teller_of(cx.self_id(), from) {
             return;
         }
         self.peers[from.at()].digest_differs = 0;
@@ -300,7 +339,9 @@ impl Members {
     }
 
     fn pass_on(&mut self, cx: &Ctx<'_>, peer: PeerIdx) {
-        if !self.gossip.fresh.contains(&peer) {
+        let entry = &mut self.peers[peer.at()];
+        let version = Some(version(&entry.record));
+        if std::mem::replace(&mut entry.passed_on, version) != version {
             self.gossip.fresh.push(peer);
             self.gossip.pass_on_at = self.gossip.pass_on_at.min(cx.now.mono + PASS_ON_AFTER);
         }
@@ -311,6 +352,9 @@ impl Members {
         if record.node_id == cx.self_id() {
             return Ok(false);
         }
+        let stored =
+            self.gossip.stored.get(&record.node_id).filter(|stored| version(stored) > version(record)).cloned();
+        let record = stored.as_ref().unwrap_or(record);
         #[cfg(feature = "plant")]
         if cx.config.plant == crate::config::Plant::AnnouncesDropped && record.node_id.0[0] % 2 == cx.self_id().0[0] % 2
         {
@@ -321,24 +365,49 @@ impl Members {
                 return Ok(false);
             }
             check_record(cx, record)?;
+            if record.incarnation > self.peers[peer.at()].record.incarnation {
+                self.remember(cx, record);
+            }
             let moved = self.peers[peer.at()].record.pub_endpoint != record.pub_endpoint;
-            self.peers[peer.at()].record = record.clone();
-            if std::mem::take(&mut self.peers[peer.at()].forgotten) {
+            self.replace_record(peer, record.clone());
+            if self.peers[peer.at()].forgotten {
+                self.set_forgotten(peer, false);
                 self.know_again(cx, peer);
             }
             if moved {
                 self.hang_up(cx, peer);
                 self.dial(cx, peer);
             }
-            self.records_changed(cx.config);
             return Ok(true);
         }
         if self.peers.len() >= cx.config.max_members as usize {
             return Err(Refusal::TooManyMembers);
         }
         check_record(cx, record)?;
+        if stored.is_none() {
+            self.remember(cx, record);
+        }
+        self.gossip.stored.remove(&record.node_id);
         self.add(cx, record.clone());
         Ok(true)
+    }
+
+    /// Keeps over a restart which lives of a member are over, and the record that proves it to who has forgotten. Without
+    /// proof the number is not kept: a member that lost its store could never learn it, and would be refused for good.
+    fn remember(&self, cx: &mut Ctx<'_>, record: &Announce) {
+        cx.persist(&store_key::of_node(store_key::FLOOR, record.node_id), &record.incarnation);
+        cx.persist(&store_key::of_node(store_key::RECORD, record.node_id), record);
+    }
+
+    /// What the store remembers of others. They are not members before they are met again.
+    pub fn recall_from_store(&mut self, records: BTreeMap<NodeId, Announce>) {
+        self.gossip.stored = records;
+    }
+
+    /// The record of a stranger that the store remembers.
+    #[must_use]
+    pub fn stored(&self, id: NodeId) -> Option<&Announce> {
+        self.gossip.stored.get(&id)
     }
 }
 

@@ -38,9 +38,7 @@ fn each_refusal_has_its_reason_and_changes_nothing() {
 
         let mut foreign = Hand { network: "other".into(), codec, ..Hand::new(1) };
         let frame = foreign.ping(now);
-        let expected = if codec == Codec::Json { Refusal::BadSignature } else { Refusal::WrongNetwork };
-        let wrong_network = refusals(&net.deliver(0, link, &frame));
-        assert!(wrong_network == [expected] || wrong_network == [Refusal::WrongNetwork], "{wrong_network:?}");
+        assert_refused(&mut net, link, &frame, Refusal::WrongNetwork, "of another network");
 
         let frame = hand.seal(now, Some(keys(2).id()), &ping());
         assert_refused(&mut net, link, &frame, Refusal::WrongRecipient, "for another");
@@ -149,7 +147,7 @@ fn a_member_that_says_too_much_is_refused_for_an_hour() {
     assert!(banned.iter().any(|what| matches!(what, What::Reported(Event::Blacklisted { .. }))));
     assert_eq!(net.node(0).view().blacklisted(net.now), 1);
     for (after, expected) in [(0, Some(Refusal::Blacklisted)), (3_599, Some(Refusal::Blacklisted)), (1, None)] {
-        net.now = net.now + Span::secs(after);
+        net.now += Span::secs(after);
         let frame = hands[0].ping(net.now);
         let link = Link(1);
         assert_eq!(
@@ -207,7 +205,7 @@ fn an_honest_node_whose_frames_were_held_up_for_ten_seconds_is_not_banned() {
     net.run_for(Span::secs(3));
     let mut held = Vec::new();
     for _ in 0..800 {
-        net.now = net.now + Span::micros(12_500);
+        net.now += Span::micros(12_500);
         held.push(hands[0].ping(net.now));
     }
     net.input(0, Input::Wake);
@@ -239,8 +237,7 @@ fn the_checks_come_cheapest_first() {
     let header = marlos::wire::Header { timestamp: hand.header(now, None, MsgType::Ping).timestamp, ..header };
     assert_eq!(with(&mut net, header, &wrong), [Refusal::StaleIncarnation]);
     let header = marlos::wire::Header { incarnation: 1, counter: 1, ..header };
-    let replayed = with(&mut net, header, &wrong);
-    assert!(replayed.is_empty() || replayed == [Refusal::Replayed], "{replayed:?}");
+    assert_eq!(with(&mut net, header, &wrong), [Refusal::Replayed]);
     let header = marlos::wire::Header { counter: 77, ..header };
     assert_eq!(with(&mut net, header, &wrong), [Refusal::BadSignature]);
     assert_eq!(with(&mut net, header, hand), []);

@@ -41,7 +41,7 @@ impl Hand {
             public_key: self.keys.public(),
             incarnation: self.incarnation,
             sequence: 1,
-            signed_at: WallTime(0),
+            signed_at: WallTime(EPOCH_US),
             pub_endpoint: "tcp://nowhere:1".into(),
             sub_endpoint: "tcp://nowhere:2".into(),
             protocol_version: 1,
@@ -153,7 +153,7 @@ pub fn sent(said: &[What]) -> Vec<MsgType> {
 /// All that a node is, but for what counts refusals and what refills with time.
 pub fn state_of(node: &Node) -> String {
     let mut text = format!("{node:?}");
-    for volatile in ["metrics: Metrics {", "bucket: Bucket {"] {
+    for volatile in ["metrics: Metrics {", "bucket: Bucket {", "idle: Bucket {", "pace: Bucket {"] {
         let mut from = 0;
         while let Some(at) = text[from..].find(volatile).map(|at| at + from) {
             let end = text[at..].find('}').map(|end| end + at).expect("it closes");

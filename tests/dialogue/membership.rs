@@ -131,6 +131,7 @@ fn an_older_record_never_replaces_a_newer_one() {
         hands[0].say(&mut net, 0, &Payload::PeerRecords(PeerRecords { members_digest: 0, complete: false, records }));
     assert_eq!(refusals(&said), []);
     assert_eq!(seen(&net), Some(5), "passed on by a third");
+    net.run_for(Span::millis(10));
     let own = subject.announce(net.now);
     assert_eq!(refusals(&net.deliver(0, Link::INBOUND, &own)), [Refusal::StaleIncarnation]);
     assert_eq!(seen(&net), Some(5), "by itself");
@@ -156,6 +157,35 @@ fn a_restarted_node_has_a_higher_incarnation_and_is_accepted_at_once() {
     assert_eq!(net.refusals(0), []);
 }
 
+#[test]
+fn a_first_contact_that_restarts_before_anybody_misses_it_hears_the_others_again() {
+    let mut net = met(4);
+    net.stop(0);
+    net.run_for(Span::millis(100));
+    net.start(0);
+    assert!(net.run_until(Span::secs(5), Net::all_alive));
+}
+
+#[test]
+fn a_member_that_all_the_others_have_forgotten_is_met_again_though_it_hears_them_all() {
+    for offset in 0..10 {
+        let mut net = met(4);
+        net.run_for(Span::millis(500 * offset));
+        // The others restart and find each other. Node 3 hears their heartbeats, but nothing by which they ask for it.
+        net.fate = Box::new(|from, to, kind| (from != 3 && (to != 3 || kind == MsgType::Ping)).then_some(Span::ZERO));
+        for at in 0..3 {
+            net.stop(at);
+            net.slots[at].store.retain(|key, _| key[0] == b'i');
+            net.start(at);
+        }
+        net.run_for(Span::secs(6));
+        assert!((0..3).all(|at| net.state(at, 3).is_none()), "none of them knows it");
+        net.fate = Box::new(|_, _, _| Some(Span::ZERO));
+        let met = net.run_until(Span::secs(30), Net::all_alive);
+        assert!(met, "{offset}: {:?}", (0..4).map(|at| (net.state(at, 3), net.state(3, at))).collect::<Vec<_>>());
+    }
+}
+
 pub fn position(said: &[What], is: impl Fn(&What) -> bool) -> usize {
     said.iter().position(is).unwrap_or(usize::MAX)
 }
@@ -179,6 +209,43 @@ fn a_node_that_lost_its_store_is_told_so_and_is_alive_again_within_seconds() {
         let refused = (0..4).any(|at| net.refusals(at).contains(&Refusal::StaleIncarnation));
         assert!(refused, "it was refused before");
     }
+}
+
+#[test]
+fn a_node_that_lost_its_store_is_told_so_even_by_those_that_restarted_meanwhile() {
+    let mut net = met(3);
+    net.stop(2);
+    net.run_for(Span::secs(1));
+    net.start(2);
+    net.run_for(Span::secs(5));
+    for at in 0..3 {
+        net.stop(at);
+    }
+    net.slots[2].store.clear();
+    net.run_for(Span::secs(1));
+    for at in [2, 0, 1] {
+        net.start(at);
+        net.run_for(Span::millis(500));
+    }
+    assert!(net.run_until(Span::secs(6), Net::all_alive), "only their stores remember its second life");
+    assert_eq!(net.node(2).view().incarnation(), 3);
+}
+
+#[test]
+fn whoever_speaks_as_an_outlived_life_is_told_whatever_it_says() {
+    let (mut net, _) = among_hands(1);
+    let mut subject = Hand::new(9);
+    subject.incarnation = 5;
+    let newest = subject.announce(net.now);
+    net.deliver(0, Link::INBOUND, &newest);
+    net.run_for(Span::secs(2));
+    subject.incarnation = 1;
+    let frame = subject.ping(net.now);
+    let said = net.deliver(0, Link(2), &frame);
+    assert_eq!(refusals(&said), [Refusal::StaleIncarnation]);
+    assert_eq!(sent(&said), [MsgType::PeerRecords], "it is told of its fifth life");
+    let frame = subject.ping(net.now);
+    assert_eq!(sent(&net.deliver(0, Link(2), &frame)), [], "but not for every message");
 }
 
 #[test]
@@ -209,8 +276,8 @@ fn a_silent_member_is_suspected_after_seven_and_a_half_seconds_and_dead_a_second
     };
     net.said.clear();
     net.run_for(Span::secs(14));
-    for at in 0..3 {
-        let suspected = heard[at] + Span::millis(7_500);
+    for (at, heard) in heard.into_iter().enumerate() {
+        let suspected = heard + Span::millis(7_500);
         let expected = [(suspected, PeerState::Suspect), (suspected + Span::secs(1), PeerState::Dead)];
         assert_eq!(state_times(&net, at, 3), expected, "at node {at}");
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use marlos::config::Membership;
 use marlos::id::{JobId, Link, NodeId, PeerIdx};
 use marlos::identity::{Keys, StrictVerifier};
 use marlos::io::{Action, Command, Event, Input, JobSpec, JobStatus, Outbox, Outcome, PeerState, Record, To};
@@ -263,8 +264,11 @@ impl Net {
     fn electorate(&self, at: usize) -> Vec<(NodeId, [u8; 32])> {
         let view = self.node(at).view();
         let all: BTreeMap<NodeId, [u8; 32]> = (0..40).map(|n| (keys(n).id(), keys(n).public())).collect();
-        let ids = (0..view.members()).map(|peer| view.peer_id(PeerIdx(peer)));
-        let mut known: Vec<_> = ids.map(|id| (id, all.get(&id).copied().unwrap_or_default())).collect();
+        let ids: Vec<NodeId> = match &view.config().membership {
+            Membership::Open => (0..view.members()).map(|peer| view.peer_id(PeerIdx(peer))).collect(),
+            Membership::Fixed(listed) => listed.clone(),
+        };
+        let mut known: Vec<_> = ids.into_iter().map(|id| (id, all.get(&id).copied().unwrap_or_default())).collect();
         known.sort_unstable();
         known
     }

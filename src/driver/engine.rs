@@ -1,0 +1,335 @@
+//! The loop: hands inputs to the node and does, in order, what it says.
+//!
+//! Inputs that wait together are handed over together, and everything that the node wants remembered is committed at once,
+//! before any of the frames that followed are sent: one wait for the disk per turn, not per vote.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::api::{Ask, Request};
+use super::beacon::Beacon;
+use super::events::{Hub, Reporter};
+use super::executor::{Executor, Finished};
+use super::front::Counters;
+use super::inbound::{FromPeer, Waiting};
+use super::store::{Change, Store};
+use super::zmq::{TOPIC_ALL, Transport, topic_of};
+use crate::Node;
+use crate::id::Link;
+use crate::identity::StrictVerifier;
+use crate::io::{Action, Command, Event, Input, JobSpec, JobStatus, Outbox, Outcome, Record, Refusal, To};
+use crate::time::{Now, Time, WallTime};
+
+/// Small frames that are handed over in one turn.
+const SMALL_PER_TURN: usize = 64;
+/// Large frames, and beacons, in a turn that had small ones: few, but never none.
+const BULK_PER_TURN: usize = 4;
+/// How long sockets get to pass on the goodbye.
+const GOODBYE: Duration = Duration::from_millis(200);
+/// Forgets that may wait for the next commit; they need not be durable.
+const FORGETS: usize = 1_024;
+
+/// What the loop acts with.
+#[derive(Debug)]
+pub struct Hands {
+    /// What is remembered.
+    pub store: Store,
+    /// Frames to peers.
+    pub transport: Transport,
+    /// Frames to the local network.
+    pub beacon: Beacon,
+    /// Jobs.
+    pub executor: Executor,
+    /// What the front counts.
+    pub counters: Arc<Counters>,
+}
+
+/// What the loop hears.
+#[derive(Debug)]
+pub struct Sources {
+    /// From peers.
+    pub waiting: Waiting,
+    /// From the beacon sockets.
+    pub beacons: mpsc::Receiver<Bytes>,
+    /// From the executor.
+    pub finished: mpsc::UnboundedReceiver<Finished>,
+    /// From local programs.
+    pub asked: mpsc::Receiver<Request>,
+}
+
+/// The node and everything it acts with.
+#[derive(Debug)]
+pub struct Engine {
+    node: Node,
+    verify: StrictVerifier,
+    hands: Hands,
+    reporter: Reporter,
+    outbox: Outbox,
+    forgets: Vec<Vec<u8>>,
+    clock: Clock,
+}
+
+/// Both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// Monotonic time starts well above zero, so that "an hour ago" exists.
+    const ORIGIN_US: u64 = 86_400_000_000;
+
+    /// Both readings.
+    #[must_use]
+    pub fn now(self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { mono: self.mono(), wall: WallTime(u64::try_from(wall.as_micros()).unwrap_or(u64::MAX)) }
+    }
+
+    fn mono(self) -> Time {
+        Time(Clock::ORIGIN_US + u64::try_from(self.start.elapsed().as_micros()).expect("584,000 years"))
+    }
+
+    /// When the system's clock reads this.
+    fn instant(self, time: Time) -> Option<tokio::time::Instant> {
+        let since_start = Duration::from_micros(time.0.saturating_sub(Clock::ORIGIN_US));
+        self.start.checked_add(since_start).map(tokio::time::Instant::from_std)
+    }
+}
+
+impl Engine {
+    /// A node that has not started.
+    #[must_use]
+    pub fn new(node: Node, hands: Hands, hub: Hub) -> Engine {
+        Engine {
+            node,
+            verify: StrictVerifier,
+            hands,
+            reporter: Reporter::new(hub),
+            outbox: Outbox::default(),
+            forgets: Vec::new(),
+            clock: Clock { start: Instant::now() },
+        }
+    }
+
+    /// The first input: what the store remembers.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn start(&mut self, records: &[Record]) -> Result<(), String> {
+        self.handle(Input::Start(records));
+        self.apply().await
+    }
+
+    /// Runs until `stop` says why to stop.
+    ///
+    /// # Errors
+    /// The store cannot be written, or a task that the loop needs has ended.
+    pub async fn run<S>(&mut self, mut sources: Sources, stop: S) -> Result<&'static str, String>
+    where
+        S: Future<Output = &'static str>,
+    {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let deadline = self.node.next_deadline().filter(|d| *d != Time::NEVER).and_then(|d| self.clock.instant(d));
+            // A deadline that has come goes first: no flood of frames may hold back a heartbeat.
+            if deadline.is_some_and(|d| d <= tokio::time::Instant::now()) {
+                self.handle(Input::Wake);
+                self.apply().await?;
+                // A node that wants to be woken at once again must not shut out its sources.
+                tokio::task::yield_now().await;
+                self.turn(None, &mut sources);
+                self.apply().await?;
+            }
+            let wake = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                why = &mut stop => return Ok(why),
+                Some(finished) = sources.finished.recv() => self.finished(&finished),
+                Some(request) = sources.asked.recv() => self.answer(request, &sources.waiting).await?,
+                () = wake => self.handle(Input::Wake),
+                first = sources.waiting.next() => {
+                    let first = first.ok_or("the task that receives from peers has ended")?;
+                    self.turn(Some(first), &mut sources);
+                }
+                Some(beacon) = sources.beacons.recv() => {
+                    self.handle(Input::Frame { link: Link::BEACON, bytes: &beacon });
+                }
+            }
+            self.apply().await?;
+        }
+    }
+
+    /// Says goodbye, stops every job and lets the sockets finish.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn leave(&mut self) -> Result<(), String> {
+        self.handle(Input::Command(Command::Leave));
+        self.apply().await?;
+        let (_, ()) = tokio::join!(tokio::time::sleep(GOODBYE), self.hands.executor.stop());
+        self.commit_forgets()
+    }
+
+    /// Hands over what waits, small frames first.
+    fn turn(&mut self, first: Option<FromPeer>, sources: &mut Sources) {
+        if let Some(first) = first {
+            self.hear(&first, &sources.waiting);
+        }
+        for _ in 0..SMALL_PER_TURN {
+            let Some(item) = sources.waiting.try_small() else { break };
+            self.hear(&item, &sources.waiting);
+        }
+        for _ in 0..BULK_PER_TURN {
+            let Some(item) = sources.waiting.try_bulk() else { break };
+            self.hear(&item, &sources.waiting);
+        }
+        for _ in 0..BULK_PER_TURN {
+            let Ok(beacon) = sources.beacons.try_recv() else { break };
+            self.handle(Input::Frame { link: Link::BEACON, bytes: &beacon });
+        }
+    }
+
+    fn hear(&mut self, item: &FromPeer, waiting: &Waiting) {
+        match item {
+            FromPeer::Frame { link, connection, bytes } => {
+                let before = self.outbox.actions.len();
+                self.handle(Input::Frame { link: *link, bytes });
+                if self.outbox.actions[before..].iter().any(is_junk) {
+                    waiting.strike(*connection);
+                }
+            }
+            FromPeer::Up(link) => self.handle(Input::Connected(*link)),
+            FromPeer::Down(link) => self.handle(Input::Disconnected(*link)),
+        }
+    }
+
+    fn finished(&mut self, finished: &Finished) {
+        if self.hands.executor.accept(finished) {
+            let status = if finished.success { JobStatus::Success } else { JobStatus::Failure };
+            let outcome = Outcome { status, output: &finished.output, duration: finished.duration };
+            self.handle(Input::Finished { job: finished.job, outcome });
+        }
+    }
+
+    async fn answer(&mut self, request: Request, waiting: &Waiting) -> Result<(), String> {
+        let Request { ask, answer } = request;
+        let said = match ask {
+            Ask::Submit(job) => {
+                let before = self.outbox.actions.len();
+                self.handle(Input::Command(Command::Submit(JobSpec {
+                    job_type: &job.job_type,
+                    command: &job.command,
+                    requirements: &job.requirements,
+                    payment: job.payment,
+                    priority: job.priority,
+                    deadline: job.deadline,
+                })));
+                let verdict = self.outbox.actions[before..].iter().find_map(|action| match action {
+                    Action::Report(Event::JobSubmitted { job }) => Some(Ok(*job)),
+                    Action::Report(Event::SubmitRefused { reason }) => Some(Err(*reason)),
+                    _ => None,
+                });
+                // Answered after the job is remembered and sent: what was accepted is not lost.
+                self.apply().await?;
+                super::api::submitted(verdict)
+            }
+            other => self.reporter.answer(&other, &self.node, &self.hands, waiting, self.clock.now()),
+        };
+        // Whoever asked may have gone.
+        let _ = answer.send(said);
+        Ok(())
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        self.node.handle(self.clock.now(), input, &mut self.verify, &mut self.outbox);
+    }
+
+    /// Does what the node said: first everything that has to be remembered, then the rest in its order.
+    async fn apply(&mut self) -> Result<(), String> {
+        if self.outbox.actions.is_empty() {
+            return Ok(());
+        }
+        self.commit()?;
+        let outbox = std::mem::take(&mut self.outbox);
+        for action in &outbox.actions {
+            self.act(action, &outbox).await;
+        }
+        self.outbox = outbox;
+        self.outbox.clear();
+        Ok(())
+    }
+
+    /// One transaction for every change that stands in the outbox. Remembering earlier than asked is allowed, later is not.
+    fn commit(&mut self) -> Result<(), String> {
+        let outbox = &self.outbox;
+        let changes = outbox.actions.iter().filter_map(|action| match action {
+            Action::Persist { key, value } => {
+                Some(Change::Persist { key: outbox.slice(key), value: outbox.slice(value) })
+            }
+            Action::Forget { key } => Some(Change::Forget { key: outbox.slice(key) }),
+            _ => None,
+        });
+        if outbox.actions.iter().any(|a| matches!(a, Action::Persist { .. })) {
+            let forgets = self.forgets.iter().map(|key| Change::Forget { key });
+            let store = &self.hands.store;
+            tokio::task::block_in_place(|| store.commit(forgets.chain(changes)))?;
+            self.forgets.clear();
+            return Ok(());
+        }
+        for change in changes {
+            if let Change::Forget { key } = change {
+                self.forgets.push(key.to_vec());
+            }
+        }
+        if self.forgets.len() > FORGETS { self.commit_forgets() } else { Ok(()) }
+    }
+
+    fn commit_forgets(&mut self) -> Result<(), String> {
+        if !self.forgets.is_empty() {
+            let (store, forgets) = (&self.hands.store, &self.forgets);
+            tokio::task::block_in_place(|| store.commit(forgets.iter().map(|key| Change::Forget { key })))?;
+            self.forgets.clear();
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, action: &Action, outbox: &Outbox) {
+        let Hands { transport, beacon, executor, .. } = &mut self.hands;
+        match action {
+            // Done by `commit`.
+            Action::Persist { .. } | Action::Forget { .. } => {}
+            Action::Send { to, kind: _, frame } => match to {
+                To::All => transport.send(TOPIC_ALL, outbox.slice(frame)).await,
+                To::One(peer) => {
+                    let topic = topic_of(self.node.view().peer_id(*peer));
+                    transport.send(&topic, outbox.slice(frame)).await;
+                }
+                To::Beacon => beacon.send(outbox.slice(frame)),
+            },
+            Action::Connect { link, endpoint } => transport.connect(*link, outbox.text(endpoint)),
+            Action::Reach { link, endpoint } => transport.reach(*link, outbox.text(endpoint)),
+            Action::Disconnect(link) => transport.disconnect(*link),
+            Action::Execute { job, job_type, command, deadline } => {
+                executor.execute(*job, outbox.text(job_type), outbox.text(command), *deadline);
+            }
+            Action::Cancel(job) => executor.cancel(*job),
+            Action::Report(event) => self.reporter.report(event, outbox, &self.node),
+        }
+    }
+}
+
+/// Whether a frame was refused for what only a broken or hostile sender does.
+fn is_junk(action: &Action) -> bool {
+    let Action::Report(Event::Refused { reason, .. }) = action else { return false };
+    matches!(reason, Refusal::TooLarge | Refusal::Malformed | Refusal::WrongVersion | Refusal::BadSignature)
+}

@@ -1,0 +1,246 @@
+//! What the node tells: the log, the event stream, the metrics, the results of local jobs, and answers to who asks.
+
+pub mod answers;
+pub mod text;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+
+use crate::Node;
+use crate::id::{JobId, NodeId};
+use crate::io::{Event, JobStatus, Outbox};
+
+/// Events that a slow listener may be behind.
+const STREAM: usize = 1_024;
+/// Finished local jobs whose output is kept.
+const KEPT_JOBS: usize = 1_000;
+/// Bytes of output that are kept.
+const KEPT_BYTES: usize = 64 * 1024 * 1024;
+/// Refusals that are logged in a second; the others are only counted.
+const REFUSALS_PER_SECOND: u32 = 10;
+
+/// Where events are published to whoever listens.
+#[derive(Clone, Debug)]
+pub struct Hub(broadcast::Sender<Said>);
+
+/// One event for the stream.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// Its name.
+    pub name: &'static str,
+    /// One line of JSON.
+    pub json: String,
+}
+
+impl Default for Hub {
+    fn default() -> Hub {
+        Hub(broadcast::channel(STREAM).0)
+    }
+}
+
+impl Hub {
+    /// Listens from now on.
+    #[must_use]
+    pub fn listen(&self) -> broadcast::Receiver<Said> {
+        self.0.subscribe()
+    }
+}
+
+/// How a local job ended.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Who ran it; nobody where it ended without a result.
+    pub executor: Option<NodeId>,
+    /// How it ended.
+    pub end: Result<JobStatus, String>,
+    /// What it printed.
+    pub output: Vec<u8>,
+}
+
+/// Takes the node's events.
+#[derive(Debug)]
+pub struct Reporter {
+    hub: Hub,
+    started: Instant,
+    results: BTreeMap<JobId, Kept>,
+    order: VecDeque<JobId>,
+    kept_bytes: usize,
+    refusals: Throttle,
+    counts: Counts,
+    rate: answers::Rate,
+}
+
+/// Events that the node's own metrics do not count.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Local jobs by their end.
+    pub submitted: u64,
+    /// With a result of success.
+    pub succeeded: u64,
+    /// With a result of failure.
+    pub failed: u64,
+    /// Without a result.
+    pub without_result: u64,
+    /// Executions started here.
+    pub executions: u64,
+    /// Peers that were marked dead.
+    pub deaths: u64,
+}
+
+/// Lets a few through each second and counts the rest.
+#[derive(Debug)]
+struct Throttle {
+    window: Instant,
+    passed: u32,
+    held: u64,
+}
+
+impl Throttle {
+    fn new() -> Throttle {
+        Throttle { window: Instant::now(), passed: 0, held: 0 }
+    }
+
+    /// Whether this one may be logged, and how many were not before it.
+    fn pass(&mut self) -> Option<u64> {
+        if self.window.elapsed() >= Duration::from_secs(1) {
+            (self.window, self.passed) = (Instant::now(), 0);
+        }
+        if self.passed >= REFUSALS_PER_SECOND {
+            self.held += 1;
+            return None;
+        }
+        self.passed += 1;
+        Some(std::mem::take(&mut self.held))
+    }
+}
+
+impl Reporter {
+    /// Nothing was told yet.
+    #[must_use]
+    pub fn new(hub: Hub) -> Reporter {
+        Reporter {
+            hub,
+            started: Instant::now(),
+            results: BTreeMap::new(),
+            order: VecDeque::new(),
+            kept_bytes: 0,
+            refusals: Throttle::new(),
+            counts: Counts::default(),
+            rate: answers::Rate::new(),
+        }
+    }
+
+    /// Takes note of an event.
+    pub fn report(&mut self, event: &Event, outbox: &Outbox, node: &Node) {
+        self.count(event, outbox);
+        self.log(event, node);
+        if self.hub.0.receiver_count() > 0 {
+            let (name, fields) = text::describe(event, outbox, node);
+            let mut line = json!({ "event": name });
+            if let (Value::Object(line), Value::Object(fields)) = (&mut line, fields) {
+                line.extend(fields);
+            }
+            // Nobody listening any more is no error.
+            let _ = self.hub.0.send(Said { name, json: line.to_string() });
+        }
+    }
+
+    fn count(&mut self, event: &Event, outbox: &Outbox) {
+        match event {
+            Event::JobSubmitted { .. } => self.counts.submitted += 1,
+            Event::ExecutionStarted { .. } => self.counts.executions += 1,
+            Event::PeerState { state: crate::io::PeerState::Dead, .. } => self.counts.deaths += 1,
+            Event::JobCompleted { job, executor, status, output } => {
+                match status {
+                    JobStatus::Success => self.counts.succeeded += 1,
+                    JobStatus::Failure => self.counts.failed += 1,
+                }
+                let output = outbox.slice(output).to_vec();
+                self.keep(*job, Kept { executor: Some(*executor), end: Ok(*status), output });
+            }
+            Event::JobFailed { job, reason } => {
+                self.counts.without_result += 1;
+                let reason = text::name_of(reason);
+                self.keep(*job, Kept { executor: None, end: Err(reason), output: Vec::new() });
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps a result, and lets go of the oldest where there are too many.
+    fn keep(&mut self, job: JobId, kept: Kept) {
+        self.kept_bytes += kept.output.len();
+        if let Some(before) = self.results.insert(job, kept) {
+            self.kept_bytes -= before.output.len();
+        } else {
+            self.order.push_back(job);
+        }
+        while self.order.len() > KEPT_JOBS || (self.kept_bytes > KEPT_BYTES && self.order.len() > 1) {
+            let oldest = self.order.pop_front().expect("it was not empty");
+            let gone = self.results.remove(&oldest).expect("every ordered job is kept");
+            self.kept_bytes -= gone.output.len();
+        }
+    }
+
+    fn log(&mut self, event: &Event, node: &Node) {
+        let id = |peer| node.view().peer_id(peer);
+        match event {
+            Event::Accepted { .. } | Event::Pinged | Event::ClockOffset { .. } => {
+                tracing::trace!(?event);
+            }
+            Event::Refused { link, from, reason } => {
+                if let Some(held) = self.refusals.pass() {
+                    let from = from.map(|peer| id(peer).to_string()).unwrap_or_default();
+                    tracing::debug!(link = link.0, from, ?reason, not_logged = held, "refused");
+                }
+            }
+            Event::Started { incarnation } => tracing::info!(incarnation, "started"),
+            Event::PeerDiscovered { peer } => tracing::info!(peer = %id(*peer), "discovered"),
+            Event::PeerState { peer, state } => tracing::info!(peer = %id(*peer), ?state, "peer"),
+            Event::Blacklisted { peer } => tracing::warn!(peer = %id(*peer), "blacklisted"),
+            Event::Degraded { reachable, quorum } => tracing::warn!(reachable, quorum, "degraded: jobs wait"),
+            Event::Recovered { reachable, quorum } => tracing::info!(reachable, quorum, "enough members again"),
+            Event::JobSubmitted { job } => tracing::info!(%job, "submitted"),
+            Event::SubmitRefused { reason } => tracing::info!(?reason, "submission refused"),
+            Event::Certified { job, round, votes, members, .. } => {
+                tracing::info!(%job, round, votes, members, "claimed by this node");
+            }
+            Event::ExecutionStarted { job, round } => tracing::info!(%job, round, "execution started"),
+            Event::ExecutionCancelled { job } => tracing::info!(%job, "execution cancelled"),
+            Event::JobCompleted { job, executor, status, .. } => tracing::info!(%job, %executor, ?status, "completed"),
+            Event::JobFailed { job, reason } => tracing::warn!(%job, ?reason, "failed without a result"),
+            other => tracing::debug!(event = ?other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_kept_within_number_and_bytes_oldest_gone_first() {
+        let mut reporter = Reporter::new(Hub::default());
+        let kept = |bytes: usize| Kept { executor: None, end: Ok(JobStatus::Success), output: vec![0; bytes] };
+        let job = |n: u32| JobId(std::array::from_fn(|i| if i < 4 { n.to_be_bytes()[i] } else { 0 }));
+        for n in 0..1_005 {
+            reporter.keep(job(n), kept(1));
+        }
+        assert_eq!((reporter.results.len(), reporter.kept_bytes), (1_000, 1_000));
+        assert!(!reporter.results.contains_key(&job(4)) && reporter.results.contains_key(&job(5)));
+        reporter.keep(job(2_000), kept(KEPT_BYTES));
+        assert_eq!((reporter.results.len(), reporter.kept_bytes), (1, KEPT_BYTES));
+    }
+
+    #[test]
+    fn a_flood_of_refusals_is_not_a_flood_of_lines() {
+        let mut throttle = Throttle::new();
+        let passed = (0..1_000).filter(|_| throttle.pass().is_some()).count();
+        assert_eq!(passed, REFUSALS_PER_SECOND as usize);
+        throttle.window -= Duration::from_secs(2);
+        assert_eq!(throttle.pass(), Some(990));
+    }
+}
