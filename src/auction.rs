@@ -416,7 +416,7 @@ impl Auctions {
         };
         let bytes = proposal.statement(vote.job_id).signed_bytes();
         let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
-        if !cx.verify.verify(&members.peer(from).record.public_key, &signed, &vote.vote_signature) {
+        if !cx.verify.verify(members.peer(from).key(), &signed, &vote.vote_signature) {
             return Err(Refusal::BadSignature);
         }
         self.add_vote(cx, members, vote.job_id, voter, vote.vote_signature);
