@@ -376,7 +376,8 @@ impl Auctions {
         }
         cx.report(Event::Voted { job: id, round: proposal.round, winner: proposal.winner });
         let bytes = proposal.statement(id).signed_bytes();
-        let vote_signature = cx.egress.keys().sign(&Signed { network_id: &cx.config.network_id, bytes: &bytes });
+        let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
+        let vote_signature = cx.verify.sign(cx.egress.keys(), &signed);
         match members.find(proposal.winner) {
             Some(PeerIdx::SELF) => self.add_vote(cx, members, id, own, vote_signature),
             Some(peer) => {
@@ -418,7 +419,7 @@ impl Auctions {
         };
         let bytes = proposal.statement(vote.job_id).signed_bytes();
         let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
-        if !cx.verify.verify(&members.peer(from).record.public_key, &signed, &vote.vote_signature) {
+        if !cx.verify.verify(members.peer(from).key(), &signed, &vote.vote_signature) {
             return Err(Refusal::BadSignature);
         }
         self.add_vote(cx, members, vote.job_id, voter, vote.vote_signature);
