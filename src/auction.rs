@@ -334,7 +334,7 @@ impl Auctions {
     fn vote_on(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, proposal: Proposal) -> Result<(), Refusal> {
         let job = self.jobs.get_mut(&id).expect("the caller found it");
         if job.proposal.is_some_and(|known| known.round == proposal.round && known != proposal)
-            && !two_coordinators_planted(cx.config)
+            && !votes_forgotten_planted(cx.config)
         {
             return Err(Refusal::OutOfPlace);
         }
@@ -372,7 +372,9 @@ impl Auctions {
             return Ok(());
         }
         job.promise = Promise { voted: Some((proposal.round, proposal.winner)), lease_until: cx.now.mono + lease };
-        cx.persist(&store_key::of_job(store_key::VOTE, id), &(proposal.round, proposal.winner));
+        if !votes_not_persisted_planted(cx.config) {
+            cx.persist(&store_key::of_job(store_key::VOTE, id), &(proposal.round, proposal.winner));
+        }
         cx.report(Event::Voted { job: id, round: proposal.round, winner: proposal.winner });
         let bytes = proposal.statement(id).signed_bytes();
         let vote_signature = cx.egress.keys().sign(&Signed { network_id: &cx.config.network_id, bytes: &bytes });
@@ -417,7 +419,7 @@ impl Auctions {
         };
         let bytes = proposal.statement(vote.job_id).signed_bytes();
         let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
-        if !cx.verify.verify(&members.peer(from).record.public_key, &signed, &vote.vote_signature) {
+        if !cx.verify.verify(members.peer(from).key(), &signed, &vote.vote_signature) {
             return Err(Refusal::BadSignature);
         }
         self.add_vote(cx, members, vote.job_id, voter, vote.vote_signature);
@@ -760,6 +762,15 @@ fn two_coordinators_planted(config: &Config) -> bool {
 fn votes_forgotten_planted(config: &Config) -> bool {
     #[cfg(feature = "plant")]
     if matches!(config.plant, crate::config::Plant::VotesForgotten | crate::config::Plant::AnyCoordinator) {
+        return true;
+    }
+    let _ = config;
+    false
+}
+
+fn votes_not_persisted_planted(config: &Config) -> bool {
+    #[cfg(feature = "plant")]
+    if matches!(config.plant, crate::config::Plant::VotesForgotten | crate::config::Plant::VotesNotPersisted) {
         return true;
     }
     let _ = config;

@@ -65,8 +65,8 @@ pub struct Config {
 
     /// How long a coordinator waits for bids. Below a round trip, distant nodes never win.
     pub bid_window: Span,
-    /// How long the first round may take before the next coordinator's turn; each further round takes as much longer, up
-    /// to eight times. Below four one-way delays, the first round never succeeds.
+    /// How long each of the first two rounds may take before the next coordinator's turn; each further round takes as much
+    /// longer, up to eight times. Below four one-way delays, the first round never succeeds.
     pub round_timeout: Span,
     /// How long a vote or a claim keeps a voter from voting for another, without a sign of life of the claimer.
     pub lease: Span,
@@ -152,8 +152,10 @@ pub enum Plant {
     Nothing,
     /// A certificate is made of one vote fewer than the quorum.
     QuorumOneShort,
-    /// A vote is neither remembered nor persisted.
+    /// A vote, and the proposal it was for, is neither remembered nor persisted.
     VotesForgotten,
+    /// A vote is remembered, but not persisted: a restart forgets it.
+    VotesNotPersisted,
     /// A voter accepts any coordinator, so that two can name different winners of one round.
     AnyCoordinator,
     /// A frame heard before is accepted again.

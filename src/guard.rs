@@ -21,8 +21,8 @@ pub struct Guard {
 }
 
 #[derive(Clone, Debug)]
+#[repr(C)] // the window, of which a message touches one word, stands behind what every message touches
 struct Sender {
-    window: ReplayWindow,
     /// By when its messages came.
     bucket: Bucket,
     /// By when it stamped them: what a link or this node held up and brings at once was not sent at once. A liar gains no
@@ -30,6 +30,7 @@ struct Sender {
     stamps: Bucket,
     blacklisted_until: Time,
     newest_stamp: WallTime,
+    window: ReplayWindow,
 }
 
 /// What the checks before the signature found.

@@ -39,15 +39,29 @@ pub struct Members {
     clock: clock::Clock,
 }
 
-/// One member.
+/// One member. What every message of it touches stands first and together: with hundreds of members, it is the time to fetch
+/// these lines that a delivery takes.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Peer {
-    /// Its newest announce.
-    pub record: Announce,
-    /// How it is seen; the node itself is always `Alive`.
-    pub state: PeerState,
+    /// Its id and its public key, as in its record.
+    id: NodeId,
+    key: [u8; 32],
     /// When a verified message of it came in last; nothing before the first.
     pub last_heard: Option<Time>,
+    /// The stamp of its last PING and when it came, until a PONG has answered it.
+    ping: Option<(WallTime, Time)>,
+    /// When it was last heard over something other than the subscription to it.
+    other_path: Option<Time>,
+    /// Its PINGs in a row whose records digest was not ours.
+    digest_differs: u32,
+    /// How it is seen; the node itself is always `Alive`.
+    pub state: PeerState,
+    /// Whether it has been dialled, and whether that connection is up.
+    dialled: bool,
+    link_up: bool,
+    /// Whether it is out of the electorate because it was dead for `forget_after`.
+    forgotten: bool,
     /// The newest moment at which others are known to have heard it.
     vouched: Time,
     /// When it became known, or known again.
@@ -56,25 +70,16 @@ pub struct Peer {
     /// answers are waited for.
     probe_at: Option<Time>,
     probe_until: Time,
-    /// Whether it has been dialled, and whether that connection is up.
-    dialled: bool,
-    link_up: bool,
-    /// Whether it is out of the electorate because it was dead for `forget_after`.
-    forgotten: bool,
-    /// The stamp of its last PING and when it came, until a PONG has answered it.
-    ping: Option<(WallTime, Time)>,
     /// The last measurement of its clock.
     sample: Option<clock::Sample>,
-    /// Its PINGs in a row whose records digest was not ours.
-    digest_differs: u32,
     /// The version of its record that was passed on.
     passed_on: Option<(u32, u32)>,
     /// How often it has asked for records.
     asked: u32,
     /// When records were last sent to it.
     records_sent: Option<Time>,
-    /// When it was last heard over something other than the subscription to it.
-    other_path: Option<Time>,
+    /// Its newest announce.
+    pub record: Announce,
 }
 
 impl Members {
@@ -118,7 +123,7 @@ impl Members {
     /// The id of a member.
     #[must_use]
     pub fn id(&self, peer: PeerIdx) -> NodeId {
-        self.peers[peer.at()].record.node_id
+        self.peers[peer.at()].id
     }
 
     /// How many members are known, the node itself included.
@@ -339,24 +344,32 @@ impl Members {
 impl Peer {
     fn new(record: Announce, now: Time) -> Peer {
         Peer {
-            record,
-            state: PeerState::Known,
+            id: record.node_id,
+            key: record.public_key,
             last_heard: None,
+            ping: None,
+            other_path: None,
+            digest_differs: 0,
+            state: PeerState::Known,
+            dialled: false,
+            link_up: false,
+            forgotten: false,
             vouched: Time(0),
             known_since: now,
             probe_at: None,
             probe_until: Time(0),
-            dialled: false,
-            link_up: false,
-            forgotten: false,
-            ping: None,
             sample: None,
-            digest_differs: 0,
             passed_on: None,
             asked: 0,
             records_sent: None,
-            other_path: None,
+            record,
         }
+    }
+
+    /// Its public key.
+    #[must_use]
+    pub fn key(&self) -> &[u8; 32] {
+        &self.key
     }
 
     /// Last measured round trip.

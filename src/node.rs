@@ -235,7 +235,7 @@ impl Node {
             }
             Err(reason) => return Err(refuse(reason)),
         };
-        let key = &self.members.peer(from).record.public_key;
+        let key = self.members.peer(from).key();
         if !verify.verify(key, &envelope.signed(&self.config.network_id), &envelope.signature) {
             return Err(refuse(Refusal::BadSignature));
         }
@@ -261,7 +261,9 @@ impl Node {
     ) -> Result<(), Refusal> {
         let header = envelope.header;
         let mut inbox = std::mem::take(&mut self.inbox);
-        let unpacked = if envelope.repeats_record(&self.members.peer(from).record.record_signature) {
+        let unpacked = if header.kind == MsgType::PeerAnnounce
+            && envelope.repeats_record(&self.members.peer(from).record.record_signature)
+        {
             Ok(())
         } else {
             envelope.payloads(self.config.max_message_size, &mut |payload| inbox.push(payload))

@@ -83,7 +83,7 @@ fn examples() -> Vec<(MsgType, Payload)> {
         duration: Span(4_500_000),
     };
     vec![
-        (MsgType::PeerAnnounce, Payload::PeerAnnounce(PeerAnnounce { record: announce(), want_records: true })),
+        (MsgType::PeerAnnounce, Payload::PeerAnnounce(Box::new(PeerAnnounce { record: announce(), want_records: true }))),
         (
             MsgType::PeerRecords,
             Payload::PeerRecords(PeerRecords { members_digest: 7, complete: true, records: vec![announce()] }),
@@ -258,7 +258,7 @@ fn json_frame(example: Payload, kind: MsgType) -> String {
 #[test]
 fn json_shows_the_numbers_of_the_document() {
     let announce = json_frame(
-        Payload::PeerAnnounce(PeerAnnounce { record: announce(), want_records: true }),
+        Payload::PeerAnnounce(Box::new(PeerAnnounce { record: announce(), want_records: true })),
         MsgType::PeerAnnounce,
     );
     for part in [r#""timestamp":1704672000.123,"#, r#""trust_score":0.85,"#, r#""wallet_balance":150,"#] {

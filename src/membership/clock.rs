@@ -58,7 +58,7 @@ impl Members {
             let peer = &mut self.peers[self.clock.turn];
             let Some((ping_timestamp, arrived)) = peer.ping.take() else { continue };
             let held = cx.now.mono.since(arrived);
-            pongs[found] = Some(Pong { node_id: peer.record.node_id, ping_timestamp, held, direct: peer.link_up });
+            pongs[found] = Some(Pong { node_id: peer.id, ping_timestamp, held, direct: peer.link_up });
             found += 1;
             if found == pongs.len() {
                 break;

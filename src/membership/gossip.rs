@@ -135,7 +135,7 @@ impl Members {
     fn announce(&self) -> Payload {
         let starting = self.gossip.announces <= START_ANNOUNCES.len() || self.gossip.outlived;
         let want_records = self.peers.len() == 1 || starting && !self.gossip.informed;
-        Payload::PeerAnnounce(PeerAnnounce { record: self.own_record().clone(), want_records })
+        Payload::PeerAnnounce(Box::new(PeerAnnounce { record: self.own_record().clone(), want_records }))
     }
 
     fn records_message(&self, records: Vec<Announce>, complete: bool) -> Payload {

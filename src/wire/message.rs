@@ -130,7 +130,8 @@ impl MsgType {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each struct says it")]
 pub enum Payload {
-    PeerAnnounce(PeerAnnounce),
+    /// In a box: it is twice as large as any other, and the rest are moved about more often.
+    PeerAnnounce(Box<PeerAnnounce>),
     PeerRecords(PeerRecords),
     Ping(Ping),
     PeerProbe(PeerProbe),

@@ -244,7 +244,7 @@ fn payload() -> impl Strategy<Value = Payload> {
     let pongs = [option::of(pong()), option::of(pong())];
     prop_oneof![
         (announce(), any::<bool>())
-            .prop_map(|(record, want_records)| Payload::PeerAnnounce(PeerAnnounce { record, want_records })),
+            .prop_map(|(record, want_records)| Payload::PeerAnnounce(Box::new(PeerAnnounce { record, want_records }))),
         (vec(announce(), 0..8), any::<u32>(), any::<bool>()).prop_map(|(records, members_digest, complete)| {
             Payload::PeerRecords(PeerRecords { members_digest, complete, records })
         }),
@@ -661,7 +661,7 @@ fn announce_with(change: impl FnOnce(&mut Announce)) -> Payload {
         record_signature: Signature([5; 64]),
     };
     change(&mut announce);
-    Payload::PeerAnnounce(PeerAnnounce { record: announce, want_records: false })
+    Payload::PeerAnnounce(Box::new(PeerAnnounce { record: announce, want_records: false }))
 }
 
 fn records(count: usize) -> Payload {

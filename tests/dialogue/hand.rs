@@ -82,7 +82,7 @@ impl Hand {
 
     pub fn announce(&mut self, now: Time) -> Vec<u8> {
         let record = self.record();
-        self.seal(now, None, &Payload::PeerAnnounce(PeerAnnounce { record, want_records: false }))
+        self.seal(now, None, &Payload::PeerAnnounce(Box::new(PeerAnnounce { record, want_records: false })))
     }
 
     pub fn ping(&mut self, now: Time) -> Vec<u8> {

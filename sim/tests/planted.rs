@@ -1,0 +1,180 @@
+//! Every defect that can be planted in a node is caught by the check that guards against it, within a few seeds and with the
+//! right exit code, and the same scenario without the defect passes.
+
+#[path = "support/worlds.rs"]
+mod worlds;
+
+use marlos_sim::outcome::{CheckKind, Verdict};
+use worlds::{failed, run};
+
+/// Seeds in which a defect must have shown itself.
+const SEEDS: u64 = 5;
+
+/// A scenario with a place for the defect.
+struct Chance {
+    plant: &'static str,
+    check: &'static str,
+    exit: u8,
+    scenario: &'static str,
+}
+
+/// Ten nodes, jobs, nothing goes wrong.
+const QUIET: &str = r#"
+name = "quiet"
+duration = "16s"
+warmup = "4s"
+settle = "5s"
+[nodes]
+count = 10
+config = { PLANT }
+[network]
+profile = "lan"
+[workload]
+jobs_per_second = 5.0
+from = ["n0..n9"]
+job = { type = "simulated", duration = { distribution = "uniform", min = "100ms", max = "2s" }, deadline = "60s" }
+[kpi]
+overhead_per_job_B = false
+"#;
+
+/// The connections of crashing nodes break, and slow links carry the news: for a while, members elect different coordinators
+/// of one round, and those who already suspect the crashed one accept both.
+const VIEWS_DIFFER: &str = r#"
+name = "views-differ"
+duration = "40s"
+warmup = "8s"
+settle = "5s"
+[nodes]
+count = 10
+config = { PLANT }
+[network]
+profile = "lan"
+latency = { distribution = "lognormal", median = "60ms", p99 = "200ms" }
+[workload]
+jobs_per_second = 20.0
+from = ["n5..n9"]
+job = { type = "simulated", duration = { distribution = "uniform", min = "100ms", max = "2s" }, deadline = "60s" }
+[[fault]]
+at = "10s"
+for = "6s"
+kind = "crash"
+nodes = ["n0"]
+connection = "reset"
+[[fault]]
+at = "18s"
+for = "6s"
+kind = "crash"
+nodes = ["n1"]
+connection = "reset"
+[[fault]]
+at = "26s"
+for = "6s"
+kind = "crash"
+nodes = ["n2"]
+connection = "reset"
+[kpi]
+message_latency_ms = false
+job_broadcast_ms = false
+overhead_per_job_B = false
+consensus_s = false
+peer_discovery_s = false
+"#;
+
+/// One round that lasts long. Two of four are down, so that a coordinator's proposal gets its own vote and one more, one short;
+/// then it crashes itself, hears of the job again when all are back, and proposes another winner in the same round.
+const ROUND_ACROSS_A_RESTART: &str = r#"
+name = "round-across-a-restart"
+duration = "80s"
+warmup = "10s"
+settle = "40s"
+[nodes]
+count = 4
+config = { round_timeout = "25s", lease = "30s", PLANT }
+[network]
+profile = "lan"
+[workload]
+jobs_per_second = 10.0
+from = ["n0"]
+start = "19s"
+end = "24s"
+job = { type = "simulated", duration = { distribution = "constant", value = "100ms" }, deadline = "60s" }
+[[fault]]
+at = "20s"
+for = "4s"
+kind = "crash"
+nodes = ["n2", "n3"]
+[[fault]]
+at = "23s"
+for = "2s"
+kind = "crash"
+nodes = ["n1"]
+[kpi]
+overhead_per_job_B = false
+consensus_s = false
+failure_detection_s = false
+"#;
+
+/// A minority of two, whose jobs nobody may claim before their deadline.
+const CUT_OFF: &str = r#"
+name = "cut-off"
+duration = "40s"
+warmup = "4s"
+settle = "10s"
+[nodes]
+count = 5
+config = { PLANT }
+[network]
+profile = "lan"
+[workload]
+jobs_per_second = 4.0
+from = ["n0..n1"]
+end = "15s"
+job = { type = "simulated", duration = { distribution = "constant", value = "100ms" }, deadline = "5s" }
+[[fault]]
+at = "6s"
+for = "20s"
+kind = "partition"
+groups = [["n0..n1"], ["n2..n4"]]
+[kpi]
+overhead_per_job_B = false
+consensus_s = false
+"#;
+
+const CHANCES: &[Chance] = &[
+    Chance { plant: "quorum-one-short", check: "S1", exit: 3, scenario: QUIET },
+    Chance { plant: "any-coordinator", check: "S1", exit: 3, scenario: VIEWS_DIFFER },
+    Chance { plant: "votes-forgotten", check: "S1", exit: 3, scenario: VIEWS_DIFFER },
+    Chance { plant: "votes-not-persisted", check: "S1", exit: 3, scenario: ROUND_ACROSS_A_RESTART },
+    Chance { plant: "execute-without-claim", check: "S2", exit: 3, scenario: QUIET },
+    Chance { plant: "replay-window-off", check: "S4", exit: 3, scenario: QUIET },
+    Chance { plant: "announces-dropped", check: "L1", exit: 4, scenario: QUIET },
+    Chance { plant: "deadline-ignored", check: "L2", exit: 4, scenario: CUT_OFF },
+];
+
+#[test]
+fn every_planted_defect_is_caught_by_its_check_within_a_few_seeds() {
+    for Chance { plant, check, exit, scenario } in CHANCES {
+        let text = scenario.replace("PLANT", &format!("plant = \"{plant}\""));
+        let mut said = Vec::new();
+        let caught = (1..=SEEDS).any(|seed| {
+            let outcome = run(&text, seed);
+            let fails =
+                |c: &&marlos_sim::outcome::CheckResult| c.verdict == Verdict::Fail && c.kind != CheckKind::Expect;
+            let first = outcome.checks.iter().find(fails);
+            said.push(format!("seed {seed}: exit {}, {:?}", outcome.exit_code(), failed(&outcome)));
+            first.is_some_and(|first| first.name == *check && outcome.exit_code() == *exit)
+        });
+        assert!(caught, "{plant} is not caught by {check}: {said:#?}");
+    }
+}
+
+#[test]
+fn the_same_scenarios_pass_without_the_defect() {
+    for scenario in [QUIET, VIEWS_DIFFER, ROUND_ACROSS_A_RESTART, CUT_OFF] {
+        let text = scenario.replace("PLANT", "plant = \"nothing\"");
+        for seed in 1..=2 {
+            let outcome = run(&text, seed);
+            assert_eq!(outcome.exit_code(), 0, "{} with seed {seed}: {:#?}", outcome.scenario.name, failed(&outcome));
+        }
+    }
+}
