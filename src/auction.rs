@@ -377,7 +377,8 @@ impl Auctions {
         }
         cx.report(Event::Voted { job: id, round: proposal.round, winner: proposal.winner });
         let bytes = proposal.statement(id).signed_bytes();
-        let vote_signature = cx.egress.keys().sign(&Signed { network_id: &cx.config.network_id, bytes: &bytes });
+        let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
+        let vote_signature = cx.verify.sign(cx.egress.keys(), &signed);
         match members.find(proposal.winner) {
             Some(PeerIdx::SELF) => self.add_vote(cx, members, id, own, vote_signature),
             Some(peer) => {

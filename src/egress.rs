@@ -9,10 +9,10 @@ use crate::config::Config;
 use crate::guard::rate::Bucket;
 use crate::id::{NodeId, PeerIdx};
 use crate::identity::Keys;
-use crate::io::{Action, Outbox, To};
+use crate::io::{Action, Outbox, To, Verify};
 use crate::metrics::Metrics;
 use crate::time::{Now, Span, Time};
-use crate::wire::{self, Header, MsgType, Payload};
+use crate::wire::{self, Header, MsgType, Payload, Signed};
 
 /// Envelopes that may leave at once before a node counts as busy: a guess, a third of the rate limit's own rate.
 const IDLE_BURST: u32 = 30;
@@ -181,7 +181,9 @@ impl Egress {
             compressed: false,
         };
         let start = cx.out.at();
-        wire::seal(header, cx.config.codec, items, &cx.config.network_id, &self.keys, &mut cx.out.bytes);
+        let (keys, verify) = (&self.keys, &mut *cx.verify);
+        let mut sign = |message: &Signed<'_>| verify.sign(keys, message);
+        wire::seal_with(header, cx.config.codec, items, &cx.config.network_id, &mut sign, &mut cx.out.bytes);
         let frame = start..cx.out.at();
         cx.metrics.messages_sent += 1;
         cx.metrics.bytes_sent += u64::from(frame.end - frame.start);
@@ -193,7 +195,6 @@ impl Egress {
 }
 
 /// What sealing an envelope needs of the call it happens in.
-#[derive(Debug)]
 pub struct Sealing<'a> {
     /// The moment.
     pub now: Now,
@@ -201,6 +202,8 @@ pub struct Sealing<'a> {
     pub sync_offset_us: i64,
     /// The configuration.
     pub config: &'a Config,
+    /// Makes the signatures.
+    pub verify: &'a mut dyn Verify,
     /// Counts what leaves.
     pub metrics: &'a mut Metrics,
     /// Where it goes.

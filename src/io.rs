@@ -351,10 +351,15 @@ impl Outbox {
     }
 }
 
-/// The one service a node asks for in the middle of a call: is this signature by this key over this message? Pure. Strict
-/// Ed25519 in the driver; the simulator remembers answers per frame.
+/// The one service a node asks for in the middle of a call: signatures. Pure. The driver makes and checks Ed25519; the
+/// simulator does the same and remembers what it has signed and checked.
 pub trait Verify {
-    /// Whether `signature` is `key`'s over `message`.
+    /// Whether `signature` is `key`'s over `message`, strictly.
     fn verify(&mut self, key: &[u8; 32], message: &crate::wire::Signed<'_>, signature: &crate::wire::Signature)
     -> bool;
+
+    /// The signature of `keys` over `message`.
+    fn sign(&mut self, keys: &crate::identity::Keys, message: &crate::wire::Signed<'_>) -> crate::wire::Signature {
+        keys.sign(message)
+    }
 }

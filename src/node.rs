@@ -123,6 +123,7 @@ impl Node {
             now,
             sync_offset_us: self.members.sync_offset_us(),
             config: &self.config,
+            verify,
             metrics: &mut self.metrics,
             out,
         };
@@ -458,6 +459,7 @@ impl Node {
             now,
             sync_offset_us: parts.members.sync_offset_us(),
             config: &self.config,
+            verify,
             metrics: &mut self.metrics,
             out,
         };

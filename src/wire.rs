@@ -146,9 +146,29 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Writes and signs one envelope around already encoded payloads, appending it to `out`.
+/// Makes a signature over what it is given.
+pub type Sign<'a> = dyn FnMut(&Signed<'_>) -> Signature + 'a;
+
+/// Writes one envelope around already encoded payloads, signed by `sign`, appending it to `out`.
 ///
 /// `items` are (kind, encoded payload) pairs in `codec`; more than one makes a bundle.
+pub fn seal_with(
+    header: Header,
+    codec: Codec,
+    items: &[(MsgType, &[u8])],
+    network_id: &str,
+    sign: &mut Sign<'_>,
+    out: &mut Vec<u8>,
+) {
+    assert!(!items.is_empty(), "an envelope says something");
+    assert!(header.counter > 0, "nonces count from 1");
+    match codec {
+        Codec::Bincode => binary::seal(header, items, network_id, sign, out),
+        Codec::Json => json::seal(header, items, network_id, sign, out),
+    }
+}
+
+/// [`seal_with`] these keys.
 pub fn seal(
     header: Header,
     codec: Codec,
@@ -157,12 +177,7 @@ pub fn seal(
     keys: &Keys,
     out: &mut Vec<u8>,
 ) {
-    assert!(!items.is_empty(), "an envelope says something");
-    assert!(header.counter > 0, "nonces count from 1");
-    match codec {
-        Codec::Bincode => binary::seal(header, items, network_id, keys, out),
-        Codec::Json => json::seal(header, items, network_id, keys, out),
-    }
+    seal_with(header, codec, items, network_id, &mut |message| keys.sign(message), out);
 }
 
 /// Encodes one payload in `codec`, appending it to `out`.

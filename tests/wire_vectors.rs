@@ -83,7 +83,10 @@ fn examples() -> Vec<(MsgType, Payload)> {
         duration: Span(4_500_000),
     };
     vec![
-        (MsgType::PeerAnnounce, Payload::PeerAnnounce(Box::new(PeerAnnounce { record: announce(), want_records: true }))),
+        (
+            MsgType::PeerAnnounce,
+            Payload::PeerAnnounce(Box::new(PeerAnnounce { record: announce(), want_records: true })),
+        ),
         (
             MsgType::PeerRecords,
             Payload::PeerRecords(PeerRecords { members_digest: 7, complete: true, records: vec![announce()] }),

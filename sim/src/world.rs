@@ -131,8 +131,6 @@ impl World {
         let starts = initial_nodes(n, &scenario.faults);
         let bootstrap: Vec<NodeNo> = (0..n).filter(|node| starts[*node]).take(BOOTSTRAP_NODES).collect();
         let slots: Vec<Slot> = (0..n).map(|node| Slot::new(&scenario, &draws, node, &bootstrap)).collect();
-        let mut memo = Memo::default();
-        slots.iter().for_each(|slot| memo.add(slot.keys.clone()));
         let timeline = FaultTimeline::new(&scenario);
         let workload = Workload::new(&scenario);
         let truth = Truth {
@@ -151,7 +149,7 @@ impl World {
             network,
             frames: Frames::default(),
             draws,
-            memo,
+            memo: Memo::default(),
             instants: timeline.instants().map(|(at, steps)| (at, steps.to_vec())).collect(),
             faults: FaultState::new(&scenario),
             job_durations: workload.template().map(|job| LatencyTable::new(&job.duration)),

@@ -31,6 +31,7 @@ groups = [["n0..n5"], ["n6..n9"]]
 [kpi]
 overhead_per_job_B = false
 job_broadcast_ms = false
+consensus_s = false
 "#;
 
 /// Members that had heard a silent one a little later vouched for it with a sign of life that was as old as the suspicion: the

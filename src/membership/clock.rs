@@ -86,7 +86,8 @@ impl Members {
     /// Moves the offset where the network's time is clearly elsewhere.
     pub(super) fn adjust_clock(&mut self, cx: &mut Ctx<'_>) {
         let fresh = |peer: &&Peer| peer.sample.is_some_and(|s| cx.now.mono.since(s.at) < SAMPLE_LIFE);
-        let samples: Vec<Sample> = self.peers.iter().filter(fresh).filter_map(|peer| peer.sample).collect();
+        let mut samples: Vec<Sample> = Vec::with_capacity(self.peers.len());
+        samples.extend(self.peers.iter().filter(fresh).filter_map(|peer| peer.sample));
         if samples.is_empty() {
             return;
         }
@@ -107,7 +108,8 @@ fn estimate(samples: &[Sample]) -> i64 {
     let members = u32::try_from(samples.len() + 1).expect("bounded by max_members");
     let liars = max_byzantine(members) as usize;
     // Half the round trip bounds the error of a measurement; a millisecond keeps exact ties from being disjoint.
-    let mut edges: Vec<(i64, i32)> = vec![(-1_000, -1), (1_000, 1)];
+    let mut edges: Vec<(i64, i32)> = Vec::with_capacity(2 * samples.len() + 2);
+    edges.extend([(-1_000, -1), (1_000, 1)]);
     for sample in samples {
         let error = i64::try_from(sample.round_trip.0 / 2).unwrap_or(i64::MAX / 4) + 1_000;
         edges.push((sample.offset_us - error, -1));

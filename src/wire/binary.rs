@@ -12,9 +12,8 @@ use bincode::de::{Decoder, DecoderImpl};
 use bincode::error::DecodeError;
 use bincode::{Decode, Encode};
 
-use super::{COMPRESS_ABOVE, Header, Signature, Signed, VERSION, compress, json};
+use super::{COMPRESS_ABOVE, Header, Sign, Signature, Signed, VERSION, compress, json};
 use crate::id::NodeId;
-use crate::identity::Keys;
 use crate::io::Refusal;
 use crate::time::WallTime;
 use crate::wire::message::{MsgType, Payload};
@@ -186,7 +185,13 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
 }
 
 /// Writes and signs an envelope.
-pub(super) fn seal(header: Header, items: &[(MsgType, &[u8])], network_id: &str, keys: &Keys, out: &mut Vec<u8>) {
+pub(super) fn seal(
+    header: Header,
+    items: &[(MsgType, &[u8])],
+    network_id: &str,
+    sign: &mut Sign<'_>,
+    out: &mut Vec<u8>,
+) {
     let bundled;
     let mut payload = items[0].1;
     if items.len() > 1 {
@@ -210,7 +215,7 @@ pub(super) fn seal(header: Header, items: &[(MsgType, &[u8])], network_id: &str,
         out.extend_from_slice(&to.0);
     }
     out.extend_from_slice(packed.as_deref().unwrap_or(payload));
-    let signature = keys.sign(&Signed { network_id, bytes: &out[start..] });
+    let signature = sign(&Signed { network_id, bytes: &out[start..] });
     out.extend_from_slice(&signature.0);
 }
 

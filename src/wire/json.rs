@@ -20,8 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
 use super::binary::MAX_BUNDLE;
-use super::{COMPRESS_ABOVE, Header, Signature, Signed, VERSION, compress};
-use crate::identity::Keys;
+use super::{COMPRESS_ABOVE, Header, Sign, Signature, Signed, VERSION, compress};
 use crate::io::Refusal;
 use crate::time::WallTime;
 use crate::units::{MAX_JSON_INTEGER, write_millionths};
@@ -204,7 +203,13 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
 }
 
 /// Writes and signs an envelope, its fields in the document's order.
-pub(super) fn seal(header: Header, items: &[(MsgType, &[u8])], network_id: &str, keys: &Keys, out: &mut Vec<u8>) {
+pub(super) fn seal(
+    header: Header,
+    items: &[(MsgType, &[u8])],
+    network_id: &str,
+    sign: &mut Sign<'_>,
+    out: &mut Vec<u8>,
+) {
     let kind = if items.len() > 1 { MsgType::Bundle } else { items[0].0 };
     let (payload, encoding) = pack(if items.len() > 1 { bundle(items) } else { json_text(items[0].1).to_owned() });
     let (sender, time) = (header.sender, stamp(header.timestamp));
@@ -216,7 +221,7 @@ pub(super) fn seal(header: Header, items: &[(MsgType, &[u8])], network_id: &str,
         format!(r#""version":{VERSION},"network":"{:04x}"{encoding},"payload":{payload}}}"#, header.network_tag);
     let unsigned: Value = serde_json::from_str(&format!("{before}{after}")).expect("payloads are JSON of our own");
     let signed = canonical(&unsigned).expect("a value in memory has a canonical form");
-    let signature = keys.sign(&Signed { network_id, bytes: &signed });
+    let signature = sign(&Signed { network_id, bytes: &signed });
     out.extend_from_slice(before.as_bytes());
     out.extend_from_slice(format!(r#""signature":"{}","#, STANDARD.encode(signature.0)).as_bytes());
     out.extend_from_slice(after.as_bytes());

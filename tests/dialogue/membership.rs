@@ -99,7 +99,8 @@ fn a_forged_announce_is_refused_and_changes_nothing() {
         ("an endpoint that was not signed", other_endpoint, Refusal::BadRecord),
     ];
     for (what, record, expected) in table {
-        let said = mallory.say(&mut net, 0, &Payload::PeerAnnounce(Box::new(PeerAnnounce { record, want_records: true })));
+        let said =
+            mallory.say(&mut net, 0, &Payload::PeerAnnounce(Box::new(PeerAnnounce { record, want_records: true })));
         assert_eq!(refusals(&said), [expected], "{what}");
         assert_eq!(said.len(), 1, "{what}: {said:?}");
         assert_eq!(state_of(net.node(0)), before, "{what}");
@@ -110,7 +111,8 @@ fn a_forged_announce_is_refused_and_changes_nothing() {
     assert_eq!(state_of(net.node(0)), before);
     assert_eq!(net.node(0).next_deadline(), deadline);
     // A known member cannot announce somebody else either.
-    let said = hands[0].say(&mut net, 0, &Payload::PeerAnnounce(Box::new(PeerAnnounce { record: own, want_records: false })));
+    let said =
+        hands[0].say(&mut net, 0, &Payload::PeerAnnounce(Box::new(PeerAnnounce { record: own, want_records: false })));
     assert_eq!(refusals(&said), [Refusal::BadRecord]);
     assert_eq!(net.node(0).view().members(), 2);
 }
