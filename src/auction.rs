@@ -53,6 +53,7 @@ pub struct Auctions {
 
 /// What an auction asks of the rest of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant's line says what its fields are")]
 pub enum Effect {
     /// This node holds a certificate: run the job.
     Won { job: JobId, round: u32 },

@@ -9,6 +9,7 @@ use crate::wire::MsgType;
 
 /// What reaches the node.
 #[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "each variant's line says what its fields are")]
 pub enum Input<'a> {
     /// The process starts, with what the store remembers. Always the first input.
     Start(&'a [Record]),
@@ -96,6 +97,7 @@ pub struct Record {
 
 /// What the driver must do, in this order. Ranges point into the [`Outbox`]'s bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant's line says what its fields are")]
 pub enum Action {
     /// Remember `value` under `key`, durably, before any later `Send`.
     Persist { key: Range<u32>, value: Range<u32> },
@@ -130,6 +132,7 @@ pub enum To {
 
 /// What a node reports of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant's line says what its fields are")]
 pub enum Event {
     /// The node runs, as this incarnation.
     Started { incarnation: u32 },

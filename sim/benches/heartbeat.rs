@@ -35,6 +35,7 @@ fn warm_world(nodes: usize) -> World {
 fn heartbeats(c: &mut Criterion) {
     let mut group = c.benchmark_group("heartbeat");
     group.sample_size(10);
+    #[expect(clippy::single_element_loop, reason = "a place for further sizes")]
     for nodes in [100] {
         let mut world = warm_world(nodes);
         let before = world.deliveries();

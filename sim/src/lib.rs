@@ -1,4 +1,30 @@
-//! A network of MarlOS nodes in a seeded discrete-event world. (Map to be written.)
+//! A network of MarlOS nodes in a seeded discrete-event world.
+//!
+//! The nodes are the production state machine, with their real codec, signatures and limits. Simulated is what is around them:
+//! time, network, stores, executions, and what goes wrong. The same scenario and seed give the same run, to the bit, on any machine.
+//!
+//! # A run, in the order in which it happens
+//! - [`cli`]: what the commands do; `main.rs` only reads arguments.
+//! - [`scenario`]: a TOML file becomes a [`scenario::Scenario`], or an error that points at the line. Nothing is implied any more.
+//! - [`world`]: the loop. Pop an event, let it happen, apply what the node says, check.
+//! - [`queue`]: what happens next, in exact order; ties are broken by content, not by insertion.
+//! - [`draw`]: every random choice, as a function of what it is for. Two versions of the protocol meet the same network, message by message.
+//! - [`network`]: delay, loss, bandwidth, order, cuts, and connections that come and go. Its head states what a fault does to frames
+//!   that are under way.
+//! - [`fault`]: what goes wrong, as an explicit timeline, and who can reach whom because of it.
+//! - [`workload`]: the jobs that arrive.
+//! - [`memo`]: real Ed25519, once for each thing that is signed.
+//!
+//! # What a run is judged by
+//! - [`observe`]: what happened, in the world's own numbers: the one stream that everything below is computed from.
+//! - [`check`]: safety after every event, liveness once the faults are over. One file for each check; [`check::s1`] is a good first one.
+//! - [`kpi`]: the figures, their targets, and PASS, FAIL or UNKNOWN. A check or KPI that had nothing to look at never passes.
+//! - [`timeline`]: one row for each simulated second, for the plots.
+//!
+//! # What a run leaves
+//! - [`outcome`]: everything that was found, as plain data.
+//! - [`report`]: tables, JSON, CSV, histograms and plots of it: the only place that writes files.
+//! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
 pub mod check;
 pub mod cli;

@@ -9,6 +9,7 @@ use crate::scenario::NodeNo;
 
 /// One thing that happened at a node, or to the network.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each variant's line says what its fields are")]
 pub enum Observation<'a> {
     /// A node's process started, for the first time or again.
     NodeStarted { node: NodeNo, restart: bool },

@@ -29,7 +29,7 @@ fn every_scenario_of_the_repository_passes_with_its_own_seed() {
     for file in files {
         let scenario = Scenario::load(&file, Overrides::default()).unwrap_or_else(|d| panic!("{}", d.render(false)));
         let long = cfg!(debug_assertions) && scenario.nodes.len() > NODES_IN_DEBUG;
-        let until = long.then(|| scenario.warmup);
+        let until = long.then_some(scenario.warmup);
         let outcome = world::run(scenario, until, &mut Unwatched);
         let name = &outcome.scenario.name;
         if until.is_some() {

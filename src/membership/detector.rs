@@ -239,7 +239,7 @@ impl Members {
         self.set_forgotten(peer, true);
     }
 
-    /// The member behind a link that [`Members::dial`] made.
+    /// The member behind a link that `Members::dial` made.
     #[must_use]
     pub fn behind(&self, link: Link) -> Option<PeerIdx> {
         ((link.0 as usize) < self.peers.len() && link.0 > 0).then_some(PeerIdx(link.0))

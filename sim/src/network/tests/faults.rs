@@ -170,7 +170,7 @@ fn a_dialler_goes_on_until_its_target_is_there_and_until_it_hangs_up() {
     world.down(0, CrashConnection::Silent);
     world.dial(1, 5, Dial::Subscribe, 0);
     world.until(30_000 * MS).up(0);
-    let trace = world.until(33_031 * MS).trace();
+    let trace = world.until(31_031 * MS).trace();
     assert!(trace.len() == 1 && trace[0].ends_with("n1 connected 5"), "within the longest pause: {trace:?}");
     world.publish(0);
     world.net.hang_up(world.now, 1, Link(5));
@@ -180,12 +180,12 @@ fn a_dialler_goes_on_until_its_target_is_there_and_until_it_hangs_up() {
 }
 
 #[test]
-fn attempts_come_after_a_tenth_of_a_second_then_twice_as_late_up_to_three() {
+fn attempts_come_after_a_tenth_of_a_second_then_twice_as_late_up_to_one_second() {
     let mut world = World::new(&plain(), 2);
     world.down(0, CrashConnection::Silent);
     world.dial(1, 5, Dial::Subscribe, 0);
     let mut last = 0;
-    for longest in [100, 200, 400, 800, 1_600, 3_000, 3_000, 3_000] {
+    for longest in [100, 200, 400, 800, 1_000, 1_000, 1_000] {
         let at = world.queue.peek_time().unwrap().0;
         assert!((longest * MS / 2..=longest * MS).contains(&(at - last)), "{} of {longest} ms", at - last);
         last = at;
