@@ -4,7 +4,9 @@
 //! before it leaves. Whoever collects a quorum of votes for itself holds the claim. What the rest of the node must do about
 //! it is left in [`Auctions::effects`] for `node.rs`.
 
+mod claim;
 pub mod election;
+mod job;
 pub mod round;
 pub mod score;
 
@@ -12,19 +14,17 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
-use crate::id::{ElectorateId, JobId, NodeId, PeerIdx};
+use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Event, PeerState, Refusal};
 use crate::membership::Members;
-use crate::quorum::{self, Statement};
 use crate::time::{Span, Time, WallTime};
 use crate::timers::Timers;
 use crate::units::Ppm;
-use crate::wire::message::{
-    AuctionCoordinate, CertificateRequest, ClaimCertificate, ClaimVote, JobBid, JobBroadcast, JobClaim, ListedBid,
-    Offer,
-};
-use crate::wire::{Payload, Signature, Signed, binary};
-use round::{Promise, may_vote};
+use crate::wire::message::{AuctionCoordinate, JobBid, JobBroadcast, ListedBid, Offer};
+use crate::wire::{Payload, binary};
+use claim::votes_forgotten_planted;
+pub use job::{Job, Proposal};
+use round::Promise;
 
 /// Messages about jobs that are not known yet, because another link was faster than the submitter's.
 const EARLY_MESSAGES: usize = 1_024;
@@ -63,44 +63,6 @@ pub enum Effect {
     Proposed { job: JobId },
     /// The submitter broadcast again a job that this node claimed.
     Reasked { job: JobId },
-}
-
-/// A job and where its auction stands.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// The job as its submitter broadcast it.
-    pub broadcast: JobBroadcast,
-    /// The round this node is in.
-    pub round: u32,
-    /// Who holds the claim, and of which round.
-    pub claim: Option<(u32, NodeId)>,
-    /// The certificate, where this node holds it.
-    pub certificate: Option<ClaimCertificate>,
-    /// The newest proposal accepted.
-    pub proposal: Option<Proposal>,
-    coordinator: NodeId,
-    bids: Vec<(NodeId, Option<Offer>)>,
-    closed: Option<u32>,
-    promise: Promise,
-    votes: Vec<(NodeId, Signature)>,
-    early_votes: Vec<(PeerIdx, ClaimVote)>,
-    /// Whom this node has asked to prove which claim.
-    asked_for_certificate: Option<(u32, NodeId)>,
-}
-
-/// A coordinator's proposal that passed this node's checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Proposal {
-    /// Its round.
-    pub round: u32,
-    /// Who made it.
-    pub coordinator: NodeId,
-    /// Who shall run the job.
-    pub winner: NodeId,
-    /// Who shall watch.
-    pub backup: Option<NodeId>,
-    /// Whose votes count.
-    pub electorate: ElectorateId,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -355,194 +317,6 @@ impl Auctions {
         voted
     }
 
-    fn cast_vote(
-        &mut self,
-        cx: &mut Ctx<'_>,
-        members: &Members,
-        id: JobId,
-        proposal: Proposal,
-        lease: Span,
-    ) -> Result<(), Refusal> {
-        let own = cx.self_id();
-        let job = self.jobs.get_mut(&id).expect("the caller found it");
-        if !votes_forgotten_planted(cx.config) {
-            may_vote(&job.promise, proposal.round, proposal.winner, cx.now.mono)?;
-        }
-        if job.broadcast.body.submitted < self.vote_floor || members.electorate().position(own).is_none() {
-            return Ok(());
-        }
-        job.promise = Promise { voted: Some((proposal.round, proposal.winner)), lease_until: cx.now.mono + lease };
-        if !votes_not_persisted_planted(cx.config) {
-            cx.persist(&store_key::of_job(store_key::VOTE, id), &(proposal.round, proposal.winner));
-        }
-        cx.report(Event::Voted { job: id, round: proposal.round, winner: proposal.winner });
-        let bytes = proposal.statement(id).signed_bytes();
-        let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
-        let vote_signature = cx.verify.sign(cx.egress.keys(), &signed);
-        match members.find(proposal.winner) {
-            Some(PeerIdx::SELF) => self.add_vote(cx, members, id, own, vote_signature),
-            Some(peer) => {
-                let vote = ClaimVote { job_id: id, round: proposal.round, vote_signature };
-                cx.direct(peer, proposal.winner, &Payload::ClaimVote(vote));
-            }
-            None => {}
-        }
-        Ok(())
-    }
-
-    /// A vote for this node (6.5).
-    pub fn on_vote(
-        &mut self,
-        cx: &mut Ctx<'_>,
-        members: &Members,
-        from: PeerIdx,
-        vote: ClaimVote,
-    ) -> Result<(), Refusal> {
-        let own = cx.self_id();
-        let voter = members.id(from);
-        let job = self.jobs.get_mut(&vote.job_id).ok_or(Refusal::UnknownJob)?;
-        if job.claim.is_some_and(|(round, _)| round >= vote.round) {
-            return Ok(());
-        }
-        if members.electorate().position(voter).is_none() {
-            return Err(Refusal::NotAMember);
-        }
-        let proposal = match job.proposal {
-            Some(proposal) if proposal.round == vote.round && proposal.winner == own => proposal,
-            // The voter's link was faster than the coordinator's.
-            _ if vote.round >= job.round => {
-                // One of each voter, so that nobody takes the room of the others.
-                job.early_votes.retain(|(voter, _)| *voter != from);
-                job.early_votes.push((from, vote));
-                return Ok(());
-            }
-            _ => return Err(Refusal::OutOfPlace),
-        };
-        let bytes = proposal.statement(vote.job_id).signed_bytes();
-        let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
-        if !cx.verify.verify(members.peer(from).key(), &signed, &vote.vote_signature) {
-            return Err(Refusal::BadSignature);
-        }
-        self.add_vote(cx, members, vote.job_id, voter, vote.vote_signature);
-        Ok(())
-    }
-
-    fn add_vote(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, voter: NodeId, signature: Signature) {
-        let electorate = members.electorate();
-        let job = self.jobs.get_mut(&id).expect("the caller found it");
-        let proposal = job.proposal.expect("votes are counted for a proposal");
-        if job.votes.iter().all(|(known, _)| *known != voter) {
-            job.votes.push((voter, signature));
-        }
-        if job.votes.len() < votes_needed(cx.config, electorate.quorum()) || proposal.electorate != electorate.digest()
-        {
-            return;
-        }
-        let at = |(voter, signature): &(NodeId, Signature)| Some((electorate.position(*voter)?, *signature));
-        let votes: Vec<(usize, Signature)> = job.votes.iter().filter_map(at).collect();
-        assert_eq!(votes.len(), job.votes.len(), "every vote is of a member of this electorate");
-        let certificate = quorum::certificate(proposal.statement(id), electorate.members().len(), &votes);
-        self.claim(cx, members, id, proposal, certificate);
-    }
-
-    /// This node holds a certificate: persist it, tell everyone, run the job (6.5).
-    fn claim(
-        &mut self,
-        cx: &mut Ctx<'_>,
-        members: &Members,
-        id: JobId,
-        proposal: Proposal,
-        certificate: ClaimCertificate,
-    ) {
-        let round = proposal.round;
-        cx.persist(&store_key::of_job(store_key::CERTIFICATE, id), &certificate);
-        let votes = u32::try_from(certificate.signatures.len()).expect("bounded by members");
-        let start = cx.out.at();
-        binary::encode_into(&certificate, &mut cx.out.bytes);
-        let bytes = start..cx.out.at();
-        let electorate = u32::try_from(members.electorate().members().len()).expect("bounded by max_members");
-        cx.report(Event::Certified { job: id, round, votes, members: electorate, certificate: bytes });
-        cx.broadcast(&Payload::JobClaim(JobClaim { job_id: id, round }));
-        let submitter = self.jobs[&id].broadcast.submitter;
-        let mut holders: Vec<NodeId> = [Some(submitter), proposal.backup].into_iter().flatten().collect();
-        holders.dedup();
-        let proof = Payload::ClaimCertificate(certificate.clone());
-        for holder in holders {
-            if let Some(peer) = members.find(holder).filter(|peer| *peer != PeerIdx::SELF) {
-                cx.direct(peer, holder, &proof);
-            }
-        }
-        self.jobs.get_mut(&id).expect("known").certificate = Some(certificate);
-        self.accept_claim(cx, id, round, cx.self_id());
-        self.effects.push(Effect::Won { job: id, round });
-    }
-
-    /// Somebody says that it holds a certificate. Believed where it is the winner we saw proposed; else it must show it.
-    pub fn on_claim(
-        &mut self,
-        cx: &mut Ctx<'_>,
-        members: &Members,
-        from: PeerIdx,
-        claim: JobClaim,
-    ) -> Result<(), Refusal> {
-        let id = claim.job_id;
-        let claimer = members.id(from);
-        let Some(job) = self.jobs.get_mut(&id) else {
-            return self.keep_early(cx, id, from, Payload::JobClaim(claim));
-        };
-        if job.claim == Some((claim.round, claimer)) {
-            return Ok(());
-        }
-        if job.claim.is_some_and(|(round, _)| round > claim.round) {
-            return Err(Refusal::OutOfPlace);
-        }
-        if job.claim.is_none() && job.proposal.is_some_and(|p| p.round == claim.round && p.winner == claimer) {
-            self.accept_claim(cx, id, claim.round, claimer);
-        } else if job.asked_for_certificate.replace((claim.round, claimer)) != Some((claim.round, claimer)) {
-            cx.direct(from, claimer, &Payload::CertificateRequest(CertificateRequest { job_id: id }));
-        }
-        Ok(())
-    }
-
-    /// Proof of a claim.
-    pub fn on_certificate(
-        &mut self,
-        cx: &mut Ctx<'_>,
-        members: &Members,
-        certificate: ClaimCertificate,
-    ) -> Result<(), Refusal> {
-        let statement = certificate.statement;
-        let job = self.jobs.get_mut(&statement.job_id).ok_or(Refusal::UnknownJob)?;
-        job.asked_for_certificate = None;
-        let electorate = members.electorate();
-        if job.certificate.as_ref().is_some_and(|held| held.statement.round >= statement.round) {
-            return Ok(());
-        }
-        let needed = u32::try_from(votes_needed(cx.config, electorate.quorum())).expect("bounded by max_members");
-        quorum::check_certificate(&certificate, electorate.members(), needed, &cx.config.network_id, cx.verify)
-            .map_err(|_| Refusal::BadCertificate)?;
-        job.certificate = Some(certificate);
-        if job.claim.is_none_or(|(round, _)| round < statement.round) {
-            self.accept_claim(cx, statement.job_id, statement.round, statement.winner);
-        }
-        Ok(())
-    }
-
-    fn accept_claim(&mut self, cx: &mut Ctx<'_>, id: JobId, round: u32, claimer: NodeId) {
-        let job = self.jobs.get_mut(&id).expect("the caller found it");
-        assert!(job.claim.is_none_or(|(held, _)| held < round), "claims only move to later rounds");
-        job.claim = Some((round, claimer));
-        job.round = job.round.max(round);
-        job.promise.lease_until = cx.now.mono + cx.config.lease;
-        job.bids = Vec::new();
-        job.votes = Vec::new();
-        job.early_votes = Vec::new();
-        self.timers.disarm((id, Timer::BidsClose));
-        self.timers.disarm((id, Timer::RoundEnds));
-        cx.report(Event::ClaimLearned { job: id, round, claimer });
-        self.effects.push(Effect::Claimed { job: id, round, claimer });
-    }
-
     /// Everything that is due now.
     pub fn on_timers(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32) {
         while let Some((id, timer)) = self.timers.pop_due(cx.now.mono) {
@@ -630,44 +404,6 @@ impl Auctions {
     }
 }
 
-impl Job {
-    fn new(broadcast: JobBroadcast, promise: Promise) -> Job {
-        Job {
-            broadcast,
-            round: 0,
-            claim: None,
-            certificate: None,
-            proposal: None,
-            coordinator: NodeId::default(),
-            bids: Vec::new(),
-            closed: None,
-            promise,
-            votes: Vec::new(),
-            early_votes: Vec::new(),
-            asked_for_certificate: None,
-        }
-    }
-
-    /// Until when the claim holds: extended by every sign of life of its holder (6.4).
-    fn lease_until(&self, cx: &Ctx<'_>, members: &Members, claimer: NodeId) -> Time {
-        let heard = match members.find(claimer) {
-            Some(PeerIdx::SELF) => Some(cx.now.mono),
-            Some(peer) => members.peer(peer).last_heard,
-            None => None,
-        };
-        self.promise.lease_until.max(heard.unwrap_or_default() + cx.config.lease)
-    }
-}
-
-impl Proposal {
-    /// What a vote for it signs.
-    #[must_use]
-    pub fn statement(&self, job_id: JobId) -> Statement {
-        let Proposal { round, winner, backup, electorate, .. } = *self;
-        Statement { job_id, round, winner, backup, electorate }
-    }
-}
-
 /// The id of a job: nobody else can make a job with the same one.
 #[must_use]
 pub fn job_id(broadcast: &JobBroadcast) -> JobId {
@@ -742,36 +478,9 @@ fn is_coordinator(config: &Config, members: &Members, job: JobId, round: u32, no
     election::coordinator(config.election, job, round, &hopeful) == node
 }
 
-fn votes_needed(config: &Config, quorum: u32) -> usize {
-    #[cfg(feature = "plant")]
-    if config.plant == crate::config::Plant::QuorumOneShort {
-        return quorum.saturating_sub(1).max(1) as usize;
-    }
-    let _ = config;
-    quorum as usize
-}
-
 fn two_coordinators_planted(config: &Config) -> bool {
     #[cfg(feature = "plant")]
     if config.plant == crate::config::Plant::AnyCoordinator {
-        return true;
-    }
-    let _ = config;
-    false
-}
-
-fn votes_forgotten_planted(config: &Config) -> bool {
-    #[cfg(feature = "plant")]
-    if matches!(config.plant, crate::config::Plant::VotesForgotten | crate::config::Plant::AnyCoordinator) {
-        return true;
-    }
-    let _ = config;
-    false
-}
-
-fn votes_not_persisted_planted(config: &Config) -> bool {
-    #[cfg(feature = "plant")]
-    if matches!(config.plant, crate::config::Plant::VotesForgotten | crate::config::Plant::VotesNotPersisted) {
         return true;
     }
     let _ = config;

@@ -119,6 +119,9 @@ fn run_one(
 ) -> io::Result<u8> {
     let name = scenario.name.clone();
     let outcome = simulate(scenario, options, console);
+    if INTERRUPTED.load(Ordering::Relaxed) {
+        writeln!(console.err, "interrupted: {name} ends at {} of {}", outcome.reached, outcome.scenario.duration)?;
+    }
     let toml = outcome.scenario.to_toml();
     if let Err(why) = report::write(&outcome, &toml, directory) {
         writeln!(console.err, "error: {name}: {why}")?;

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use marlos::time::{Span, Time};
@@ -98,8 +99,18 @@ impl Run {
     }
 }
 
+/// What a shell says of a program that was interrupted.
+const INTERRUPTED_TWICE: i32 = 130;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // The first Ctrl-C ends the run under way at its next look and writes what it has; the second ends the program.
+    let handler = ctrlc::set_handler(|| {
+        if cli::INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED_TWICE);
+        }
+    });
+    debug_assert!(handler.is_ok(), "nobody else handles Ctrl-C here");
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     let coloured = err.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut console = Console { out: &mut out, err: &mut err, coloured };

@@ -4,28 +4,30 @@
 //! faults, executions, stores - is here and in the modules it calls. What happens is told to KPIs, checks and timeline as
 //! [`Observation`]s and to the action hash as bytes.
 
+mod faults;
 mod frames;
 mod hash;
+mod report;
 mod slot;
 
 use std::collections::VecDeque;
 
 use marlos::id::{JobId, Link};
-use marlos::io::{Action, Command, Event, Input, JobSpec, JobStatus, Outbox, Outcome as JobOutcome, To};
+use marlos::io::{Action, Command, Input, JobSpec, JobStatus, Outbox, Outcome as JobOutcome, To};
 use marlos::time::{Now, Span, Time, WallTime};
 use marlos::wire::{MsgType, binary};
 
 use crate::check::{Checks, Violation};
-use crate::draw::{Draws, Purpose};
+use crate::draw::Draws;
 use crate::fault::{FaultState, Step as FaultStep, Timeline as FaultTimeline, initial_nodes};
 use crate::kpi::Kpis;
 use crate::memo::Memo;
 use crate::network::latency::LatencyTable;
-use crate::network::{Dial, Heard, NetEvent, Network, Override, Parcel, wire_bytes};
+use crate::network::{Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
 use crate::observe::{Observation, Stop, Truth};
 use crate::outcome::{Outcome, Verdict, Wall};
 use crate::queue::EventQueue;
-use crate::scenario::{CrashConnection, FaultKind, NodeNo, Scenario, Storage};
+use crate::scenario::{CrashConnection, NodeNo, Scenario};
 use crate::timeline::Timeline;
 use crate::workload::{SimulatedJob, Workload};
 use frames::Frames;
@@ -305,123 +307,6 @@ impl World {
         self.handle(node, Input::Command(Command::Submit(spec)), watcher);
     }
 
-    fn on_faults(&mut self, instant: usize, watcher: &mut dyn Watcher) {
-        let now = self.sight.truth.now;
-        let steps = std::mem::take(&mut self.instants[instant].1);
-        if self.faults.apply(&steps) {
-            self.sight.truth.reaches = self.faults.matrix().to_vec();
-            self.network.set_reaches(now, &self.sight.truth.reaches);
-            self.observe(&Observation::ReachChanged, watcher);
-        }
-        for step in &steps {
-            let kind = self.scenario.faults[step.fault].kind.clone();
-            self.apply_fault(step, &kind, watcher);
-        }
-    }
-
-    fn apply_fault(&mut self, step: &FaultStep, kind: &FaultKind, watcher: &mut dyn Watcher) {
-        match (kind, step.begins) {
-            (FaultKind::Partition { .. } | FaultKind::OneWay { .. }, _) => {}
-            (FaultKind::Link { between, latency, loss, bandwidth_bps }, true) => {
-                let between = between.clone();
-                let links = Override { between, latency: *latency, loss: *loss, bandwidth_bps: *bandwidth_bps };
-                self.network.set_override(step.fault, links);
-            }
-            (FaultKind::Link { .. }, false) => self.network.clear_override(step.fault),
-            (FaultKind::Crash { nodes, storage, connection }, true) => {
-                let how = match storage {
-                    Storage::Kept => Stop::CrashKept,
-                    Storage::Lost => Stop::CrashLost,
-                };
-                nodes.iter().for_each(|node| self.stop(*node, how, *connection, watcher));
-            }
-            (FaultKind::Crash { nodes, .. } | FaultKind::Leave { nodes }, false) => {
-                for node in nodes {
-                    if !self.is_down_by_another_fault(*node) {
-                        self.start(*node, watcher);
-                    }
-                }
-            }
-            (FaultKind::Join { nodes }, true) => nodes.iter().for_each(|node| self.start(*node, watcher)),
-            (FaultKind::Join { nodes }, false) | (FaultKind::Leave { nodes }, true) => {
-                nodes.iter().for_each(|node| self.leave(*node, watcher));
-            }
-            (FaultKind::Pause { nodes }, true) => nodes.iter().for_each(|node| self.set_paused(*node, true, watcher)),
-            (FaultKind::Pause { nodes }, false) => {
-                for node in nodes {
-                    let still = |kind: &FaultKind| matches!(kind, FaultKind::Pause { nodes } if nodes.contains(node));
-                    if !self.faults.active().iter().any(|fault| still(&self.scenario.faults[*fault].kind)) {
-                        self.set_paused(*node, false, watcher);
-                    }
-                }
-            }
-        }
-    }
-
-    fn is_down_by_another_fault(&self, node: NodeNo) -> bool {
-        self.faults.active().iter().any(|fault| match &self.scenario.faults[*fault].kind {
-            FaultKind::Crash { nodes, .. } | FaultKind::Leave { nodes } => nodes.contains(&node),
-            _ => false,
-        })
-    }
-
-    /// A node's process starts, with what its store holds.
-    fn start(&mut self, node: NodeNo, watcher: &mut dyn Watcher) {
-        if self.slots[node].node.is_some() {
-            return;
-        }
-        let restart = self.sight.truth.started[node];
-        self.sight.truth.started[node] = true;
-        self.sight.truth.up[node] = true;
-        let slot = &mut self.slots[node];
-        slot.begin_life(self.draws.seed_of(Purpose::NodeSeed, node, u64::from(slot.life)));
-        self.network.node_up(self.sight.truth.now, node);
-        self.observe(&Observation::NodeStarted { node, restart }, watcher);
-        let records = self.slots[node].records();
-        self.handle(node, Input::Start(&records), watcher);
-    }
-
-    /// A node's process ends.
-    fn stop(&mut self, node: NodeNo, how: Stop, connection: CrashConnection, watcher: &mut dyn Watcher) {
-        if self.slots[node].node.is_none() {
-            return;
-        }
-        self.set_paused(node, false, watcher);
-        for job in self.slots[node].end_life(how == Stop::CrashLost) {
-            self.observe(&Observation::ExecutionEnded { node, job, by_itself: false }, watcher);
-        }
-        self.network.node_down(self.sight.truth.now, node, connection);
-        self.sight.truth.up[node] = false;
-        self.observe(&Observation::NodeStopped { node, how }, watcher);
-    }
-
-    /// A node says goodbye; its process ends when that has gone out.
-    fn leave(&mut self, node: NodeNo, watcher: &mut dyn Watcher) {
-        if self.slots[node].node.is_none() {
-            return;
-        }
-        self.set_paused(node, false, watcher);
-        self.handle(node, Input::Command(Command::Leave), watcher);
-        let life = self.slots[node].life;
-        self.queue.push(self.sight.truth.now + Span::millis(200), 2 + node as u64, WorldEvent::Stop { node, life });
-    }
-
-    /// A node's process stands still, or goes on with what has come in the meantime, in order.
-    fn set_paused(&mut self, node: NodeNo, paused: bool, watcher: &mut dyn Watcher) {
-        if self.slots[node].node.is_none() || self.sight.truth.paused[node] == paused {
-            return;
-        }
-        self.sight.truth.paused[node] = paused;
-        self.observe(&Observation::NodePaused { node, paused }, watcher);
-        if paused {
-            return;
-        }
-        while let Some(waiting) = self.slots[node].waiting.pop_front() {
-            self.hear_now(node, waiting, watcher);
-        }
-        self.handle(node, Input::Wake, watcher);
-    }
-
     fn hear(&mut self, node: NodeNo, what: Waiting, watcher: &mut dyn Watcher) {
         if self.sight.truth.paused[node] {
             self.slots[node].waiting.push_back(what);
@@ -565,70 +450,6 @@ impl World {
         let event =
             WorldEvent::Finished { node, life: slot.life, job, turn: slot.turns, fails, output_bytes, duration };
         self.queue.push(self.sight.truth.now + duration, 2 + node as u64, event);
-    }
-
-    /// A node's own report, in the world's numbers.
-    fn on_report(&mut self, node: NodeNo, event: &Event, outbox: &Outbox, watcher: &mut dyn Watcher) {
-        let slot = &mut self.slots[node];
-        let by_id = |id| {
-            self.sight.truth.ids.iter().position(|known| *known == id).expect("every member is a node of this world")
-        };
-        let observation = match event {
-            Event::Accepted { from, kind, .. } => {
-                let origin = slot.arriving.expect("frames are accepted while they are delivered");
-                Observation::Accepted {
-                    node,
-                    sender: origin.sender,
-                    claimed: slot.world_number(*from),
-                    kind: *kind,
-                    frame: origin.number,
-                    latency: self.sight.truth.now.since(origin.at),
-                }
-            }
-            Event::PeerDiscovered { peer } => {
-                let known = slot.node.as_ref().expect("it reports").view().peer_id(*peer);
-                slot.meet(*peer, by_id(known));
-                Observation::Discovered { node, peer: slot.world_number(*peer) }
-            }
-            Event::Refused { reason, .. } => Observation::Refused { node, reason: *reason },
-            Event::Blacklisted { peer } => Observation::Blacklisted { node, peer: slot.world_number(*peer) },
-            Event::Pinged => Observation::Pinged { node },
-            Event::PeerState { peer, state } => {
-                Observation::PeerState { node, peer: slot.world_number(*peer), state: *state }
-            }
-            Event::Degraded { .. } => Observation::Degraded { node, degraded: true },
-            Event::Recovered { .. } => Observation::Degraded { node, degraded: false },
-            Event::JobSubmitted { job } => Observation::JobSubmitted { node, job: *job },
-            Event::SubmitRefused { .. } => Observation::SubmitRefused { node },
-            Event::JobSeen { job, .. } => Observation::JobSeen { node, job: *job },
-            Event::AuctionClosed { job, round, winner, .. } => {
-                Observation::AuctionClosed { node, job: *job, round: *round, winner: by_id(*winner) }
-            }
-            Event::Voted { job, round, winner } => {
-                Observation::Voted { node, job: *job, round: *round, winner: by_id(*winner) }
-            }
-            Event::Certified { job, round, votes, members, certificate } => Observation::Certified {
-                node,
-                job: *job,
-                round: *round,
-                votes: *votes,
-                members: *members,
-                certificate: outbox.slice(certificate),
-            },
-            Event::ClaimLearned { job, round, claimer } => {
-                Observation::ClaimLearned { node, job: *job, round: *round, claimer: by_id(*claimer) }
-            }
-            Event::ExecutionStarted { job, round } => Observation::ExecutionStarted { node, job: *job, round: *round },
-            Event::JobCompleted { job, executor, status, .. } => {
-                Observation::JobCompleted { node, job: *job, executor: by_id(*executor), status: *status }
-            }
-            Event::JobFailed { job, reason } => Observation::JobFailed { node, job: *job, reason: *reason },
-            Event::Started { .. }
-            | Event::AuctionEmpty { .. }
-            | Event::ClockOffset { .. }
-            | Event::ExecutionCancelled { .. } => return,
-        };
-        self.sight.observe(&observation, &mut self.memo, watcher);
     }
 
     fn observe(&mut self, observation: &Observation<'_>, watcher: &mut dyn Watcher) {

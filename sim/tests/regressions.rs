@@ -5,6 +5,7 @@ mod worlds;
 
 use std::collections::BTreeMap;
 
+use marlos::io::PeerState;
 use marlos::wire::MsgType;
 use marlos_sim::observe::Observation;
 use worlds::{failed, watched};
@@ -61,4 +62,48 @@ fn who_holds_what_others_hold_stops_announcing_itself() {
     });
     let late = announces.iter().filter(|(at, _)| *at > worlds::at(15)).count();
     assert!(late <= 10 * 11 + 10, "{late}: a beacon of each of ten nodes every five seconds of 55, and nothing else");
+}
+
+/// Ten nodes of which one is down for good, and another whose process dies so that its connections break.
+const TWO_DOWN: &str = r#"
+name = "two-down"
+duration = "60s"
+warmup = "10s"
+settle = "20s"
+[nodes]
+count = 10
+[network]
+profile = "lan"
+[workload]
+jobs_per_second = 5.0
+from = ["n0..n3"]
+end = "45s"
+job = { type = "simulated", duration = { distribution = "uniform", min = "100ms", max = "2s" }, deadline = "60s" }
+[[fault]]
+at = "12s"
+kind = "crash"
+nodes = ["n5"]
+[[fault]]
+at = "30s"
+for = "10s"
+kind = "crash"
+nodes = ["n6"]
+connection = "reset"
+[kpi]
+overhead_per_job_B = false
+"#;
+
+/// Members whom a directed message of the crashed one had reached shortly before vouched for it: the askers held it for alive for
+/// seven seconds more, elected other coordinators than the rest, and jobs took eight seconds.
+#[test]
+fn having_heard_a_member_before_its_connection_broke_says_nothing() {
+    for seed in [1, 4, 7, 14] {
+        let (outcome, deaths) = watched(TWO_DOWN, seed, |_, o| match *o {
+            Observation::PeerState { node, peer: 6, state: PeerState::Dead } => Some(node),
+            _ => None,
+        });
+        let early = deaths.iter().filter(|(at, _)| *at > worlds::at(30) && *at < worlds::at(32)).count();
+        assert_eq!(early, 8, "seed {seed}: all who live know within two seconds: {deaths:?}");
+        assert_eq!(outcome.exit_code(), 0, "seed {seed}: {:#?}", failed(&outcome));
+    }
 }

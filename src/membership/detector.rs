@@ -203,7 +203,11 @@ impl Members {
     fn ask_about(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
         self.peers[peer.at()].probe_at = None;
         self.detector.look_again_at(self.peers[peer.at()].due(cx));
-        let silent_for = self.peers[peer.at()].last_heard.map_or(Span::ZERO, |heard| cx.now.mono.since(heard));
+        let entry = &self.peers[peer.at()];
+        let silent_for = entry.last_heard.map_or(Span::ZERO, |heard| cx.now.mono.since(heard));
+        // Where a broken connection made the suspicion, having heard it before that is no answer.
+        let broken = entry.silence_deadline(cx) > cx.now.mono;
+        let silent_for = if broken { silent_for.min(ASK_AFTER_BREAK) } else { silent_for };
         let probe = Payload::PeerProbe(PeerProbe { node_id: self.id(peer), silent_for });
         for asked in self.some_alive_peers(cx) {
             let id = self.id(asked);

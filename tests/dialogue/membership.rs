@@ -343,6 +343,19 @@ fn a_crash_that_breaks_its_connections_is_noticed_within_a_second_and_a_half() {
 }
 
 #[test]
+fn having_heard_a_member_before_its_connection_broke_does_not_vouch_for_it() {
+    let mut net = met(5);
+    // Node 0 has missed a heartbeat or two of node 4; the others have not, until it dies.
+    net.cut[4][0] = true;
+    net.run_for(Span::secs(4));
+    net.said.clear();
+    net.stop(4);
+    net.run_for(Span::secs(2));
+    let states: Vec<PeerState> = state_times(&net, 0, 4).into_iter().map(|(_, state)| state).collect();
+    assert_eq!(states, [PeerState::Suspect, PeerState::Dead]);
+}
+
+#[test]
 fn a_connection_that_breaks_between_two_kills_nobody_whom_others_hear() {
     let mut net = met(4);
     net.said.clear();

@@ -1,0 +1,130 @@
+//! What goes wrong, applied: faults that begin and end, processes that start, stop and stand still.
+
+use marlos::io::{Command, Input};
+use marlos::time::Span;
+
+use super::{Watcher, World, WorldEvent};
+use crate::draw::Purpose;
+use crate::fault::Step as FaultStep;
+use crate::network::Override;
+use crate::observe::{Observation, Stop};
+use crate::scenario::{CrashConnection, FaultKind, NodeNo, Storage};
+
+impl World {
+    pub(super) fn on_faults(&mut self, instant: usize, watcher: &mut dyn Watcher) {
+        let now = self.sight.truth.now;
+        let steps = std::mem::take(&mut self.instants[instant].1);
+        if self.faults.apply(&steps) {
+            self.sight.truth.reaches = self.faults.matrix().to_vec();
+            self.network.set_reaches(now, &self.sight.truth.reaches);
+            self.observe(&Observation::ReachChanged, watcher);
+        }
+        for step in &steps {
+            let kind = self.scenario.faults[step.fault].kind.clone();
+            self.apply_fault(step, &kind, watcher);
+        }
+    }
+
+    fn apply_fault(&mut self, step: &FaultStep, kind: &FaultKind, watcher: &mut dyn Watcher) {
+        match (kind, step.begins) {
+            (FaultKind::Partition { .. } | FaultKind::OneWay { .. }, _) => {}
+            (FaultKind::Link { between, latency, loss, bandwidth_bps }, true) => {
+                let between = between.clone();
+                let links = Override { between, latency: *latency, loss: *loss, bandwidth_bps: *bandwidth_bps };
+                self.network.set_override(step.fault, links);
+            }
+            (FaultKind::Link { .. }, false) => self.network.clear_override(step.fault),
+            (FaultKind::Crash { nodes, storage, connection }, true) => {
+                let how = match storage {
+                    Storage::Kept => Stop::CrashKept,
+                    Storage::Lost => Stop::CrashLost,
+                };
+                nodes.iter().for_each(|node| self.stop(*node, how, *connection, watcher));
+            }
+            (FaultKind::Crash { nodes, .. } | FaultKind::Leave { nodes }, false) => {
+                for node in nodes {
+                    if !self.is_down_by_another_fault(*node) {
+                        self.start(*node, watcher);
+                    }
+                }
+            }
+            (FaultKind::Join { nodes }, true) => nodes.iter().for_each(|node| self.start(*node, watcher)),
+            (FaultKind::Join { nodes }, false) | (FaultKind::Leave { nodes }, true) => {
+                nodes.iter().for_each(|node| self.leave(*node, watcher));
+            }
+            (FaultKind::Pause { nodes }, true) => nodes.iter().for_each(|node| self.set_paused(*node, true, watcher)),
+            (FaultKind::Pause { nodes }, false) => {
+                for node in nodes {
+                    let still = |kind: &FaultKind| matches!(kind, FaultKind::Pause { nodes } if nodes.contains(node));
+                    if !self.faults.active().iter().any(|fault| still(&self.scenario.faults[*fault].kind)) {
+                        self.set_paused(*node, false, watcher);
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_down_by_another_fault(&self, node: NodeNo) -> bool {
+        self.faults.active().iter().any(|fault| match &self.scenario.faults[*fault].kind {
+            FaultKind::Crash { nodes, .. } | FaultKind::Leave { nodes } => nodes.contains(&node),
+            _ => false,
+        })
+    }
+
+    /// A node's process starts, with what its store holds.
+    pub(super) fn start(&mut self, node: NodeNo, watcher: &mut dyn Watcher) {
+        if self.slots[node].node.is_some() {
+            return;
+        }
+        let restart = self.sight.truth.started[node];
+        self.sight.truth.started[node] = true;
+        self.sight.truth.up[node] = true;
+        let slot = &mut self.slots[node];
+        slot.begin_life(self.draws.seed_of(Purpose::NodeSeed, node, u64::from(slot.life)));
+        self.network.node_up(self.sight.truth.now, node);
+        self.observe(&Observation::NodeStarted { node, restart }, watcher);
+        let records = self.slots[node].records();
+        self.handle(node, Input::Start(&records), watcher);
+    }
+
+    /// A node's process ends.
+    pub(super) fn stop(&mut self, node: NodeNo, how: Stop, connection: CrashConnection, watcher: &mut dyn Watcher) {
+        if self.slots[node].node.is_none() {
+            return;
+        }
+        self.set_paused(node, false, watcher);
+        for job in self.slots[node].end_life(how == Stop::CrashLost) {
+            self.observe(&Observation::ExecutionEnded { node, job, by_itself: false }, watcher);
+        }
+        self.network.node_down(self.sight.truth.now, node, connection);
+        self.sight.truth.up[node] = false;
+        self.observe(&Observation::NodeStopped { node, how }, watcher);
+    }
+
+    /// A node says goodbye; its process ends when that has gone out.
+    fn leave(&mut self, node: NodeNo, watcher: &mut dyn Watcher) {
+        if self.slots[node].node.is_none() {
+            return;
+        }
+        self.set_paused(node, false, watcher);
+        self.handle(node, Input::Command(Command::Leave), watcher);
+        let life = self.slots[node].life;
+        self.queue.push(self.sight.truth.now + Span::millis(200), 2 + node as u64, WorldEvent::Stop { node, life });
+    }
+
+    /// A node's process stands still, or goes on with what has come in the meantime, in order.
+    fn set_paused(&mut self, node: NodeNo, paused: bool, watcher: &mut dyn Watcher) {
+        if self.slots[node].node.is_none() || self.sight.truth.paused[node] == paused {
+            return;
+        }
+        self.sight.truth.paused[node] = paused;
+        self.observe(&Observation::NodePaused { node, paused }, watcher);
+        if paused {
+            return;
+        }
+        while let Some(waiting) = self.slots[node].waiting.pop_front() {
+            self.hear_now(node, waiting, watcher);
+        }
+        self.handle(node, Input::Wake, watcher);
+    }
+}

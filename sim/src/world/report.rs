@@ -1,0 +1,73 @@
+//! A node's own reports, in the world's numbers.
+
+use marlos::io::{Event, Outbox};
+
+use super::{Watcher, World};
+use crate::observe::Observation;
+use crate::scenario::NodeNo;
+
+impl World {
+    /// A node's own report, in the world's numbers.
+    pub(super) fn on_report(&mut self, node: NodeNo, event: &Event, outbox: &Outbox, watcher: &mut dyn Watcher) {
+        let slot = &mut self.slots[node];
+        let by_id = |id| {
+            self.sight.truth.ids.iter().position(|known| *known == id).expect("every member is a node of this world")
+        };
+        let observation = match event {
+            Event::Accepted { from, kind, .. } => {
+                let origin = slot.arriving.expect("frames are accepted while they are delivered");
+                Observation::Accepted {
+                    node,
+                    sender: origin.sender,
+                    claimed: slot.world_number(*from),
+                    kind: *kind,
+                    frame: origin.number,
+                    latency: self.sight.truth.now.since(origin.at),
+                }
+            }
+            Event::PeerDiscovered { peer } => {
+                let known = slot.node.as_ref().expect("it reports").view().peer_id(*peer);
+                slot.meet(*peer, by_id(known));
+                Observation::Discovered { node, peer: slot.world_number(*peer) }
+            }
+            Event::Refused { reason, .. } => Observation::Refused { node, reason: *reason },
+            Event::Blacklisted { peer } => Observation::Blacklisted { node, peer: slot.world_number(*peer) },
+            Event::Pinged => Observation::Pinged { node },
+            Event::PeerState { peer, state } => {
+                Observation::PeerState { node, peer: slot.world_number(*peer), state: *state }
+            }
+            Event::Degraded { .. } => Observation::Degraded { node, degraded: true },
+            Event::Recovered { .. } => Observation::Degraded { node, degraded: false },
+            Event::JobSubmitted { job } => Observation::JobSubmitted { node, job: *job },
+            Event::SubmitRefused { .. } => Observation::SubmitRefused { node },
+            Event::JobSeen { job, .. } => Observation::JobSeen { node, job: *job },
+            Event::AuctionClosed { job, round, winner, .. } => {
+                Observation::AuctionClosed { node, job: *job, round: *round, winner: by_id(*winner) }
+            }
+            Event::Voted { job, round, winner } => {
+                Observation::Voted { node, job: *job, round: *round, winner: by_id(*winner) }
+            }
+            Event::Certified { job, round, votes, members, certificate } => Observation::Certified {
+                node,
+                job: *job,
+                round: *round,
+                votes: *votes,
+                members: *members,
+                certificate: outbox.slice(certificate),
+            },
+            Event::ClaimLearned { job, round, claimer } => {
+                Observation::ClaimLearned { node, job: *job, round: *round, claimer: by_id(*claimer) }
+            }
+            Event::ExecutionStarted { job, round } => Observation::ExecutionStarted { node, job: *job, round: *round },
+            Event::JobCompleted { job, executor, status, .. } => {
+                Observation::JobCompleted { node, job: *job, executor: by_id(*executor), status: *status }
+            }
+            Event::JobFailed { job, reason } => Observation::JobFailed { node, job: *job, reason: *reason },
+            Event::Started { .. }
+            | Event::AuctionEmpty { .. }
+            | Event::ClockOffset { .. }
+            | Event::ExecutionCancelled { .. } => return,
+        };
+        self.sight.observe(&observation, &mut self.memo, watcher);
+    }
+}

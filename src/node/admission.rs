@@ -1,0 +1,180 @@
+//! May this message in, and whose is it? Every check in its order, cheapest first (protocol.md, section 5).
+//!
+//! What fails is refused with its reason and changes nothing else. What passes is marked, noted as a sign of life, unpacked,
+//! and each payload handed to `dispatch`.
+
+use super::Node;
+use crate::guard::Passage;
+use crate::id::{Link, NodeId, PeerIdx};
+use crate::io::{Event, Outbox, Refusal, Verify};
+use crate::time::Now;
+use crate::wire::{Envelope, MsgType, Payload};
+
+impl Node {
+    /// Admission (protocol.md, section 5), then dispatch. What fails changes nothing else.
+    pub(super) fn on_frame(
+        &mut self,
+        now: Now,
+        link: Link,
+        bytes: &[u8],
+        verify: &mut dyn Verify,
+        out: &mut Outbox,
+    ) -> Result<(), (Option<PeerIdx>, Refusal)> {
+        let envelope = Envelope::peek(bytes, self.config.max_message_size).map_err(|reason| (None, reason))?;
+        let header = envelope.header;
+        if header.network_tag != self.network_tag {
+            return Err((None, Refusal::WrongNetwork));
+        }
+        if header.to.is_some_and(|to| to != self.egress.keys().id()) {
+            return Err((None, Refusal::WrongRecipient));
+        }
+        if header.sender == self.egress.keys().id() {
+            // A multicast group returns what is sent to it.
+            return if link == Link::BEACON { Ok(()) } else { Err((None, Refusal::FromSelf)) };
+        }
+        let known = match self.members.behind(link) {
+            Some(peer) if self.members.id(peer) == header.sender => Some(peer),
+            _ => self.members.find(header.sender),
+        };
+        let Some(from) = known else {
+            return self.on_stranger(now, link, &envelope, bytes.len(), verify, out).map_err(|reason| (None, reason));
+        };
+        let refuse = |reason| (Some(from), reason);
+        let offset = self.members.sync_offset_us();
+        let passage = match self.guard.check(from, &header, now, offset, &self.config) {
+            Ok(passage) => passage,
+            Err(reason @ (Refusal::Replayed | Refusal::StaleIncarnation)) => {
+                let newest = self.guard.claims_to_be_newest(from, &header);
+                if !newest && self.members.has_second_path(from, link, now.mono) {
+                    self.metrics.duplicates += 1;
+                    return Ok(());
+                }
+                if newest {
+                    let (mut cx, parts) = self.split(now, verify, out);
+                    parts.members.on_stale_announce(&mut cx, from);
+                }
+                return Err(refuse(reason));
+            }
+            Err(reason) => return Err(refuse(reason)),
+        };
+        let key = self.members.peer(from).key();
+        if !verify.verify(key, &envelope.signed(&self.config.network_id), &envelope.signature) {
+            return Err(refuse(Refusal::BadSignature));
+        }
+        if passage == Passage::OverRate {
+            self.guard.blacklist(from, now.mono + self.config.blacklist_duration);
+            out.report(Event::Blacklisted { peer: from });
+            return Err(refuse(Refusal::RateLimited));
+        }
+        self.admit_and_dispatch(now, link, from, &envelope, bytes.len(), verify, out).map_err(refuse)
+    }
+
+    /// A sender that is no member: heard only if the message carries its own sound record.
+    fn on_stranger(
+        &mut self,
+        now: Now,
+        link: Link,
+        envelope: &Envelope<'_>,
+        size: usize,
+        verify: &mut dyn Verify,
+        out: &mut Outbox,
+    ) -> Result<(), Refusal> {
+        let header = envelope.header;
+        if !matches!(header.kind, MsgType::PeerAnnounce | MsgType::PeerRecords) {
+            return Err(Refusal::UnknownSender);
+        }
+        if now.wall.offset(self.members.sync_offset_us()).distance(header.timestamp) > self.config.clock_sync_tolerance
+        {
+            return Err(Refusal::StaleTimestamp);
+        }
+        if header.incarnation < self.floors.get(&header.sender).copied().unwrap_or(0) {
+            self.recall_outlived(now, envelope, verify, out);
+            return Err(Refusal::StaleIncarnation);
+        }
+        let mut record = None;
+        envelope.payloads(self.config.max_message_size, &mut |payload| {
+            record = match payload {
+                Payload::PeerAnnounce(announce) => Some(announce.record),
+                Payload::PeerRecords(message) => message.records.into_iter().find(|r| r.node_id == header.sender),
+                _ => None,
+            };
+        })?;
+        let record = record.filter(|record| record.node_id == header.sender).ok_or(Refusal::UnknownSender)?;
+        if NodeId::of_key(&record.public_key) != header.sender {
+            return Err(Refusal::BadRecord);
+        }
+        if !verify.verify(&record.public_key, &envelope.signed(&self.config.network_id), &envelope.signature) {
+            return Err(Refusal::BadSignature);
+        }
+        let (mut cx, parts) = self.split(now, verify, out);
+        parts.members.take_in(&mut cx, &record, link != Link::BEACON)?;
+        self.meet_new_members(now, verify, out);
+        let Some(from) = self.members.find(header.sender) else { return Err(Refusal::TooManyMembers) };
+        self.guard.check(from, &header, now, self.members.sync_offset_us(), &self.config)?;
+        self.admit_and_dispatch(now, link, from, envelope, size, verify, out)
+    }
+
+    /// A stranger that has forgotten a life which our store remembers: a member again, so that it can be told.
+    fn recall_outlived(&mut self, now: Now, envelope: &Envelope<'_>, verify: &mut dyn Verify, out: &mut Outbox) {
+        let Some(record) = self.members.stored(envelope.header.sender).cloned() else { return };
+        if verify.verify(&record.public_key, &envelope.signed(&self.config.network_id), &envelope.signature) {
+            let (mut cx, parts) = self.split(now, verify, out);
+            // Without room for it, or damaged in the store: it stays a stranger.
+            let _ = parts.members.take_in(&mut cx, &record, false);
+            self.meet_new_members(now, verify, out);
+        }
+    }
+
+    /// A frame whose signature was verified: marked, noted as a sign of life, unpacked, and each payload handled.
+    #[expect(clippy::too_many_arguments, reason = "the context of a frame, split as the borrows need it")]
+    fn admit_and_dispatch(
+        &mut self,
+        now: Now,
+        link: Link,
+        from: PeerIdx,
+        envelope: &Envelope<'_>,
+        size: usize,
+        verify: &mut dyn Verify,
+        out: &mut Outbox,
+    ) -> Result<(), Refusal> {
+        let header = envelope.header;
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let unpacked = if header.kind == MsgType::PeerAnnounce
+            && envelope.repeats_record(&self.members.peer(from).record.record_signature)
+        {
+            Ok(())
+        } else {
+            envelope.payloads(self.config.max_message_size, &mut |payload| inbox.push(payload))
+        };
+        self.guard.admit(from, &header, &self.config);
+        let (mut cx, parts) = self.split(now, verify, out);
+        parts.members.on_sign_of_life(&mut cx, from);
+        parts.members.on_heard_over(&mut cx, link, from);
+        let one_way = cx.wall().since(header.timestamp);
+        parts.metrics.messages_received += 1;
+        parts.metrics.bytes_received += size as u64;
+        parts.metrics.latency_us_sum += one_way.as_micros();
+        cx.report(Event::Accepted { from, kind: header.kind, one_way });
+        let mut outcome = unpacked;
+        for payload in inbox.drain(..) {
+            // One refused payload of a bundle does not take the others with it.
+            if let Err(reason) = self.dispatch(now, link, from, header.timestamp, payload, verify, out) {
+                outcome = outcome.and(Err(reason));
+            }
+            self.meet_new_members(now, verify, out);
+        }
+        self.inbox = inbox;
+        outcome
+    }
+
+    /// Gives every member that was added its guard, and lets the electorate follow.
+    pub(super) fn meet_new_members(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
+        while self.guard.len() < self.members.len() {
+            let peer = PeerIdx(u32::try_from(self.guard.len()).expect("bounded by max_members"));
+            let floor = self.floors.get(&self.members.id(peer)).copied().unwrap_or(0);
+            self.guard.add_sender(peer, floor, &self.config, now.mono);
+        }
+        let (mut cx, parts) = self.split(now, verify, out);
+        parts.members.settle(&mut cx);
+    }
+}

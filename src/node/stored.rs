@@ -1,0 +1,50 @@
+//! What an earlier life of the node left in its store.
+
+use std::collections::BTreeMap;
+
+use crate::auction::round::Promise;
+use crate::cx::store_key;
+use crate::id::{JobId, NodeId};
+use crate::io::Record;
+use crate::time::{Time, WallTime};
+use crate::wire::binary;
+use crate::wire::message::{Announce, JobBroadcast};
+
+/// What the store remembers, sorted out. A record that cannot be read was not written by us: it is left out.
+#[derive(Default)]
+pub(super) struct Stored {
+    pub(super) incarnation: u32,
+    pub(super) floors: BTreeMap<NodeId, u32>,
+    pub(super) records: BTreeMap<NodeId, Announce>,
+    pub(super) votes: BTreeMap<JobId, Promise>,
+    pub(super) vote_floor: WallTime,
+    pub(super) own_jobs: Vec<JobBroadcast>,
+}
+
+impl Stored {
+    pub(super) fn read(records: &[Record]) -> Stored {
+        let mut stored = Stored::default();
+        for Record { key, value } in records {
+            let id = || key.get(1..).and_then(|id| <[u8; 16]>::try_from(id).ok());
+            match (key.first().copied(), id()) {
+                _ if key == store_key::INCARNATION => stored.incarnation = binary::decode(value).unwrap_or(0),
+                _ if key == store_key::VOTE_FLOOR => stored.vote_floor = binary::decode(value).unwrap_or_default(),
+                (Some(store_key::FLOOR), Some(id)) => {
+                    stored.floors.insert(NodeId(id), binary::decode(value).unwrap_or(0));
+                }
+                (Some(store_key::RECORD), Some(id)) => {
+                    stored.records.extend(binary::decode(value).map(|record| (NodeId(id), record)));
+                }
+                (Some(store_key::VOTE), Some(id)) => {
+                    if let Ok(voted) = binary::decode(value) {
+                        let promise = Promise { voted: Some(voted), lease_until: Time(0) };
+                        stored.votes.insert(JobId(id), promise);
+                    }
+                }
+                (Some(store_key::OWN_JOB), Some(_)) => stored.own_jobs.extend(binary::decode::<JobBroadcast>(value)),
+                _ => {}
+            }
+        }
+        stored
+    }
+}

@@ -1,0 +1,208 @@
+//! A read-only look inside: what status, metrics and checkers may see.
+
+use super::Node;
+use crate::config::Config;
+use crate::id::{JobId, NodeId, PeerIdx};
+use crate::io::{FailReason, JobStatus, PeerState};
+use crate::metrics::Metrics;
+use crate::time::{Span, Time};
+use crate::wire::message::JobBroadcast;
+
+/// A read-only look inside a node.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeView<'a> {
+    pub(super) node: &'a Node,
+}
+
+/// A member as the node sees it.
+#[derive(Clone, Debug)]
+pub struct PeerView<'a> {
+    /// The node's number for it; 0 is the node itself.
+    pub peer: PeerIdx,
+    /// Its id.
+    pub id: NodeId,
+    /// Its name, for people.
+    pub name: &'a str,
+    /// Where its PUB is.
+    pub pub_endpoint: &'a str,
+    /// How it is seen.
+    pub state: PeerState,
+    /// Its start count.
+    pub incarnation: u32,
+    /// Silence since it was last heard, if ever.
+    pub silent_for: Option<Span>,
+    /// Last measured round trip.
+    pub round_trip: Option<Span>,
+    /// Last measured offset of its clock to ours, in microseconds.
+    pub clock_offset_us: Option<i64>,
+    /// What it can run.
+    pub capabilities: &'a [String],
+}
+
+/// A job as the node sees it.
+#[derive(Clone, Debug)]
+pub struct JobView<'a> {
+    /// Its id.
+    pub id: JobId,
+    /// Its type.
+    pub job_type: &'a str,
+    /// Its command.
+    pub command: &'a str,
+    /// Who submitted it.
+    pub submitter: NodeId,
+    /// The round its auction is in.
+    pub round: u32,
+    /// Who runs or ran it, as far as is known.
+    pub claimer: Option<NodeId>,
+    /// Where it stands.
+    pub phase: JobPhase,
+}
+
+/// Where a job stands, as one node sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobPhase {
+    /// Being auctioned, or waiting for a quorum.
+    Open,
+    /// Somebody holds a certificate.
+    Claimed,
+    /// This node runs it.
+    Running,
+    /// It ended with a result.
+    Done(JobStatus),
+    /// It ended without.
+    Failed(FailReason),
+}
+
+impl<'a> JobView<'a> {
+    fn of(id: JobId, broadcast: &'a JobBroadcast, round: u32, claimer: Option<NodeId>, phase: JobPhase) -> JobView<'a> {
+        let body = &broadcast.body;
+        JobView {
+            id,
+            job_type: &body.job_type,
+            command: &body.command,
+            submitter: broadcast.submitter,
+            round,
+            claimer,
+            phase,
+        }
+    }
+}
+
+impl<'a> NodeView<'a> {
+    /// The node's id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.node.egress.keys().id()
+    }
+
+    /// The configuration it runs with.
+    #[must_use]
+    pub fn config(&self) -> &'a Config {
+        &self.node.config
+    }
+
+    /// Its start count.
+    #[must_use]
+    pub fn incarnation(&self) -> u32 {
+        self.node.egress.incarnation()
+    }
+
+    /// How many members it knows, itself included; they are numbered from 0.
+    #[must_use]
+    pub fn members(&self) -> u32 {
+        u32::try_from(self.node.members.len()).expect("bounded by max_members")
+    }
+
+    /// The id of a member.
+    #[must_use]
+    pub fn peer_id(&self, peer: PeerIdx) -> NodeId {
+        self.node.members.id(peer)
+    }
+
+    /// How a member is seen; the node itself is `Alive`.
+    #[must_use]
+    pub fn peer_state(&self, peer: PeerIdx) -> PeerState {
+        self.node.members.peer(peer).state
+    }
+
+    /// Every member but the node itself.
+    pub fn peers(&self, now: Time) -> impl Iterator<Item = PeerView<'a>> {
+        self.node.members.iter().skip(1).map(move |(peer, entry)| PeerView {
+            peer,
+            id: entry.record.node_id,
+            name: &entry.record.node_name,
+            pub_endpoint: &entry.record.pub_endpoint,
+            state: entry.state,
+            incarnation: entry.record.incarnation,
+            silent_for: entry.last_heard.map(|heard| now.since(heard)),
+            round_trip: entry.round_trip(),
+            clock_offset_us: entry.clock_offset_us(),
+            capabilities: &entry.record.capabilities,
+        })
+    }
+
+    /// Every job it keeps: open ones by id, then its own that have ended.
+    pub fn jobs(&self) -> impl Iterator<Item = JobView<'a>> {
+        let open = self.node.auctions.iter().filter(|(id, _)| self.node.jobs.ended_job(*id).is_none());
+        let open = open.map(|(id, job)| {
+            let phase = match job.claim {
+                _ if self.node.jobs.is_running(id) => JobPhase::Running,
+                Some(_) => JobPhase::Claimed,
+                None => JobPhase::Open,
+            };
+            let claimer = job.claim.map(|(_, claimer)| claimer);
+            JobView::of(id, &job.broadcast, job.round, claimer, phase)
+        });
+        let ended = self.node.jobs.ended().map(|(id, ended)| {
+            let phase = match ended.end {
+                Ok(status) => JobPhase::Done(status),
+                Err(reason) => JobPhase::Failed(reason),
+            };
+            JobView::of(id, &ended.broadcast, 0, ended.executor, phase)
+        });
+        open.chain(ended)
+    }
+
+    /// One job, if it is kept.
+    #[must_use]
+    pub fn job(&self, job: JobId) -> Option<JobView<'a>> {
+        self.jobs().find(|view| view.id == job)
+    }
+
+    /// Reachable members, itself included.
+    #[must_use]
+    pub fn reachable(&self) -> u32 {
+        self.node.members.reachable()
+    }
+
+    /// Votes that a certificate needs, by the members it knows.
+    #[must_use]
+    pub fn quorum(&self) -> u32 {
+        self.node.members.electorate().quorum()
+    }
+
+    /// Whether it is degraded: the document's `partition_detected`.
+    #[must_use]
+    pub fn degraded(&self) -> bool {
+        self.node.members.degraded()
+    }
+
+    /// Blacklisted senders.
+    #[must_use]
+    pub fn blacklisted(&self, now: Time) -> usize {
+        self.node.guard.blacklisted(now)
+    }
+
+    /// The offset it applies to its own wall clock, in microseconds.
+    #[must_use]
+    pub fn clock_offset_us(&self) -> i64 {
+        self.node.members.sync_offset_us()
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn metrics(&self) -> &'a Metrics {
+        &self.node.metrics
+    }
+}
