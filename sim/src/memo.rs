@@ -2,7 +2,7 @@
 //!
 //! The nodes of a world sign through it, so it knows what each key has really signed: such a signature is genuine, and is not
 //! computed a second time to find that out. Whatever else claims to be a signature - altered, forged, moved to other bytes or
-//! another key - is verified strictly. One in [`CHECKED_AGAIN`] of the genuine ones is verified strictly all the same: were
+//! another key - is verified strictly. One in `CHECKED_AGAIN` of the genuine ones is verified strictly all the same: were
 //! it ever refused, the run would end there. A frame that reaches a hundred nodes keeps its answer with it.
 
 use std::collections::BTreeMap;
