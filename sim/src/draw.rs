@@ -29,26 +29,10 @@ pub enum Purpose {
     Backoff = 6,
     /// How long the news of a broken connection is on its way.
     Reset = 7,
-    /// When the next job arrives.
-    Arrival = 8,
-    /// Who submits it.
-    Submitter = 9,
-    /// How long it runs.
-    JobDuration = 10,
-    /// Whether it fails.
-    JobFailure = 11,
-    /// When a node starts.
-    NodeStart = 12,
     /// A node's own generator.
     NodeSeed = 13,
     /// A node's keys.
     NodeKey = 14,
-    /// What a misbehaving node does.
-    Byzantine = 15,
-    /// A clock's error.
-    Clock = 16,
-    /// A random fault.
-    Chaos = 17,
 }
 
 /// The source of all draws of a world.

@@ -23,26 +23,6 @@ fn keys() -> Keys {
     Keys::from_secret(&[7; 32])
 }
 
-fn kind_of(payload: &Payload) -> MsgType {
-    match payload {
-        Payload::PeerAnnounce(_) => MsgType::PeerAnnounce,
-        Payload::PeerRecords(_) => MsgType::PeerRecords,
-        Payload::Ping(_) => MsgType::Ping,
-        Payload::PeerProbe(_) => MsgType::PeerProbe,
-        Payload::PeerSeen(_) => MsgType::PeerSeen,
-        Payload::Goodbye(_) => MsgType::Goodbye,
-        Payload::JobBroadcast(_) => MsgType::JobBroadcast,
-        Payload::JobBid(_) => MsgType::JobBid,
-        Payload::AuctionCoordinate(_) => MsgType::AuctionCoordinate,
-        Payload::ClaimVote(_) => MsgType::ClaimVote,
-        Payload::JobClaim(_) => MsgType::JobClaim,
-        Payload::ClaimCertificate(_) => MsgType::ClaimCertificate,
-        Payload::CertificateRequest(_) => MsgType::CertificateRequest,
-        Payload::JobHeartbeat(_) => MsgType::JobHeartbeat,
-        Payload::JobResult(_) => MsgType::JobResult,
-    }
-}
-
 /// A header of the test's own keys; `seal` decides on kind and compression.
 fn header(timestamp: u64, incarnation: u32, counter: u64, to: Option<NodeId>) -> Header {
     Header {
@@ -73,7 +53,7 @@ fn sealed(header: Header, codec: Codec, payloads: &[Payload]) -> Vec<u8> {
         .map(|payload| {
             let mut bytes = Vec::new();
             encode(codec, payload, &mut bytes);
-            (kind_of(payload), bytes)
+            (payload.kind(), bytes)
         })
         .collect();
     let items: Vec<(MsgType, &[u8])> = encoded.iter().map(|(kind, bytes)| (*kind, bytes.as_slice())).collect();
@@ -288,7 +268,7 @@ fn frame() -> impl Strategy<Value = (Codec, Vec<u8>)> {
 fn fits(payload: &Payload) -> bool {
     let mut bytes = Vec::new();
     encode(Codec::Json, payload, &mut bytes);
-    bytes.len() <= kind_of(payload).max_payload(MAX_MESSAGE) as usize
+    bytes.len() <= payload.kind().max_payload(MAX_MESSAGE) as usize
 }
 
 proptest! {
@@ -302,7 +282,7 @@ proptest! {
     ) {
         let frame = sealed(header, codec, &payloads);
         let (opened, again) = open(&frame).expect("own frame");
-        let kind = if payloads.len() > 1 { MsgType::Bundle } else { kind_of(&payloads[0]) };
+        let kind = if payloads.len() > 1 { MsgType::Bundle } else { payloads[0].kind() };
         prop_assert_eq!(Header { kind, compressed: opened.compressed, ..header }, opened);
         prop_assert_eq!(payloads, again);
     }

@@ -9,7 +9,7 @@ fn storm(seed: u64, spec: &NetworkSpec) -> World {
     let mut links = 0;
     for step in 0..400 {
         let draw =
-            |what: usize, bound: usize| below(draws.one(Purpose::Chaos, 0, what, 0, step), bound as u64) as usize;
+            |what: usize, bound: usize| below(draws.one(Purpose::NodeSeed, 0, what, 0, step), bound as u64) as usize;
         world.until(world.now.0 + [0, 3, 700, 40_000, 900_000][draw(0, 5)]);
         let (a, b) = (draw(1, n), draw(2, n));
         match draw(3, 12) {
