@@ -124,6 +124,7 @@ impl Egress {
     /// At the end of a call: sends what is pending, or decides that it may wait for company.
     pub fn flush(&mut self, cx: &mut Sealing<'_>) {
         if self.pending.is_empty() {
+            self.flush_at = None;
             return;
         }
         // Two envelopes for one receiver each time, and room for heartbeats and for clocks that differ: four fifths of the limit.

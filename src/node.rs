@@ -135,7 +135,9 @@ impl Node {
             // The last word: whatever came after it would be a sign of life.
             self.egress.send_now(&mut sealing, To::All, &Payload::Goodbye(Goodbye {}));
         }
-        let timers = self.members.next_deadline().min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
+        // Who leaves does not beat, announce or watch any more: what is due there stays due, and would wake it for ever.
+        let members = if self.leaving { Time::NEVER } else { self.members.next_deadline() };
+        let timers = members.min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
         self.deadline = timers.min(self.egress.next_deadline().unwrap_or(Time::NEVER));
     }
 

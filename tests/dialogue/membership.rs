@@ -269,6 +269,17 @@ fn goodbye_is_said_at_once_however_busy_the_node_is_and_marks_it_left() {
 }
 
 #[test]
+fn a_node_that_has_said_goodbye_and_is_not_stopped_does_not_spin() {
+    let mut net = met(3);
+    net.input(1, Input::Command(Command::Leave));
+    for _ in 0..10 {
+        net.now = net.now + Span::secs(1);
+        net.input(1, Input::Wake);
+        assert!(net.node(1).next_deadline().is_none_or(|due| due > net.now), "what is due was done");
+    }
+}
+
+#[test]
 fn a_silent_member_is_suspected_after_seven_and_a_half_seconds_and_dead_a_second_later() {
     let mut net = met(4);
     (0..4).for_each(|to| net.cut[3][to] = true);
