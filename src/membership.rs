@@ -92,7 +92,8 @@ impl Members {
             index: BTreeMap::from([(id, PeerIdx::SELF)]),
             hints: vec![PeerIdx::SELF; 256],
             electorate: Electorate::default(),
-            changed: false,
+            // Alone may be enough: the first `settle` says so.
+            changed: true,
             records_digest: 0,
             reachable: 1,
             connections: 0,

@@ -178,6 +178,7 @@ impl Node {
         }
         parts.auctions.start(stored.votes, vote_floor);
         parts.members.start_heartbeat(&mut cx);
+        parts.members.settle(&mut cx);
         for broadcast in own_jobs {
             parts.jobs.on_recovered_job(&cx, broadcast.clone());
             // Past its deadline it is not auctioned again; its end is reported all the same.

@@ -107,3 +107,23 @@ fn having_heard_a_member_before_its_connection_broke_says_nothing() {
         assert_eq!(outcome.exit_code(), 0, "seed {seed}: {:#?}", failed(&outcome));
     }
 }
+
+/// A node that is a network of its own was degraded until somebody else came: nobody had compared one member with a quorum of
+/// one.
+#[test]
+fn one_node_alone_runs_its_own_jobs() {
+    let alone = r#"
+name = "alone"
+duration = "60s"
+warmup = "5s"
+settle = "10s"
+[nodes]
+count = 1
+[workload]
+jobs_per_second = 2.0
+from = ["n0"]
+job = { type = "simulated", duration = "1s", deadline = "20s" }
+"#;
+    let outcome = worlds::run(alone, 1);
+    assert!(outcome.jobs.submitted > 50 && outcome.jobs.completed == outcome.jobs.submitted, "{:?}", outcome.jobs);
+}

@@ -273,7 +273,7 @@ fn a_node_that_has_said_goodbye_and_is_not_stopped_does_not_spin() {
     let mut net = met(3);
     net.input(1, Input::Command(Command::Leave));
     for _ in 0..10 {
-        net.now = net.now + Span::secs(1);
+        net.now += Span::secs(1);
         net.input(1, Input::Wake);
         assert!(net.node(1).next_deadline().is_none_or(|due| due > net.now), "what is due was done");
     }
