@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use marlos::time::{Span, Time};
 
-use crate::fault::{FAULT_HELP, last_fault_end};
+use crate::fault::{FAULT_HELP, Timeline, last_fault_end};
 use crate::observe::Observation;
 use crate::outcome::{Outcome, Wall};
 use crate::progress::Progress;
@@ -118,6 +118,9 @@ fn run_one(
     console: &mut Console<'_>,
 ) -> io::Result<u8> {
     let name = scenario.name.clone();
+    for line in Timeline::new(&scenario).describe(&scenario) {
+        writeln!(console.err, "{line}")?;
+    }
     let outcome = simulate(scenario, options, console);
     if INTERRUPTED.load(Ordering::Relaxed) {
         writeln!(console.err, "interrupted: {name} ends at {} of {}", outcome.reached, outcome.scenario.duration)?;

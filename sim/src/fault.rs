@@ -8,8 +8,12 @@
 //! and a cut that follows another at once is one that never opened, as long as the world applies *all* steps of an
 //! instant before it looks (that is what [`FaultState::apply`] takes a slice for).
 
+use std::cmp::Reverse;
+
 use marlos::time::Time;
 use marlos::units::Ppm;
+use petgraph::algo::tarjan_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::scenario::{Fault, FaultKind, LatencyLaw, NodeNo, Scenario};
 
@@ -55,15 +59,56 @@ impl Timeline {
         self.steps.chunk_by(|a, b| a.at == b.at).map(|steps| (steps[0].at, steps))
     }
 
-    /// One line per step, for people.
+    /// One line per step, for people; where it changes who can reach whom, with the sides that there are then.
     #[must_use]
     pub fn describe(&self, scenario: &Scenario) -> Vec<String> {
-        let line = |step: &Step| {
-            let verb = if step.begins { "begins" } else { "ends" };
-            format!("{} {verb}: {}", step.at, describe(&scenario.faults[step.fault].kind))
-        };
-        self.steps.iter().map(line).collect()
+        let mut state = FaultState::new(scenario);
+        let mut lines = Vec::new();
+        for (at, steps) in self.instants() {
+            for step in steps {
+                let verb = if step.begins { "begins" } else { "ends" };
+                lines.push(format!("{at} {verb}: {}", describe(&scenario.faults[step.fault].kind)));
+            }
+            if state.apply(steps) {
+                lines.push(format!("{at} {}", describe_sides(&sides(state.matrix()))));
+            }
+        }
+        lines
     }
+}
+
+/// The sides, and whether one of them can decide.
+fn describe_sides(sides: &[Vec<NodeNo>]) -> String {
+    let nodes: usize = sides.iter().map(Vec::len).sum();
+    let quorum = marlos::quorum::quorum(u32::try_from(nodes).expect("at most 4,096 nodes")) as usize;
+    let [largest, ..] = sides else { return "nobody is there".to_owned() };
+    if sides.len() == 1 {
+        return "everyone reaches everyone".to_owned();
+    }
+    let sizes: Vec<String> = sides.iter().map(|side| side.len().to_string()).collect();
+    let decides = if largest.len() >= quorum { "the largest has it" } else { "no side has it" };
+    format!("sides of {}; a quorum of all {nodes} is {quorum}: {decides}", sizes.join(", "))
+}
+
+/// Who is cut off from whom: the sets of nodes that can still hear each other, if need be through others, largest first.
+/// A node that nobody hears is a side of its own.
+#[must_use]
+pub fn sides(reaches: &[Vec<bool>]) -> Vec<Vec<NodeNo>> {
+    let mut graph = DiGraph::<(), ()>::new();
+    let nodes: Vec<_> = reaches.iter().map(|_| graph.add_node(())).collect();
+    for (from, row) in reaches.iter().enumerate() {
+        for (to, _) in row.iter().enumerate().filter(|(to, reached)| **reached && *to != from) {
+            graph.add_edge(nodes[from], nodes[to], ());
+        }
+    }
+    let numbers = |side: Vec<NodeIndex>| {
+        let mut side: Vec<NodeNo> = side.into_iter().map(NodeIndex::index).collect();
+        side.sort_unstable();
+        side
+    };
+    let mut sides: Vec<Vec<NodeNo>> = tarjan_scc(&graph).into_iter().map(numbers).collect();
+    sides.sort_by_key(|side| (Reverse(side.len()), side[0]));
+    sides
 }
 
 /// When the last fault is over: its end, or its beginning where it stays. The settle time counts from here. Nothing

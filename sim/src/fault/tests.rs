@@ -118,14 +118,32 @@ fn the_link_fault_that_began_last_decides_value_by_value_in_both_directions() {
 }
 
 #[test]
-fn the_timeline_is_printed_with_ranges() {
+fn the_timeline_is_printed_with_ranges_and_sides() {
     let kind = FaultKind::Partition { groups: vec![vec![0, 1, 2, 4]] };
     let scenario = scenario(6, vec![fault(10, Some(20), kind)]);
     assert_eq!(
         Timeline::new(&scenario).describe(&scenario),
         [
             "10.000000s begins: partition [n0..n2, n4] from the rest",
+            "10.000000s sides of 4, 2; a quorum of all 6 is 4: the largest has it",
             "20.000000s ends: partition [n0..n2, n4] from the rest",
+            "20.000000s everyone reaches everyone",
         ]
     );
+}
+
+#[test]
+fn the_sides_of_a_cut_are_who_still_hears_whom() {
+    let mut reaches = vec![vec![true; 5]; 5];
+    assert_eq!(sides(&reaches), [vec![0, 1, 2, 3, 4]]);
+    assert_eq!(describe_sides(&sides(&reaches)), "everyone reaches everyone");
+    for (one, other) in [(0, 3), (0, 4), (1, 3), (1, 4), (2, 3), (2, 4)] {
+        reaches[one][other] = false;
+        reaches[other][one] = false;
+    }
+    assert_eq!(sides(&reaches), [vec![0, 1, 2], vec![3, 4]]);
+    assert_eq!(describe_sides(&sides(&reaches)), "sides of 3, 2; a quorum of all 5 is 4: no side has it");
+    // Node 0 is heard by nobody, though it hears all: alone.
+    (0..5).for_each(|to| reaches[0][to] = to == 0);
+    assert_eq!(sides(&reaches), [vec![1, 2], vec![3, 4], vec![0]]);
 }

@@ -81,7 +81,9 @@ pub fn to_unit(raw: u64, kpi: &KpiResult) -> f64 {
 /// The statistic that `measured` is the value of: the target's, or the mean.
 #[must_use]
 pub fn judged_statistic(kpi: &KpiResult) -> &'static str {
-    words::statistic(kpi.target.map_or(Statistic::Mean, |t| t.statistic))
+    // What is only counted, and judged by nobody, is shown as a count.
+    let natural = if kpi.unit == "1" { Statistic::Count } else { Statistic::Mean };
+    words::statistic(kpi.target.map_or(natural, |t| t.statistic))
 }
 
 /// The content of `summary.json`, which `--format json` prints.
