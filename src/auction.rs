@@ -32,8 +32,8 @@ const EARLY_MESSAGES: usize = 1_024;
 const EARLY_LIFE: Span = Span::secs(5);
 /// Rounds are not followed further than this ahead at once, so that nobody can push a job to the end of its numbers.
 const ROUNDS_AHEAD: u32 = 64;
-/// The furthest deadline of a job.
-const LONGEST_DEADLINE: Span = Span::secs(30 * 86_400);
+/// The furthest deadline of a job, for who submits it and for who hears of it.
+pub const LONGEST_DEADLINE: Span = Span::secs(30 * 86_400);
 /// Trust of everyone until reputation is built (protocol.md, section 9).
 const TRUST_AT_START: Ppm = Ppm(500_000);
 

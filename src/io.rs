@@ -15,9 +15,10 @@ pub enum Input<'a> {
     Start(&'a [Record]),
     /// A frame came in, without its topic.
     Frame { link: Link, bytes: &'a [u8] },
-    /// The stream that [`Action::Connect`] asked for is up: what the peer publishes from now on arrives.
+    /// What [`Action::Connect`] asked for is up: what the peer publishes from now on arrives. Or what [`Action::Reach`] asked
+    /// for: what we publish from now on reaches it.
     Connected(Link),
-    /// The stream broke. The driver goes on trying until [`Action::Disconnect`].
+    /// It broke. The driver goes on trying until [`Action::Disconnect`].
     Disconnected(Link),
     /// The operator, or a local program, asks for something.
     Command(Command<'a>),

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::auction::{Job, job_id};
+use crate::auction::{Job, LONGEST_DEADLINE, job_id};
 use crate::cx::{Ctx, store_key};
 use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Action, Event, FailReason, JobSpec, JobStatus, Outcome, Refusal, SubmitRefusal};
@@ -15,7 +15,10 @@ use crate::time::{Span, Time};
 use crate::timers::Timers;
 use crate::units::Ppm;
 use crate::wire::Payload;
-use crate::wire::message::{CertificateRequest, Consistency, JobBody, JobBroadcast, JobHeartbeat, JobResult};
+use crate::wire::message::{
+    CertificateRequest, Consistency, JobBody, JobBroadcast, JobHeartbeat, JobResult, MAX_CAPABILITY_BYTES,
+    MAX_REQUIREMENTS,
+};
 
 /// Own jobs that have ended and are still shown.
 const SHOWN_AFTERWARDS: usize = 1_000;
@@ -23,9 +26,6 @@ const SHOWN_AFTERWARDS: usize = 1_000;
 const SHORTEST_RUN: Span = Span::secs(1);
 /// An own job that is claimed, and shows signs of life, is given up at this many times its span.
 const LATEST_RESULT: u64 = 3;
-const MAX_NAMES: usize = 16;
-const MAX_NAME_BYTES: usize = 32;
-const LONGEST_DEADLINE: Span = Span::secs(30 * 86_400);
 
 /// What this node runs, and what it submitted.
 #[derive(Clone, Debug, Default)]
@@ -426,8 +426,11 @@ fn check_spec(cx: &Ctx<'_>, spec: &JobSpec<'_>) -> Result<(), SubmitRefusal> {
     if spec.command.len() > cx.config.max_command_bytes as usize {
         return Err(SubmitRefusal::CommandTooLarge);
     }
-    let bad = |name: &str| name.is_empty() || name.len() > MAX_NAME_BYTES;
-    if bad(spec.job_type) || spec.requirements.len() > MAX_NAMES || spec.requirements.iter().any(|name| bad(name)) {
+    let bad = |name: &str| name.is_empty() || name.len() > MAX_CAPABILITY_BYTES;
+    if bad(spec.job_type)
+        || spec.requirements.len() > MAX_REQUIREMENTS
+        || spec.requirements.iter().any(|name| bad(name))
+    {
         return Err(SubmitRefusal::BadRequirements);
     }
     if spec.deadline == Span::ZERO || spec.deadline > LONGEST_DEADLINE {

@@ -12,7 +12,7 @@
 //! # The map, in reading order
 //! - [`io`]: inputs, actions, events, and every reason for which something is refused.
 //! - [`node`]: routes inputs to the sub-machines; the only file that knows more than one of them. What one asks of another is carried
-//!   over here.
+//!   over here. `admission` is the order in which a message is checked, `view` what may be seen from outside.
 //! - [`config`]: what an operator may set, and what goes wrong when it is set badly.
 //! - [`time`], [`id`], [`units`]: two clocks in whole microseconds; names of nodes, jobs, peers and links; money and trust as
 //!   integers. There is no floating point in the protocol.
@@ -23,7 +23,7 @@
 //!   `electorate` says who votes.
 //! - [`quorum`]: how many votes are enough, what is voted for, and the certificate that proves it. Pure.
 //! - [`auction`]: who gets the job. `election` names the coordinator, `score` ranks offers, `round` says whether a voter may vote: all
-//!   three pure.
+//!   three pure. `claim` counts votes and makes the certificate.
 //! - [`jobs`]: running what was claimed, and seeing own jobs to a result or a visible failure.
 //! - [`egress`]: what leaves, in one envelope per destination, after everything that must be durable first.
 //! - [`metrics`]: what the node counts of itself.

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 /// Answers that are remembered; beyond it they are forgotten and found again, which changes no result.
 const REMEMBERED: usize = 1 << 20;
-/// Of what was signed here, every so manieth is verified strictly when it is asked for.
+/// Of what was signed here, every 64th is verified strictly when it is asked for.
 const CHECKED_AGAIN: u64 = 64;
 
 /// Signatures of one world.
@@ -38,7 +38,7 @@ enum Answer {
 
 /// What is known of the frame being delivered: the answer of its first check, and under which key.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FrameAnswer {
+struct FrameAnswer {
     /// Where the frame's bytes lie while it is delivered; its envelope's signed bytes begin there.
     begins: usize,
     length: usize,

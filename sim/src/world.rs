@@ -8,6 +8,7 @@ mod faults;
 mod frames;
 mod hash;
 mod report;
+mod sight;
 mod slot;
 
 use std::collections::VecDeque;
@@ -17,7 +18,7 @@ use marlos::io::{Action, Command, Input, JobSpec, JobStatus, Outbox, Outcome as 
 use marlos::time::{Now, Span, Time, WallTime};
 use marlos::wire::{MsgType, binary};
 
-use crate::check::{Checks, Violation};
+use crate::check::Checks;
 use crate::draw::Draws;
 use crate::fault::{FaultState, Step as FaultStep, Timeline as FaultTimeline, initial_nodes};
 use crate::kpi::Kpis;
@@ -32,6 +33,8 @@ use crate::timeline::Timeline;
 use crate::workload::{SimulatedJob, Workload};
 use frames::Frames;
 use hash::ActionHash;
+use sight::Sight;
+pub use sight::{Unwatched, Watcher};
 use slot::{Slot, Waiting};
 
 /// The wall clocks of all nodes at simulated time zero: 2026-01-01, in microseconds since the Unix epoch.
@@ -40,34 +43,8 @@ const EPOCH: WallTime = WallTime(1_767_225_600_000_000);
 const BOOTSTRAP_NODES: usize = 3;
 /// Bytes of IPv4 and UDP headers around a beacon.
 const DATAGRAM_HEADERS: u64 = 28;
-/// State changes that are kept for the report of a violation.
-const LAST_CHANGES: usize = 40;
 /// Events between two looks at the progress bar and the interrupt flag.
 const BETWEEN_LOOKS: u64 = 1 << 14;
-
-/// What a run tells while it goes on. None of it changes the run.
-pub trait Watcher {
-    /// Every so many events. `false` ends the run here.
-    fn at(&mut self, now: Time, events: u64) -> bool;
-    /// An observation; called only where [`Watcher::wants_changes`].
-    fn change(&mut self, now: Time, observation: &Observation<'_>);
-    /// Whether it wants to see observations: hearing of each frame costs time.
-    fn wants_changes(&self) -> bool;
-}
-
-/// Watches nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unwatched;
-
-impl Watcher for Unwatched {
-    fn at(&mut self, _: Time, _: u64) -> bool {
-        true
-    }
-    fn change(&mut self, _: Time, _: &Observation<'_>) {}
-    fn wants_changes(&self) -> bool {
-        false
-    }
-}
 
 /// Something that is due.
 #[derive(Clone, Copy, Debug)]
@@ -105,18 +82,6 @@ pub struct World {
     outbox: Outbox,
     hash: ActionHash,
     sight: Sight,
-}
-
-/// Everything that looks on: what is true, and who draws conclusions from it.
-#[derive(Debug)]
-struct Sight {
-    truth: Truth,
-    kpis: Kpis,
-    checks: Checks,
-    timeline: Timeline,
-    deliveries: u64,
-    changes: VecDeque<(Time, u64, Observation<'static>)>,
-    violation: Option<Box<Violation>>,
 }
 
 impl World {
@@ -526,27 +491,6 @@ impl World {
             last_changes: if violation.is_some() { changes.iter().map(line).collect() } else { Vec::new() },
             wall: Wall::default(),
             scenario: self.scenario,
-        }
-    }
-}
-
-impl Sight {
-    #[inline]
-    fn observe(&mut self, o: &Observation<'_>, memo: &mut Memo, watcher: &mut dyn Watcher) {
-        self.kpis.observe(&self.truth, o);
-        self.timeline.observe(&self.truth, o);
-        let sound = self.checks.observe(&self.truth, o, memo);
-        if let Some(change) = o.lasting() {
-            if self.changes.len() == LAST_CHANGES {
-                self.changes.pop_front();
-            }
-            self.changes.push_back((self.truth.now, self.truth.event, change));
-        }
-        if watcher.wants_changes() {
-            watcher.change(self.truth.now, o);
-        }
-        if let Err(violation) = sound {
-            self.violation.get_or_insert(violation);
         }
     }
 }
