@@ -230,6 +230,16 @@ fn strangers_leave_a_node_alive_and_working() {
         };
         (0..next() % most).map(|_| next() as u8).collect()
     };
+    // One after the other, each until the node has hung up: these are refused however busy the machine is. Of the storm
+    // below, it is the machine that decides how many are refused, turned away, or gone before they were looked at.
+    for address in [&addresses[0], &addresses[1]].repeat(5) {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(&terabyte).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    until("ten terabytes are refused", || {
+        one.json(&["metrics"])["marlos_connections_refused_total"].as_f64().unwrap() >= 10.0
+    });
     let beacons = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut silent = Vec::new();
     for round in 0..100 {
@@ -263,8 +273,6 @@ fn strangers_leave_a_node_alive_and_working() {
     assert!(one.child.try_wait().unwrap().is_none(), "the node died");
     let job = one.json(&["submit", "--wait", "--require", "there", "--", "echo still here"]);
     assert_eq!(job["output"], "still here\n");
-    let metrics = one.json(&["metrics"]);
-    assert!(metrics["marlos_connections_refused_total"].as_f64().unwrap() >= 100.0, "{metrics}");
 }
 
 #[test]
