@@ -12,7 +12,7 @@ use crate::cx::Ctx;
 use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{JobSpec, Outcome, Refusal, SubmitRefusal};
 use crate::membership::Members;
-use crate::time::{Span, Time};
+use crate::time::{Span, Time, WallTime};
 use crate::units::Ppm;
 use crate::wire::Payload;
 use crate::wire::message::{
@@ -61,6 +61,12 @@ impl Jobs {
     #[must_use]
     pub fn is_running(&self, job: JobId) -> bool {
         self.executor.is_running(job)
+    }
+
+    /// The open jobs of this node that were submitted at this moment or later, oldest first.
+    #[must_use]
+    pub fn open_since(&self, since: WallTime) -> Vec<(JobId, &JobBroadcast)> {
+        self.submitter.open_since(since)
     }
 
     /// The jobs of this node that have ended, by id.

@@ -36,6 +36,8 @@ pub struct Members {
     degraded: bool,
     /// Members that died or left since `node.rs` last asked.
     lost: Vec<NodeId>,
+    /// Since when something that members said may have been missed, until `node.rs` has asked.
+    missed_since: Option<Time>,
     detector: detector::Detector,
     gossip: gossip::Gossip,
     clock: clock::Clock,
@@ -101,6 +103,7 @@ impl Members {
             connections: 0,
             degraded: true,
             lost: Vec::new(),
+            missed_since: None,
             detector: detector::Detector::default(),
             gossip: gossip::Gossip::default(),
             clock: clock::Clock::default(),
@@ -287,6 +290,11 @@ impl Members {
         }
         cx.report(Event::PeerState { peer, state });
         self.update_degraded(cx);
+    }
+
+    /// Since when something may have been missed that members said: they were dead, or not connected.
+    pub fn take_missed(&mut self) -> Option<Time> {
+        self.missed_since.take()
     }
 
     /// Members that died or left since this was last called.

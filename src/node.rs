@@ -26,6 +26,7 @@ use crate::jobs::{self, Jobs};
 use crate::membership::Members;
 use crate::metrics::Metrics;
 use crate::quorum::Statement;
+use crate::sync::{MAX_JOBS, Sync};
 use crate::time::{Now, Time, WallTime};
 use crate::units::{Ppm, Tokens};
 use crate::wire::message::{Announce, Goodbye};
@@ -41,6 +42,7 @@ pub struct Node {
     guard: Guard,
     auctions: Auctions,
     jobs: Jobs,
+    sync: Sync,
     metrics: Metrics,
     /// Newest incarnations of others that the store remembers, until they are met again.
     floors: BTreeMap<NodeId, u32>,
@@ -71,6 +73,7 @@ impl Node {
             guard: Guard::default(),
             auctions: Auctions::default(),
             jobs: Jobs::default(),
+            sync: Sync::default(),
             metrics: Metrics::default(),
             floors: BTreeMap::new(),
             started: false,
@@ -138,7 +141,8 @@ impl Node {
         }
         // Who leaves does not beat, announce or watch any more: what is due there stays due, and would wake it for ever.
         let members = if self.leaving { Time::NEVER } else { self.members.next_deadline() };
-        let timers = members.min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
+        let sync = if self.leaving { Time::NEVER } else { self.sync.next_deadline() };
+        let timers = members.min(sync).min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
         self.deadline = timers.min(self.egress.next_deadline().unwrap_or(Time::NEVER));
     }
 
@@ -272,6 +276,17 @@ impl Node {
                 jobs.on_output_request(cx, members, from, &request);
                 Ok(())
             }
+            Payload::StateRequest(request) => {
+                parts.sync.on_request(now.mono, from)?;
+                let asker = members.id(from);
+                for (id, broadcast) in jobs.open_since(request.since).into_iter().take(MAX_JOBS) {
+                    cx.direct(from, asker, &Payload::JobBroadcast(broadcast.clone()));
+                    if let Some(proof) = auctions.job(id).and_then(|job| job.certificate.as_ref()) {
+                        cx.direct(from, asker, &Payload::ClaimCertificate(proof.clone()));
+                    }
+                }
+                Ok(())
+            }
             Payload::OutputChunk(chunk) => jobs.on_output_chunk(cx, members, from, &chunk),
         }
     }
@@ -313,6 +328,9 @@ impl Node {
         let announces = if leaving { Vec::new() } else { parts.members.on_announce_timer(&mut cx) };
         parts.auctions.on_timers(&mut cx, parts.members, active);
         parts.jobs.on_timers(&mut cx, parts.members);
+        if !leaving {
+            parts.sync.on_timer(&mut cx);
+        }
         let mut sealing = Sealing {
             now,
             sync_offset_us: parts.members.sync_offset_us(),
@@ -328,6 +346,9 @@ impl Node {
 
     /// What the sub-machines ask of each other, until nothing is left to ask.
     fn carry_effects(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
+        if let Some(since) = self.members.take_missed() {
+            self.sync.on_missed(now.mono, since);
+        }
         loop {
             let lost = self.members.take_lost();
             let auction = std::mem::take(&mut self.auctions.effects);
@@ -377,6 +398,7 @@ impl Node {
             members: &mut self.members,
             auctions: &mut self.auctions,
             jobs: &mut self.jobs,
+            sync: &mut self.sync,
             metrics: &mut self.metrics,
         };
         (cx, parts)
@@ -388,6 +410,7 @@ struct Parts<'a> {
     members: &'a mut Members,
     auctions: &'a mut Auctions,
     jobs: &'a mut Jobs,
+    sync: &'a mut Sync,
     metrics: &'a mut Metrics,
 }
 
@@ -429,7 +452,9 @@ impl Parts<'_> {
                 self.auctions.lapse(cx, self.members, active, job, Lapse::Told);
             }
             jobs::Effect::Resume { job, asker } => {
-                let Some(held) = self.auctions.job(job).filter(|held| held.broadcast.submitter == asker) else { return };
+                let Some(held) = self.auctions.job(job).filter(|held| held.broadcast.submitter == asker) else {
+                    return;
+                };
                 if let Some(claim) = held.standing().filter(|claim| claim.claimer == cx.self_id()) {
                     self.jobs.on_won(cx, self.members, job, claim, held);
                 }

@@ -122,6 +122,7 @@ fn examples() -> Vec<(MsgType, Payload)> {
         (MsgType::CertificateRequest, Payload::CertificateRequest(CertificateRequest { job_id: JOB })),
         (MsgType::JobHeartbeat, Payload::JobHeartbeat(JobHeartbeat { job_id: JOB, round: 1, progress: Ppm(333_333) })),
         (MsgType::JobResult, Payload::JobResult(result)),
+        (MsgType::StateRequest, Payload::StateRequest(StateRequest { since: STAMP })),
         (MsgType::Takeover, Payload::Takeover(Takeover { job_id: JOB, round: 2, electorate })),
         (MsgType::LeaseLapsed, Payload::LeaseLapsed(LeaseLapsed { job_id: JOB, round: 1 })),
         (MsgType::OutputRequest, Payload::OutputRequest(OutputRequest { job_id: JOB, offset: 262_144 })),

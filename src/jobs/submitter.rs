@@ -13,7 +13,7 @@ use crate::cx::{Ctx, store_key};
 use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Event, FailReason, JobStatus, Refusal};
 use crate::membership::Members;
-use crate::time::{Span, Time};
+use crate::time::{Span, Time, WallTime};
 use crate::timers::Timers;
 use crate::wire::Payload;
 use crate::wire::message::{
@@ -81,6 +81,14 @@ impl Submitter {
     #[must_use]
     pub fn open(&self) -> usize {
         self.own.len()
+    }
+
+    /// The open jobs that were submitted at this moment or later, oldest first.
+    pub fn open_since(&self, since: WallTime) -> Vec<(JobId, &JobBroadcast)> {
+        let open = self.own.iter().map(|(id, own)| (*id, &own.record.broadcast));
+        let mut open: Vec<_> = open.filter(|(_, broadcast)| broadcast.body.submitted >= since).collect();
+        open.sort_by_key(|(id, broadcast)| (broadcast.body.submitted, *id));
+        open
     }
 
     /// The jobs that have ended, by id.
@@ -278,11 +286,7 @@ impl Submitter {
         let own = self.own.remove(&id).expect("just seen");
         let output = cx.out.put(&result.output);
         cx.report(Event::JobCompleted { job: id, executor, status: result.status, output });
-        self.end(
-            cx,
-            id,
-            Ended { broadcast: own.record.broadcast, executor: Some(executor), end: Ok(result.status) },
-        );
+        self.end(cx, id, Ended { broadcast: own.record.broadcast, executor: Some(executor), end: Ok(result.status) });
     }
 
     /// The claim brings no result: everyone is told, and the job can be claimed in a later round.

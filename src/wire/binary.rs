@@ -172,6 +172,7 @@ fn decode_payload(kind: MsgType, sender: NodeId, bytes: &[u8]) -> Result<Payload
         MsgType::LeaseLapsed => Payload::LeaseLapsed(decode(bytes)?),
         MsgType::OutputRequest => Payload::OutputRequest(decode(bytes)?),
         MsgType::OutputChunk => Payload::OutputChunk(decode(bytes)?),
+        MsgType::StateRequest => Payload::StateRequest(decode(bytes)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -202,6 +203,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::LeaseLapsed(p) => encode_into(p, out),
         Payload::OutputRequest(p) => encode_into(p, out),
         Payload::OutputChunk(p) => encode_into(p, out),
+        Payload::StateRequest(p) => encode_into(p, out),
     }
 }
 

@@ -180,6 +180,7 @@ fn decode(kind: MsgType, payload: &Value) -> Result<Payload, Refusal> {
         MsgType::LeaseLapsed => Payload::LeaseLapsed(read(payload)?),
         MsgType::OutputRequest => Payload::OutputRequest(read(payload)?),
         MsgType::OutputChunk => Payload::OutputChunk(read(payload)?),
+        MsgType::StateRequest => Payload::StateRequest(read(payload)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -207,6 +208,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::LeaseLapsed(p) => write(p, out),
         Payload::OutputRequest(p) => write(p, out),
         Payload::OutputChunk(p) => write(p, out),
+        Payload::StateRequest(p) => write(p, out),
     }
 }
 

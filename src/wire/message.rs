@@ -59,11 +59,12 @@ pub enum MsgType {
     LeaseLapsed = 18,
     OutputRequest = 19,
     OutputChunk = 20,
+    StateRequest = 21,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 20] = [
+    pub const ALL: [MsgType; 21] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -84,6 +85,7 @@ impl MsgType {
         MsgType::LeaseLapsed,
         MsgType::OutputRequest,
         MsgType::OutputChunk,
+        MsgType::StateRequest,
     ];
 
     /// The kind with this number.
@@ -116,13 +118,36 @@ impl MsgType {
             MsgType::LeaseLapsed => "LEASE_LAPSED",
             MsgType::OutputRequest => "OUTPUT_REQUEST",
             MsgType::OutputChunk => "OUTPUT_CHUNK",
+            MsgType::StateRequest => "STATE_REQUEST",
         }
     }
 
     /// Whether its bytes count towards `overhead_per_job`.
     #[must_use]
     pub fn is_job_traffic(self) -> bool {
-        self as u8 >= MsgType::JobBroadcast as u8
+        match self {
+            MsgType::PeerAnnounce
+            | MsgType::PeerRecords
+            | MsgType::Ping
+            | MsgType::PeerProbe
+            | MsgType::PeerSeen
+            | MsgType::Goodbye
+            | MsgType::StateRequest => false,
+            MsgType::JobBroadcast
+            | MsgType::JobBid
+            | MsgType::AuctionCoordinate
+            | MsgType::ClaimVote
+            | MsgType::JobClaim
+            | MsgType::ClaimCertificate
+            | MsgType::CertificateRequest
+            | MsgType::JobHeartbeat
+            | MsgType::JobResult
+            | MsgType::Bundle
+            | MsgType::Takeover
+            | MsgType::LeaseLapsed
+            | MsgType::OutputRequest
+            | MsgType::OutputChunk => true,
+        }
     }
 
     /// The largest payload of this kind, in bytes, once unpacked: a guess with room, so that nothing small can be made large.
@@ -131,7 +156,11 @@ impl MsgType {
         let limit = match self {
             MsgType::Ping | MsgType::PeerProbe | MsgType::PeerSeen | MsgType::Goodbye => 384,
             MsgType::JobBid | MsgType::ClaimVote | MsgType::JobClaim | MsgType::CertificateRequest => 512,
-            MsgType::JobHeartbeat | MsgType::Takeover | MsgType::LeaseLapsed | MsgType::OutputRequest => 512,
+            MsgType::StateRequest
+            | MsgType::JobHeartbeat
+            | MsgType::Takeover
+            | MsgType::LeaseLapsed
+            | MsgType::OutputRequest => 512,
             MsgType::PeerAnnounce => 4_096,
             MsgType::AuctionCoordinate => 8_192,
             MsgType::ClaimCertificate => 512 * 1024,
@@ -166,6 +195,7 @@ pub enum Payload {
     LeaseLapsed(LeaseLapsed),
     OutputRequest(OutputRequest),
     OutputChunk(OutputChunk),
+    StateRequest(StateRequest),
 }
 
 impl Payload {
@@ -192,6 +222,7 @@ impl Payload {
             Payload::LeaseLapsed(_) => MsgType::LeaseLapsed,
             Payload::OutputRequest(_) => MsgType::OutputRequest,
             Payload::OutputChunk(_) => MsgType::OutputChunk,
+            Payload::StateRequest(_) => MsgType::StateRequest,
         }
     }
 
@@ -221,6 +252,7 @@ impl Payload {
             | Payload::Takeover(_)
             | Payload::LeaseLapsed(_)
             | Payload::OutputRequest(_)
+            | Payload::StateRequest(_)
             // Output is bounded by the size of the message.
             | Payload::JobResult(_)
             | Payload::OutputChunk(_) => true,
@@ -664,4 +696,12 @@ pub struct OutputChunk {
     /// At most [`OUTPUT_CHUNK`] bytes.
     #[serde(with = "crate::wire::json::base64_bytes")]
     pub bytes: Vec<u8>,
+}
+
+/// "I could not hear everyone: tell me what is still open of what you said", to all. Each answers for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateRequest {
+    /// Since when; zero asks for everything.
+    pub since: WallTime,
 }

@@ -8,7 +8,7 @@ use marlos::wire::{MsgType, Payload};
 
 use crate::auction::{Table, addressed, certified};
 use crate::hand::{refusals, shell};
-use crate::jobs::{claimed, ended, executors, met_with_idle_submitter, payloads};
+use crate::jobs::{ended, executors, met_with_idle_submitter, payloads};
 use crate::net::{Net, What, keys};
 
 /// A job of node 0 that runs for `run_for`, its executor and its backup.
