@@ -15,6 +15,8 @@ pub enum Observation<'a> {
     NodeStarted { node: NodeNo, restart: bool },
     /// A node's process ended.
     NodeStopped { node: NodeNo, how: Stop },
+    /// A crash took the last records of a node's store, written since then and not durable; of the first half may have been left.
+    StoreCut { node: NodeNo, records: u64, since: Time, torn: bool },
     /// It stands still, or goes on.
     NodePaused { node: NodeNo, paused: bool },
     /// Who can reach whom has changed; [`Truth::reaches`] is already new.
@@ -80,6 +82,8 @@ pub const COUNTERS: &[&str] = &[
     "rounds_beyond_first",
     "refused",
     "restarts",
+    "records_lost",
+    "records_torn",
     "duplicate_executions",
 ];
 
@@ -98,6 +102,9 @@ impl Observation<'_> {
             }
             Observation::NodeStarted { node, restart } => Observation::NodeStarted { node, restart },
             Observation::NodeStopped { node, how } => Observation::NodeStopped { node, how },
+            Observation::StoreCut { node, records, since, torn } => {
+                Observation::StoreCut { node, records, since, torn }
+            }
             Observation::NodePaused { node, paused } => Observation::NodePaused { node, paused },
             Observation::ReachChanged => Observation::ReachChanged,
             Observation::Refused { node, reason } => Observation::Refused { node, reason },
@@ -147,6 +154,8 @@ pub enum Stop {
     CrashKept,
     /// It crashed and lost its store.
     CrashLost,
+    /// It crashed and lost what its store had not made durable.
+    CrashUnsynced,
     /// It said goodbye.
     Leave,
 }

@@ -10,6 +10,7 @@ mod hash;
 mod report;
 mod sight;
 mod slot;
+mod store;
 
 use std::collections::VecDeque;
 
@@ -349,9 +350,12 @@ impl World {
                 Action::Report(event) => self.on_report(node, event, outbox, watcher),
                 Action::Send { to, kind, frame } => self.send(node, *to, *kind, outbox.slice(frame), watcher),
                 Action::Persist { key, value } => {
-                    self.slots[node].store.insert(outbox.slice(key).to_vec(), outbox.slice(value).to_vec());
+                    let now = self.sight.truth.now;
+                    self.slots[node].store.persist(now, outbox.slice(key), outbox.slice(value));
                 }
-                Action::Forget { key } => drop(self.slots[node].store.remove(outbox.slice(key))),
+                Action::Forget { key } => {
+                    self.slots[node].store.forget(self.sight.truth.now, outbox.slice(key));
+                }
                 Action::Connect { link, endpoint } => self.dial(node, *link, Dial::Subscribe, outbox.text(endpoint)),
                 Action::Reach { link, endpoint } => self.dial(node, *link, Dial::Reach, outbox.text(endpoint)),
                 Action::Disconnect(link) => self.network.hang_up(self.sight.truth.now, node, *link),
@@ -367,6 +371,7 @@ impl World {
 
     fn send(&mut self, node: NodeNo, to: To, kind: MsgType, bytes: &[u8], watcher: &mut dyn Watcher) {
         let now = self.sight.truth.now;
+        self.slots[node].store.sync();
         let frame = self.frames.seal(bytes, node, now);
         let length = bytes.len() as u64;
         let (size, copies) = match to {

@@ -38,7 +38,11 @@ impl World {
             }
             Event::Degraded { .. } => Observation::Degraded { node, degraded: true },
             Event::Recovered { .. } => Observation::Degraded { node, degraded: false },
-            Event::JobSubmitted { job } => Observation::JobSubmitted { node, job: *job },
+            Event::JobSubmitted { job } => {
+                // Its client has the answer: as binding as a frame.
+                slot.store.sync();
+                Observation::JobSubmitted { node, job: *job }
+            }
             Event::SubmitRefused { .. } => Observation::SubmitRefused { node },
             Event::JobSeen { job, .. } => Observation::JobSeen { node, job: *job },
             Event::AuctionClosed { job, round, winner, .. } => {

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use marlos::config::Bootstrap;
 use marlos::id::{JobId, Link, PeerIdx};
 use marlos::identity::Keys;
-use marlos::io::Record;
 use marlos::time::{Span, Time};
 use marlos::{Config, Node};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::frames::Origin;
+use super::store::Store;
 use crate::draw::{Draws, Purpose};
 use crate::scenario::{NodeNo, Scenario};
 
@@ -23,7 +23,7 @@ pub struct Slot {
     /// Its keys, which no crash takes.
     pub keys: Keys,
     /// Its store.
-    pub store: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub store: Store,
     /// Counts its processes.
     pub life: u32,
     /// When the queue will wake it.
@@ -71,7 +71,7 @@ impl Slot {
         Slot {
             node: None,
             keys: Keys::from_secret(&draws.seed_of(Purpose::NodeKey, number, 0)),
-            store: BTreeMap::new(),
+            store: Store::default(),
             life: 0,
             wake_at: Time::NEVER,
             running: BTreeMap::new(),
@@ -94,20 +94,11 @@ impl Slot {
     }
 
     /// Its process ends; what it was running is returned.
-    pub fn end_life(&mut self, store_lost: bool) -> Vec<JobId> {
+    pub fn end_life(&mut self) -> Vec<JobId> {
         self.node = None;
         self.life += 1;
         self.waiting.clear();
-        if store_lost {
-            self.store.clear();
-        }
         std::mem::take(&mut self.running).into_keys().collect()
-    }
-
-    /// What its store holds, by key.
-    #[must_use]
-    pub fn records(&self) -> Vec<Record> {
-        self.store.iter().map(|(key, value)| Record { key: key.clone(), value: value.clone() }).collect()
     }
 
     /// It numbers a member that it has met.
