@@ -33,6 +33,8 @@ pub enum Observation<'a> {
     Discovered { node: NodeNo, peer: NodeNo },
     /// A node sees a member differently now.
     PeerState { node: NodeNo, peer: NodeNo, state: PeerState },
+    /// A node's digest of what must be equal everywhere is another now.
+    Digest { node: NodeNo, digest: u64 },
     /// A node became degraded, or recovered.
     Degraded { node: NodeNo, degraded: bool },
     /// Bytes left a node: `copies` receivers, `bytes` each with topic and framing. A bundle is reported once per kind in it.
@@ -95,6 +97,7 @@ impl Observation<'_> {
             Observation::Accepted { .. }
             | Observation::Sent { .. }
             | Observation::Pinged { .. }
+            | Observation::Digest { .. }
             | Observation::FramesCut { .. }
             | Observation::SegmentLost { .. } => return None,
             Observation::Certified { node, job, round, votes, members, .. } => {
@@ -141,6 +144,7 @@ impl Observation<'_> {
             Observation::Accepted { .. }
                 | Observation::Sent { .. }
                 | Observation::Pinged { .. }
+                | Observation::Digest { .. }
                 | Observation::FramesCut { .. }
                 | Observation::SegmentLost { .. }
         )

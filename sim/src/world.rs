@@ -322,8 +322,12 @@ impl World {
         outbox.clear();
         machine.handle(now, input, &mut self.memo, &mut outbox);
         machine.check_invariants();
+        let digest = machine.view().state_digest();
         self.hash.actions(now.mono, node, &outbox);
         self.apply(node, &outbox, watcher);
+        if self.slots[node].digest.replace(digest) != Some(digest) {
+            self.observe(&Observation::Digest { node, digest }, watcher);
+        }
         self.outbox = outbox;
         self.arm(node);
     }

@@ -28,6 +28,8 @@ pub struct Slot {
     pub life: u32,
     /// When the queue will wake it.
     pub wake_at: Time,
+    /// Its digest of what must be equal everywhere, as last told.
+    pub digest: Option<u64>,
     /// What it runs, and the number of that execution.
     pub running: BTreeMap<JobId, u32>,
     /// Counts its executions.
@@ -74,6 +76,7 @@ impl Slot {
             store: Store::default(),
             life: 0,
             wake_at: Time::NEVER,
+            digest: None,
             running: BTreeMap::new(),
             turns: 0,
             waiting: VecDeque::new(),
@@ -90,6 +93,7 @@ impl Slot {
         let node = Node::new(self.config.clone(), self.keys.clone(), ChaCha8Rng::from_seed(seed));
         self.node = Some(node.expect("the scenario's configurations were checked"));
         self.numbers = vec![self.number];
+        self.digest = None;
         self.wake_at = Time::NEVER;
     }
 
