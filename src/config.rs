@@ -166,6 +166,8 @@ pub enum Plant {
     DeadlineIgnored,
     /// A node drops half of the announces it hears of.
     AnnouncesDropped,
+    /// Every payload leaves in an envelope of its own, however many there are.
+    NothingBundled,
 }
 
 impl Default for Config {
