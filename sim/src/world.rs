@@ -27,7 +27,7 @@ use crate::memo::Memo;
 use crate::network::latency::LatencyTable;
 use crate::network::{Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
 use crate::observe::{Observation, Stop, Truth};
-use crate::outcome::{Outcome, Verdict, Wall};
+use crate::outcome::{NodeMetrics, Outcome, Verdict, Wall};
 use crate::queue::EventQueue;
 use crate::scenario::{CrashConnection, NodeNo, Scenario};
 use crate::timeline::Timeline;
@@ -307,7 +307,9 @@ impl World {
         let held = self.frames.lend(frame);
         self.memo.enter_frame(&held.bytes, held.verified);
         self.hash.input(self.sight.truth.now, node, held.origin.number);
-        self.slots[node].arriving = Some(held.origin);
+        let slot = &mut self.slots[node];
+        slot.tally.on_bytes(self.sight.truth.now, held.bytes.len() as u64);
+        slot.arriving = Some(held.origin);
         self.handle(node, Input::Frame { link, bytes: &held.bytes }, watcher);
         self.slots[node].arriving = None;
         let verified = self.memo.leave_frame();
@@ -392,6 +394,9 @@ impl World {
                 (size, self.network.publish(now, Parcel { from: node, to, kind, frame, bytes: size }))
             }
         };
+        let tally = &mut self.slots[node].tally;
+        tally.on_sent();
+        tally.on_bytes(now, size * copies);
         if kind != MsgType::Bundle {
             return self.observe(&Observation::Sent { node, kind, bytes: size, copies }, watcher);
         }
@@ -478,6 +483,12 @@ impl World {
     #[must_use]
     pub fn finish(self) -> Outcome {
         let Sight { truth, kpis, checks, timeline, deliveries, changes, violation } = self.sight;
+        let metrics = self.slots.iter().zip(&self.scenario.nodes).map(|(slot, spec)| NodeMetrics {
+            node: spec.name.clone(),
+            up: slot.node.is_some(),
+            metrics: slot.tally.read(truth.now),
+        });
+        let metrics = metrics.collect();
         let findings = kpis.finish(&truth, &self.scenario);
         let checks = checks.finish(&truth, &self.scenario, &findings.counters);
         let verdicts = findings.kpis.iter().map(|kpi| kpi.verdict).chain(checks.iter().map(|check| check.verdict));
@@ -496,6 +507,7 @@ impl World {
             bytes_per_message_type: findings.bytes_per_message_type,
             refusals: findings.refusals,
             counters: findings.counters,
+            metrics,
             timeline: timeline.finish(truth.now),
             last_changes: if violation.is_some() { changes.iter().map(line).collect() } else { Vec::new() },
             wall: Wall::default(),

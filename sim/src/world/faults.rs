@@ -76,9 +76,10 @@ impl World {
         let restart = self.sight.truth.started[node];
         self.sight.truth.started[node] = true;
         self.sight.truth.up[node] = true;
+        let now = self.sight.truth.now;
         let slot = &mut self.slots[node];
-        slot.begin_life(self.draws.seed_of(Purpose::NodeSeed, node, u64::from(slot.life)));
-        self.network.node_up(self.sight.truth.now, node);
+        slot.begin_life(now, self.draws.seed_of(Purpose::NodeSeed, node, u64::from(slot.life)));
+        self.network.node_up(now, node);
         self.observe(&Observation::NodeStarted { node, restart }, watcher);
         let records = self.slots[node].store.records();
         self.handle(node, Input::Start(&records), watcher);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use marlos::config::Bootstrap;
 use marlos::id::{JobId, Link, PeerIdx};
 use marlos::identity::Keys;
+use marlos::metrics::Tally;
 use marlos::time::{Span, Time};
 use marlos::{Config, Node};
 use rand_chacha::ChaCha8Rng;
@@ -28,6 +29,8 @@ pub struct Slot {
     pub life: u32,
     /// When the queue will wake it.
     pub wake_at: Time,
+    /// What it counts of its present process, or of its last one.
+    pub tally: Tally,
     /// Its digest of what must be equal everywhere, as last told.
     pub digest: Option<u64>,
     /// What it runs, and the number of that execution.
@@ -76,6 +79,7 @@ impl Slot {
             store: Store::default(),
             life: 0,
             wake_at: Time::NEVER,
+            tally: Tally::new(Time(0), config.blacklist_duration),
             digest: None,
             running: BTreeMap::new(),
             turns: 0,
@@ -88,11 +92,12 @@ impl Slot {
     }
 
     /// Its process starts.
-    pub fn begin_life(&mut self, seed: [u8; 32]) {
+    pub fn begin_life(&mut self, now: Time, seed: [u8; 32]) {
         assert!(self.node.is_none(), "a process starts once");
         let node = Node::new(self.config.clone(), self.keys.clone(), ChaCha8Rng::from_seed(seed));
         self.node = Some(node.expect("the scenario's configurations were checked"));
         self.numbers = vec![self.number];
+        self.tally = Tally::new(now, self.config.blacklist_duration);
         self.digest = None;
         self.wake_at = Time::NEVER;
     }
