@@ -34,6 +34,8 @@ pub struct Members {
     reachable: u32,
     connections: u32,
     degraded: bool,
+    /// Members that died or left since `node.rs` last asked.
+    lost: Vec<NodeId>,
     detector: detector::Detector,
     gossip: gossip::Gossip,
     clock: clock::Clock,
@@ -98,6 +100,7 @@ impl Members {
             reachable: 1,
             connections: 0,
             degraded: true,
+            lost: Vec::new(),
             detector: detector::Detector::default(),
             gossip: gossip::Gossip::default(),
             clock: clock::Clock::default(),
@@ -279,8 +282,16 @@ impl Members {
             (false, true) => self.reachable += 1,
             _ => {}
         }
+        if matches!(state, PeerState::Dead | PeerState::Left) {
+            self.lost.push(entry.id);
+        }
         cx.report(Event::PeerState { peer, state });
         self.update_degraded(cx);
+    }
+
+    /// Members that died or left since this was last called.
+    pub fn take_lost(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.lost)
     }
 
     /// Compares the reachable members with the quorum of all.

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use stored::Stored;
 pub use view::{JobPhase, JobView, NodeView, PeerView};
 
-use crate::auction::{Auctions, Effect};
+use crate::auction::{Auctions, Claim, Effect, Lapse};
 use crate::config::{Config, ConfigError};
 use crate::cx::{Ctx, store_key};
 use crate::egress::{Egress, Sealing};
@@ -22,9 +22,10 @@ use crate::guard::Guard;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::identity::Keys;
 use crate::io::{Command, Event, Input, JobSpec, Outbox, Record, Refusal, SubmitRefusal, To, Verify};
-use crate::jobs::Jobs;
+use crate::jobs::{self, Jobs};
 use crate::membership::Members;
 use crate::metrics::Metrics;
+use crate::quorum::Statement;
 use crate::time::{Now, Time, WallTime};
 use crate::units::{Ppm, Tokens};
 use crate::wire::message::{Announce, Goodbye};
@@ -179,10 +180,20 @@ impl Node {
         parts.auctions.start(stored.votes, vote_floor);
         parts.members.start_heartbeat(&mut cx);
         parts.members.settle(&mut cx);
-        for broadcast in own_jobs {
-            parts.jobs.on_recovered_job(&cx, broadcast.clone());
-            // Past its deadline it is not auctioned again; its end is reported all the same.
-            let _ = parts.auctions.on_broadcast(&mut cx, parts.members, 0, PeerIdx::SELF, broadcast);
+        for (id, broadcast, proof) in stored.claims {
+            let Statement { round, winner: claimer, backup, .. } = proof.statement;
+            let claim = Claim { round, claimer, backup, lapsed: None };
+            parts.auctions.recover(&cx, id, broadcast, claim, Some(proof));
+        }
+        for (id, record) in own_jobs {
+            if let Some(claim) = record.claim {
+                parts.auctions.recover(&cx, id, record.broadcast.clone(), claim, None);
+            } else {
+                // Past its deadline it is not auctioned again; its end is reported all the same.
+                let broadcast = record.broadcast.clone();
+                let _ = parts.auctions.on_broadcast(&mut cx, parts.members, 0, PeerIdx::SELF, broadcast);
+            }
+            parts.jobs.on_recovered_job(&cx, id, record);
         }
     }
 
@@ -251,9 +262,17 @@ impl Node {
             }
             Payload::JobHeartbeat(beat) => {
                 jobs.on_heartbeat(cx, members, from, &beat);
+                auctions.fence(cx, members, from, beat.job_id, beat.round);
                 Ok(())
             }
             Payload::JobResult(result) => jobs.on_result(cx, members, from, result),
+            Payload::Takeover(takeover) => auctions.on_takeover(cx, members, from, takeover),
+            Payload::LeaseLapsed(lapsed) => auctions.on_lapsed(cx, members, active, from, &lapsed),
+            Payload::OutputRequest(request) => {
+                jobs.on_output_request(cx, members, from, &request);
+                Ok(())
+            }
+            Payload::OutputChunk(chunk) => jobs.on_output_chunk(cx, members, from, &chunk),
         }
     }
 
@@ -307,33 +326,22 @@ impl Node {
         }
     }
 
-    /// What an auction asks of the executions.
+    /// What the sub-machines ask of each other, until nothing is left to ask.
     fn carry_effects(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
-        while let Some(effect) = self.auctions.effects.first().copied() {
-            self.auctions.effects.remove(0);
-            let (mut cx, parts) = self.split(now, verify, out);
-            match effect {
-                // A job may have expired later in the same call: where the node stood still, or at the very end of it.
-                Effect::Won { job, round } => {
-                    if let Some(held) = parts.auctions.job(job) {
-                        parts.jobs.on_won(&mut cx, job, round, held);
-                    }
-                }
-                Effect::Claimed { job, round, claimer } => {
-                    parts.jobs.on_claimed(&mut cx, parts.members, job, round, claimer)
-                }
-                Effect::Proposed { job } => parts.jobs.on_proposal_seen(job),
-                Effect::Reasked { job } => {
-                    let Some(held) = parts.auctions.job(job) else { continue };
-                    let submitter = held.broadcast.submitter;
-                    if let (Some(peer), Some(proof)) = (parts.members.find(submitter), held.certificate.clone())
-                        && peer != PeerIdx::SELF
-                    {
-                        cx.direct(peer, submitter, &Payload::ClaimCertificate(proof));
-                    }
-                    parts.jobs.on_asked_again(&mut cx, parts.members, job, submitter);
-                }
+        loop {
+            let lost = self.members.take_lost();
+            let auction = std::mem::take(&mut self.auctions.effects);
+            let jobs = std::mem::take(&mut self.jobs.effects);
+            if lost.is_empty() && auction.is_empty() && jobs.is_empty() {
+                return;
             }
+            let (mut cx, mut parts) = self.split(now, verify, out);
+            for node in lost {
+                parts.auctions.on_peer_lost(&mut cx, parts.members, node);
+                parts.jobs.on_peer_lost(&cx, parts.members, node);
+            }
+            auction.into_iter().for_each(|effect| parts.carry_auction(&mut cx, effect));
+            jobs.into_iter().for_each(|effect| parts.carry_job(&mut cx, effect));
         }
     }
 
@@ -381,6 +389,53 @@ struct Parts<'a> {
     auctions: &'a mut Auctions,
     jobs: &'a mut Jobs,
     metrics: &'a mut Metrics,
+}
+
+impl Parts<'_> {
+    /// What an auction asks of the jobs. A job may have expired later in the same call: where the node stood still, or at the
+    /// very end of it.
+    fn carry_auction(&mut self, cx: &mut Ctx<'_>, effect: Effect) {
+        match effect {
+            Effect::Won { job, claim } => {
+                if let Some(held) = self.auctions.job(job) {
+                    self.jobs.on_won(cx, self.members, job, claim, held);
+                }
+            }
+            Effect::Claimed { job, claim } => {
+                if let Some(held) = self.auctions.job(job) {
+                    self.jobs.on_claimed(cx, self.members, job, claim, held);
+                }
+            }
+            Effect::Proposed { job } => self.jobs.on_proposal_seen(job),
+            Effect::Reasked { job } => {
+                let Some(held) = self.auctions.job(job) else { return };
+                let submitter = held.broadcast.submitter;
+                if let (Some(peer), Some(proof)) = (self.members.find(submitter), held.certificate.clone())
+                    && peer != PeerIdx::SELF
+                {
+                    cx.direct(peer, submitter, &Payload::ClaimCertificate(proof));
+                }
+                self.jobs.on_asked_again(cx, self.members, job, submitter);
+            }
+        }
+    }
+
+    /// What a job asks of the auctions.
+    fn carry_job(&mut self, cx: &mut Ctx<'_>, effect: jobs::Effect) {
+        match effect {
+            jobs::Effect::TakeOver { job } => self.auctions.take_over(cx, self.members, job),
+            jobs::Effect::Lapsed { job } => {
+                let active = self.jobs.active();
+                self.auctions.lapse(cx, self.members, active, job, Lapse::Told);
+            }
+            jobs::Effect::Resume { job, asker } => {
+                let Some(held) = self.auctions.job(job).filter(|held| held.broadcast.submitter == asker) else { return };
+                if let Some(claim) = held.standing().filter(|claim| claim.claimer == cx.self_id()) {
+                    self.jobs.on_won(cx, self.members, job, claim, held);
+                }
+            }
+        }
+    }
 }
 
 /// The record a node announces, before its first incarnation signs it.

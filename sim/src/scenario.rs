@@ -173,6 +173,8 @@ pub struct JobTemplate {
     pub output_bytes: u32,
     /// How many fail.
     pub failing: Ppm,
+    /// How often one is run at most, where running it fails.
+    pub max_attempts: u32,
 }
 
 /// One thing that goes wrong.

@@ -269,6 +269,7 @@ impl World {
             payment: template.payment,
             priority: template.priority,
             deadline: template.deadline,
+            max_attempts: template.max_attempts,
         };
         self.handle(node, Input::Command(Command::Submit(spec)), watcher);
     }

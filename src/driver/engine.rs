@@ -235,6 +235,7 @@ impl Engine {
                     payment: job.payment,
                     priority: job.priority,
                     deadline: job.deadline,
+                    max_attempts: job.max_attempts,
                 })));
                 let verdict = self.outbox.actions[before..].iter().find_map(|action| match action {
                     Action::Report(Event::JobSubmitted { job }) => Some(Ok(*job)),

@@ -219,6 +219,9 @@ impl Reporter {
             Event::Certified { job, round, votes, members, .. } => {
                 tracing::info!(%job, round, votes, members, "claimed by this node");
             }
+            Event::ClaimLapsed { job, round, claimer } => tracing::info!(%job, round, %claimer, "claim lapsed"),
+            Event::TakeoverAsked { job, round } => tracing::info!(%job, round, "takes over"),
+            Event::JobRetried { job, attempt } => tracing::info!(%job, attempt, "run again"),
             Event::ExecutionStarted { job, round } => tracing::info!(%job, round, "execution started"),
             Event::ExecutionCancelled { job } => tracing::info!(%job, "execution cancelled"),
             Event::JobCompleted { job, executor, status, .. } => tracing::info!(%job, %executor, ?status, "completed"),

@@ -7,3 +7,4 @@ mod jobs;
 mod membership;
 mod net;
 mod robustness;
+mod takeover;

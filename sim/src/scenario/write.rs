@@ -142,6 +142,7 @@ fn workload(out: &mut String, spec: &WorkloadSpec) {
     line!(out, "requirements = {}", texts(&job.requirements));
     line!(out, "output_bytes = {}", job.output_bytes);
     line!(out, "failing = {}", percentage(job.failing));
+    line!(out, "max_attempts = {}", job.max_attempts);
 }
 
 fn write_fault(out: &mut String, fault: &Fault) {

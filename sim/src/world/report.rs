@@ -71,6 +71,9 @@ impl World {
             Event::Started { .. }
             | Event::AuctionEmpty { .. }
             | Event::ClockOffset { .. }
+            | Event::ClaimLapsed { .. }
+            | Event::TakeoverAsked { .. }
+            | Event::JobRetried { .. }
             | Event::ExecutionCancelled { .. } => return,
         };
         self.sight.observe(&observation, &mut self.memo, watcher);
