@@ -171,6 +171,8 @@ pub enum Plant {
     FenceIgnored,
     /// A node drops half of the announces it hears of.
     AnnouncesDropped,
+    /// Every payload leaves in an envelope of its own, however many there are.
+    NothingBundled,
 }
 
 impl Default for Config {

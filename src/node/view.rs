@@ -194,6 +194,13 @@ impl<'a> NodeView<'a> {
         self.node.guard.blacklisted(now)
     }
 
+    /// A digest of what must be equal on all nodes that can reach each other, once news has gone round (protocol.md,
+    /// section 10). In constant time: the simulator asks after every event.
+    #[must_use]
+    pub fn state_digest(&self) -> u64 {
+        u64::from(self.node.members.records_digest())
+    }
+
     /// The offset it applies to its own wall clock, in microseconds.
     #[must_use]
     pub fn clock_offset_us(&self) -> i64 {

@@ -8,7 +8,7 @@ use marlos::units::{Ppm, write_millionths};
 
 use super::{
     Arrival, Comparison, CrashConnection, Fault, FaultKind, KpiTarget, LatencyLaw, NetworkSpec, NodeNo, NodeSpec,
-    Scenario, Storage, Topology, WorkloadSpec, targets,
+    Scenario, Topology, WorkloadSpec, targets,
 };
 
 /// Writing to a `String` cannot fail.
@@ -171,10 +171,7 @@ fn write_fault(out: &mut String, fault: &Fault) {
             }
         }
         FaultKind::Crash { nodes, storage, connection } => {
-            let storage = match storage {
-                Storage::Kept => "kept",
-                Storage::Lost => "lost",
-            };
+            let storage = storage.name();
             let connection = match connection {
                 CrashConnection::Silent => "silent",
                 CrashConnection::Reset => "reset",
