@@ -73,8 +73,7 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let network = &settings.document.network;
     let keys = files::keys(&settings.data_dir)?;
     let id = keys.id();
-    let store = store::Store::open(&settings.data_dir, id)?;
-    let records = store.load()?;
+    let (store, records) = store::Store::open(&settings.data_dir, id)?;
 
     let (inbound, waiting) = inbound::channel(network.message_queue_size as usize);
     let counters = std::sync::Arc::<front::Counters>::default();

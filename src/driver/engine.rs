@@ -281,7 +281,7 @@ impl Engine {
         });
         if outbox.actions.iter().any(|a| matches!(a, Action::Persist { .. })) {
             let forgets = self.forgets.iter().map(|key| Change::Forget { key });
-            let store = &self.hands.store;
+            let store = &mut self.hands.store;
             tokio::task::block_in_place(|| store.commit(forgets.chain(changes)))?;
             self.forgets.clear();
             return Ok(());
@@ -296,7 +296,7 @@ impl Engine {
 
     fn commit_forgets(&mut self) -> Result<(), String> {
         if !self.forgets.is_empty() {
-            let (store, forgets) = (&self.hands.store, &self.forgets);
+            let (store, forgets) = (&mut self.hands.store, &self.forgets);
             tokio::task::block_in_place(|| store.commit(forgets.iter().map(|key| Change::Forget { key })))?;
             self.forgets.clear();
         }
