@@ -81,6 +81,14 @@ impl Auctions {
         self.vote_floor = vote_floor;
     }
 
+    /// Others remember a life of this node that its store does not: it may have voted on any job that was submitted before now,
+    /// by a submitter whose clock may be ahead by as much as admission tolerates. On those it does not vote; on what it first
+    /// hears of later, it has not voted either. So a voter without memory never votes twice (protocol.md, section 6.4).
+    pub fn on_amnesia(&mut self, cx: &mut Ctx<'_>) {
+        self.vote_floor = self.vote_floor.max(cx.wall() + cx.config.clock_sync_tolerance);
+        cx.persist(store_key::VOTE_FLOOR, &self.vote_floor);
+    }
+
     /// A job by its id.
     #[must_use]
     pub fn job(&self, job: JobId) -> Option<&Job> {

@@ -233,6 +233,8 @@ impl Node {
                 if let Some(incarnation) = members.outlived_by(cx, &records) {
                     // Our store was lost, or is older than our last life: that life's number must be exceeded.
                     self.begin_incarnation(now, incarnation.saturating_add(1), verify, out);
+                    let (mut cx, parts) = self.split(now, verify, out);
+                    parts.auctions.on_amnesia(&mut cx);
                     return Ok(());
                 }
                 members.on_records(cx, from, &records)
