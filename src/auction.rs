@@ -355,7 +355,8 @@ impl Auctions {
 
     /// Enough members are reachable again: auctions that waited go on.
     pub fn on_recovered(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32) {
-        let waiting = |id: &JobId, job: &Job| job.standing().is_none() && !self.timers.is_armed((*id, Timer::RoundEnds));
+        let waiting =
+            |id: &JobId, job: &Job| job.standing().is_none() && !self.timers.is_armed((*id, Timer::RoundEnds));
         let ids: Vec<JobId> = self.jobs.iter().filter(|(id, job)| waiting(id, job)).map(|(id, _)| *id).collect();
         for id in ids {
             self.next_round(cx, members, active, id);

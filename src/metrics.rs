@@ -115,6 +115,9 @@ impl Tally {
             | Event::Certified { .. }
             | Event::ClaimLearned { .. }
             | Event::ExecutionStarted { .. }
+            | Event::ClaimLapsed { .. }
+            | Event::TakeoverAsked { .. }
+            | Event::JobRetried { .. }
             | Event::ExecutionCancelled { .. }
             | Event::JobCompleted { .. }
             | Event::JobFailed { .. }

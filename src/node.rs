@@ -429,7 +429,9 @@ impl Parts<'_> {
                 self.auctions.lapse(cx, self.members, active, job, Lapse::Told);
             }
             jobs::Effect::Resume { job, asker } => {
-                let Some(held) = self.auctions.job(job).filter(|held| held.broadcast.submitter == asker) else { return };
+                let Some(held) = self.auctions.job(job).filter(|held| held.broadcast.submitter == asker) else {
+                    return;
+                };
                 if let Some(claim) = held.standing().filter(|claim| claim.claimer == cx.self_id()) {
                     self.jobs.on_won(cx, self.members, job, claim, held);
                 }

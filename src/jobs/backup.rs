@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::Effect;
 use crate::auction::{Claim, Job, is_gone};
 use crate::cx::Ctx;
-use crate::membership::Members;
 use crate::id::{JobId, NodeId};
+use crate::membership::Members;
 use crate::time::Time;
 use crate::timers::Timers;
 

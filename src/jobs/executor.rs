@@ -110,7 +110,8 @@ impl Executor {
             if let Some(finished) = self.finished.get_mut(&id) {
                 finished.result.round = claim.round;
             }
-        } else if self.running.get(&id).is_some_and(|run| run.round < claim.round) && !fence_ignored_planted(cx.config) {
+        } else if self.running.get(&id).is_some_and(|run| run.round < claim.round) && !fence_ignored_planted(cx.config)
+        {
             self.running.remove(&id);
             self.timers.disarm((id, Timer::Heartbeat));
             cx.out.actions.push(Action::Cancel(id));

@@ -278,11 +278,7 @@ impl Submitter {
         let own = self.own.remove(&id).expect("just seen");
         let output = cx.out.put(&result.output);
         cx.report(Event::JobCompleted { job: id, executor, status: result.status, output });
-        self.end(
-            cx,
-            id,
-            Ended { broadcast: own.record.broadcast, executor: Some(executor), end: Ok(result.status) },
-        );
+        self.end(cx, id, Ended { broadcast: own.record.broadcast, executor: Some(executor), end: Ok(result.status) });
     }
 
     /// The claim brings no result: everyone is told, and the job can be claimed in a later round.

@@ -255,11 +255,10 @@ fn payload() -> impl Strategy<Value = Payload> {
             Payload::Takeover(Takeover { job_id, round, electorate: ElectorateId(electorate) })
         }),
         (job_id(), any::<u32>()).prop_map(|(job_id, round)| Payload::LeaseLapsed(LeaseLapsed { job_id, round })),
-        (job_id(), any::<u32>())
-            .prop_map(|(job_id, offset)| Payload::OutputRequest(OutputRequest { job_id, offset })),
-        (job_id(), any::<u32>(), any::<u32>(), vec(any::<u8>(), 0..2_000)).prop_map(|(job_id, round, offset, bytes)| {
-            Payload::OutputChunk(OutputChunk { job_id, round, offset, bytes })
-        }),
+        (job_id(), any::<u32>()).prop_map(|(job_id, offset)| Payload::OutputRequest(OutputRequest { job_id, offset })),
+        (job_id(), any::<u32>(), any::<u32>(), vec(any::<u8>(), 0..2_000)).prop_map(
+            |(job_id, round, offset, bytes)| { Payload::OutputChunk(OutputChunk { job_id, round, offset, bytes }) }
+        ),
     ]
 }
 

@@ -329,9 +329,7 @@ fn a_result_without_a_known_claim_waits_for_its_proof() {
         unreachable!("{said:?}")
     };
     let job_id = job_id(&broadcast);
-    let result = |round, output: &[u8]| {
-        Payload::JobResult(result_of(job_id, round, output))
-    };
+    let result = |round, output: &[u8]| Payload::JobResult(result_of(job_id, round, output));
     let said = hands[2].say(&mut net, 0, &result(3, b"mine"));
     assert_eq!(addressed(&said, MsgType::CertificateRequest), [Some(keys(3).id())]);
     assert!(!net.outputs.contains_key(&job_id));
