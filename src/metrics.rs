@@ -118,6 +118,9 @@ impl Tally {
             | Event::TakeoverAsked { .. }
             | Event::JobRetried { .. }
             | Event::ExecutionStarted { .. }
+            | Event::ClaimLapsed { .. }
+            | Event::TakeoverAsked { .. }
+            | Event::JobRetried { .. }
             | Event::ExecutionCancelled { .. }
             | Event::JobCompleted { .. }
             | Event::JobFailed { .. }
