@@ -118,9 +118,6 @@ impl Tally {
             | Event::TakeoverAsked { .. }
             | Event::JobRetried { .. }
             | Event::ExecutionStarted { .. }
-            | Event::ClaimLapsed { .. }
-            | Event::TakeoverAsked { .. }
-            | Event::JobRetried { .. }
             | Event::ExecutionCancelled { .. }
             | Event::JobCompleted { .. }
             | Event::JobFailed { .. }
