@@ -11,6 +11,7 @@ use crate::cx::{Ctx, store_key};
 use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Action, Event, FailReason, JobSpec, JobStatus, Outcome, Refusal, SubmitRefusal};
 use crate::membership::Members;
+use crate::reputation::score::Deed;
 use crate::time::{Span, Time};
 use crate::timers::Timers;
 use crate::units::Ppm;
@@ -37,6 +38,8 @@ pub struct Jobs {
     ended_order: VecDeque<JobId>,
     submitted: u32,
     timers: Timers<(JobId, Timer)>,
+    /// How executors of own jobs did; `node.rs` carries it to the reputation.
+    pub deeds: Vec<(NodeId, Deed)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -287,6 +290,12 @@ impl Jobs {
 
     fn accept_result(&mut self, cx: &mut Ctx<'_>, id: JobId, executor: NodeId, result: &JobResult) {
         let Some(own) = self.own.remove(&id) else { return };
+        let deed = match result.status {
+            JobStatus::Success if cx.wall() <= own.broadcast.body.deadline => Deed::OnTime,
+            JobStatus::Success => Deed::Late,
+            JobStatus::Failure => Deed::Failure,
+        };
+        self.deeds.push((executor, deed));
         let output = cx.out.put(&result.output);
         cx.report(Event::JobCompleted { job: id, executor, status: result.status, output });
         self.end(cx, id, Ended { broadcast: own.broadcast, executor: Some(executor), end: Ok(result.status) });
@@ -351,6 +360,7 @@ impl Jobs {
             let own = self.own.remove(&id).expect("found above");
             cx.report(Event::JobFailed { job: id, reason });
             let executor = own.claim.map(|(_, claimer)| claimer);
+            self.deeds.extend(executor.map(|executor| (executor, Deed::Timeout)));
             self.end(cx, id, Ended { broadcast: own.broadcast, executor, end: Err(reason) });
             return;
         }

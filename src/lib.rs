@@ -25,6 +25,7 @@
 //! - [`auction`]: who gets the job. `election` names the coordinator, `score` ranks offers, `round` says whether a voter may vote: all
 //!   three pure. `claim` counts votes and makes the certificate.
 //! - [`jobs`]: running what was claimed, and seeing own jobs to a result or a visible failure.
+//! - [`reputation`]: whom to trust with work. `score`, `trust` and `standing` are pure.
 //! - [`egress`]: what leaves, in one envelope per destination, after everything that must be durable first.
 //! - [`metrics`]: what the node counts of itself.
 //! - [`cx`] and [`timers`]: what every handler gets, and deadlines by name.
@@ -54,6 +55,7 @@ pub mod membership;
 pub mod metrics;
 pub mod node;
 pub mod quorum;
+pub mod reputation;
 pub mod time;
 pub mod timers;
 pub mod units;

@@ -25,6 +25,8 @@ use crate::io::{Command, Event, Input, JobSpec, Outbox, Record, Refusal, SubmitR
 use crate::jobs::Jobs;
 use crate::membership::Members;
 use crate::metrics::Metrics;
+use crate::reputation::Reputation;
+use crate::reputation::score::Deed;
 use crate::time::{Now, Time, WallTime};
 use crate::units::{Ppm, Tokens};
 use crate::wire::message::{Announce, Goodbye};
@@ -40,6 +42,7 @@ pub struct Node {
     guard: Guard,
     auctions: Auctions,
     jobs: Jobs,
+    reputation: Reputation,
     metrics: Metrics,
     /// Newest incarnations of others that the store remembers, until they are met again.
     floors: BTreeMap<NodeId, u32>,
@@ -70,6 +73,7 @@ impl Node {
             guard: Guard::default(),
             auctions: Auctions::default(),
             jobs: Jobs::default(),
+            reputation: Reputation::default(),
             metrics: Metrics::default(),
             floors: BTreeMap::new(),
             started: false,
@@ -122,6 +126,7 @@ impl Node {
         }
         self.carry_effects(now, verify, out);
         self.carry_degraded(now, verify, out);
+        self.carry_deeds(now, verify, out);
         let mut sealing = Sealing {
             now,
             sync_offset_us: self.members.sync_offset_us(),
@@ -136,7 +141,8 @@ impl Node {
             self.egress.send_now(&mut sealing, To::All, &Payload::Goodbye(Goodbye {}));
         }
         // Who leaves does not beat, announce or watch any more: what is due there stays due, and would wake it for ever.
-        let members = if self.leaving { Time::NEVER } else { self.members.next_deadline() };
+        let members = self.members.next_deadline().min(self.reputation.next_deadline());
+        let members = if self.leaving { Time::NEVER } else { members };
         let timers = members.min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
         self.deadline = timers.min(self.egress.next_deadline().unwrap_or(Time::NEVER));
     }
@@ -158,6 +164,7 @@ impl Node {
         self.members.check_invariants();
         self.auctions.check_invariants();
         self.jobs.check_invariants();
+        self.reputation.check_invariants();
         assert_eq!(self.guard.len(), self.members.len(), "every member has its guard");
         assert_eq!(self.degraded_before, self.members.degraded(), "what follows from a change of mode was done");
     }
@@ -169,7 +176,7 @@ impl Node {
         self.floors = stored.floors;
         self.members.recall_from_store(stored.records);
         self.guard.add_sender(PeerIdx::SELF, 0, &self.config, now.mono);
-        let own_jobs = stored.own_jobs;
+        let (own_jobs, seen) = (stored.own_jobs, stored.seen);
         self.begin_incarnation(now, stored.incarnation + 1, verify, out);
         let (mut cx, parts) = self.split(now, verify, out);
         let vote_floor = if records.is_empty() { cx.wall() } else { stored.vote_floor };
@@ -178,6 +185,7 @@ impl Node {
         }
         parts.auctions.start(stored.votes, vote_floor);
         parts.members.start_heartbeat(&mut cx);
+        parts.reputation.start(&mut cx, seen);
         parts.members.settle(&mut cx);
         for broadcast in own_jobs {
             parts.jobs.on_recovered_job(&cx, broadcast.clone());
@@ -254,6 +262,7 @@ impl Node {
                 Ok(())
             }
             Payload::JobResult(result) => jobs.on_result(cx, members, from, result),
+            Payload::ReputationUpdate(update) => parts.reputation.on_update(cx, members, from, &update),
         }
     }
 
@@ -294,6 +303,9 @@ impl Node {
         let announces = if leaving { Vec::new() } else { parts.members.on_announce_timer(&mut cx) };
         parts.auctions.on_timers(&mut cx, parts.members, active);
         parts.jobs.on_timers(&mut cx, parts.members);
+        if !leaving {
+            parts.reputation.on_timer(&mut cx);
+        }
         let mut sealing = Sealing {
             now,
             sync_offset_us: parts.members.sync_offset_us(),
@@ -319,7 +331,10 @@ impl Node {
                         parts.jobs.on_won(&mut cx, job, round, held);
                     }
                 }
-                Effect::Claimed { job, round, claimer } => {
+                Effect::Claimed { job, round, claimer, before } => {
+                    if let Some(lapsed) = before.filter(|before| *before != claimer) {
+                        parts.reputation.on_deed(&mut cx, parts.members, lapsed, Deed::Timeout);
+                    }
                     parts.jobs.on_claimed(&mut cx, parts.members, job, round, claimer)
                 }
                 Effect::Proposed { job } => parts.jobs.on_proposal_seen(job),
@@ -349,6 +364,19 @@ impl Node {
         }
     }
 
+    /// How own jobs ended moves their executors' scores; what scores say of members, auctions look up among the members.
+    fn carry_deeds(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
+        let (mut cx, parts) = self.split(now, verify, out);
+        for (executor, deed) in parts.jobs.deeds.drain(..) {
+            parts.reputation.on_deed(&mut cx, parts.members, executor, deed);
+        }
+        while let Some(member) = parts.reputation.changed.pop_first() {
+            if let Some(peer) = parts.members.find(member).filter(|peer| *peer != PeerIdx::SELF) {
+                parts.members.set_standing(peer, parts.reputation.standing(member));
+            }
+        }
+    }
+
     fn refused(&mut self, link: Link, from: Option<PeerIdx>, reason: Refusal, out: &mut Outbox) {
         self.metrics.refusals[reason as usize] += 1;
         out.report(Event::Refused { link, from, reason });
@@ -369,6 +397,7 @@ impl Node {
             members: &mut self.members,
             auctions: &mut self.auctions,
             jobs: &mut self.jobs,
+            reputation: &mut self.reputation,
             metrics: &mut self.metrics,
         };
         (cx, parts)
@@ -380,6 +409,7 @@ struct Parts<'a> {
     members: &'a mut Members,
     auctions: &'a mut Auctions,
     jobs: &'a mut Jobs,
+    reputation: &'a mut Reputation,
     metrics: &'a mut Metrics,
 }
 

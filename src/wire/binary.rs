@@ -158,6 +158,7 @@ fn decode_payload(kind: MsgType, bytes: &[u8]) -> Result<Payload, Refusal> {
         MsgType::CertificateRequest => Payload::CertificateRequest(decode(bytes)?),
         MsgType::JobHeartbeat => Payload::JobHeartbeat(decode(bytes)?),
         MsgType::JobResult => Payload::JobResult(decode(bytes)?),
+        MsgType::ReputationUpdate => Payload::ReputationUpdate(decode(bytes)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -181,6 +182,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::CertificateRequest(p) => encode_into(p, out),
         Payload::JobHeartbeat(p) => encode_into(p, out),
         Payload::JobResult(p) => encode_into(p, out),
+        Payload::ReputationUpdate(p) => encode_into(p, out),
     }
 }
 

@@ -176,6 +176,7 @@ fn decode(kind: MsgType, payload: &Value) -> Result<Payload, Refusal> {
         MsgType::CertificateRequest => Payload::CertificateRequest(read(payload)?),
         MsgType::JobHeartbeat => Payload::JobHeartbeat(read(payload)?),
         MsgType::JobResult => Payload::JobResult(read(payload)?),
+        MsgType::ReputationUpdate => Payload::ReputationUpdate(read(payload)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -199,6 +200,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::CertificateRequest(p) => write(p, out),
         Payload::JobHeartbeat(p) => write(p, out),
         Payload::JobResult(p) => write(p, out),
+        Payload::ReputationUpdate(p) => write(p, out),
     }
 }
 

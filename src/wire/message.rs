@@ -3,6 +3,8 @@
 //! Field names are the document's where it has them. Limits on every list are enforced by [`Payload::within_limits`], which
 //! both codecs apply to whatever they decoded.
 
+mod standing;
+
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,7 @@ use crate::io::{JobStatus, Refusal};
 use crate::time::{Span, WallTime};
 use crate::units::{MAX_JSON_INTEGER, Ppm, Tokens};
 use crate::wire::{Signature, binary};
+pub use standing::{MAX_REPORTED, ReputationUpdate, TrustReport};
 
 /// Announces in one PEER_RECORDS at most.
 pub const MAX_RECORDS: usize = 256;
@@ -51,11 +54,12 @@ pub enum MsgType {
     JobHeartbeat = 14,
     JobResult = 15,
     Bundle = 16,
+    ReputationUpdate = 17,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 16] = [
+    pub const ALL: [MsgType; 17] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -72,6 +76,7 @@ impl MsgType {
         MsgType::JobHeartbeat,
         MsgType::JobResult,
         MsgType::Bundle,
+        MsgType::ReputationUpdate,
     ];
 
     /// The kind with this number.
@@ -100,13 +105,33 @@ impl MsgType {
             MsgType::JobHeartbeat => "JOB_HEARTBEAT",
             MsgType::JobResult => "JOB_RESULT",
             MsgType::Bundle => "BUNDLE",
+            MsgType::ReputationUpdate => "REPUTATION_UPDATE",
         }
     }
 
     /// Whether its bytes count towards `overhead_per_job`.
     #[must_use]
     pub fn is_job_traffic(self) -> bool {
-        self as u8 >= MsgType::JobBroadcast as u8
+        match self {
+            MsgType::JobBroadcast
+            | MsgType::JobBid
+            | MsgType::AuctionCoordinate
+            | MsgType::ClaimVote
+            | MsgType::JobClaim
+            | MsgType::ClaimCertificate
+            | MsgType::CertificateRequest
+            | MsgType::JobHeartbeat
+            | MsgType::JobResult
+            // What a frame has beside the bundled payloads; a node that only beats bundles nothing.
+            | MsgType::Bundle => true,
+            MsgType::PeerAnnounce
+            | MsgType::PeerRecords
+            | MsgType::Ping
+            | MsgType::PeerProbe
+            | MsgType::PeerSeen
+            | MsgType::Goodbye
+            | MsgType::ReputationUpdate => false,
+        }
     }
 
     /// The largest payload of this kind, in bytes, once unpacked: a guess with room, so that nothing small can be made large.
@@ -118,6 +143,7 @@ impl MsgType {
             MsgType::JobHeartbeat => 512,
             MsgType::PeerAnnounce => 4_096,
             MsgType::AuctionCoordinate => 8_192,
+            MsgType::ReputationUpdate => 16 * 1024,
             MsgType::ClaimCertificate => 512 * 1024,
             MsgType::PeerRecords | MsgType::Bundle => 1024 * 1024,
             MsgType::JobBroadcast | MsgType::JobResult => max_message_size,
@@ -146,6 +172,7 @@ pub enum Payload {
     CertificateRequest(CertificateRequest),
     JobHeartbeat(JobHeartbeat),
     JobResult(JobResult),
+    ReputationUpdate(ReputationUpdate),
 }
 
 impl Payload {
@@ -168,6 +195,7 @@ impl Payload {
             Payload::CertificateRequest(_) => MsgType::CertificateRequest,
             Payload::JobHeartbeat(_) => MsgType::JobHeartbeat,
             Payload::JobResult(_) => MsgType::JobResult,
+            Payload::ReputationUpdate(_) => MsgType::ReputationUpdate,
         }
     }
 
@@ -187,6 +215,7 @@ impl Payload {
                 certificate.signatures.len() <= MAX_VOTES && certificate.voters.len() <= MAX_VOTES / 8
             }
             Payload::JobHeartbeat(heartbeat) => heartbeat.progress <= Ppm::ONE,
+            Payload::ReputationUpdate(update) => update.within_limits(),
             Payload::Ping(_)
             | Payload::PeerProbe(_)
             | Payload::PeerSeen(_)

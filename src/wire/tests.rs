@@ -219,6 +219,15 @@ fn job_result() -> impl Strategy<Value = Payload> {
     )
 }
 
+fn trust_report() -> impl Strategy<Value = TrustReport> {
+    (node_id(), share(), any::<[u32; 2]>()).prop_map(|(node_id, trust_score, counts)| TrustReport {
+        node_id,
+        trust_score,
+        total_jobs: counts[0].max(counts[1]),
+        good_jobs: counts[0].min(counts[1]),
+    })
+}
+
 /// Every kind of payload, within its limits.
 fn payload() -> impl Strategy<Value = Payload> {
     let pongs = [option::of(pong()), option::of(pong())];
@@ -248,6 +257,8 @@ fn payload() -> impl Strategy<Value = Payload> {
         (job_id(), any::<u32>(), share())
             .prop_map(|(job_id, round, progress)| { Payload::JobHeartbeat(JobHeartbeat { job_id, round, progress }) }),
         job_result(),
+        vec(trust_report(), 0..=MAX_REPORTED)
+            .prop_map(|reports| Payload::ReputationUpdate(ReputationUpdate { reports })),
     ]
 }
 

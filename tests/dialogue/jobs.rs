@@ -48,7 +48,7 @@ fn executors(net: &Net, job: JobId) -> Vec<usize> {
 }
 
 /// Node 0 cannot run anything: whatever it submits runs elsewhere.
-fn met_with_idle_submitter(count: usize) -> Net {
+pub fn met_with_idle_submitter(count: usize) -> Net {
     met_where(count, |at| at != 0)
 }
 

@@ -6,4 +6,5 @@ mod hand;
 mod jobs;
 mod membership;
 mod net;
+mod reputation;
 mod robustness;

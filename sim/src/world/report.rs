@@ -66,6 +66,8 @@ impl World {
             Event::Started { .. }
             | Event::AuctionEmpty { .. }
             | Event::ClockOffset { .. }
+            | Event::Quarantined { .. }
+            | Event::Released { .. }
             | Event::ExecutionCancelled { .. } => return,
         };
         self.sight.observe(&observation, &mut self.memo, watcher);
