@@ -8,3 +8,5 @@ mod membership;
 mod net;
 mod reputation;
 mod robustness;
+mod sync;
+mod takeover;
