@@ -114,6 +114,9 @@ impl Tally {
             | Event::Voted { .. }
             | Event::Certified { .. }
             | Event::ClaimLearned { .. }
+            | Event::ClaimLapsed { .. }
+            | Event::TakeoverAsked { .. }
+            | Event::JobRetried { .. }
             | Event::ExecutionStarted { .. }
             | Event::ExecutionCancelled { .. }
             | Event::JobCompleted { .. }
