@@ -105,6 +105,8 @@ impl Tally {
             Event::Started { .. }
             | Event::Refused { .. }
             | Event::PeerDiscovered { .. }
+            | Event::Quarantined { .. }
+            | Event::Released { .. }
             | Event::Pinged
             | Event::JobSubmitted { .. }
             | Event::SubmitRefused { .. }
@@ -118,9 +120,6 @@ impl Tally {
             | Event::TakeoverAsked { .. }
             | Event::JobRetried { .. }
             | Event::ExecutionStarted { .. }
-            | Event::ClaimLapsed { .. }
-            | Event::TakeoverAsked { .. }
-            | Event::JobRetried { .. }
             | Event::ExecutionCancelled { .. }
             | Event::JobCompleted { .. }
             | Event::JobFailed { .. }
