@@ -74,7 +74,9 @@ impl World {
             | Event::ClockOffset { .. }
             | Event::ClaimLapsed { .. }
             | Event::TakeoverAsked { .. }
-            | Event::JobRetried { .. } => return,
+            | Event::JobRetried { .. }
+            | Event::Quarantined { .. }
+            | Event::Released { .. } => return,
         };
         self.sight.observe(&observation, &mut self.memo, watcher);
     }
