@@ -149,6 +149,7 @@ impl Node {
         let present = if self.leaving { Time::NEVER } else { present };
         let timers = present.min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
         self.deadline = timers.min(self.egress.next_deadline().unwrap_or(Time::NEVER));
+        assert!(self.deadline > now.mono, "whatever is due was done, or the driver would wake the node for ever");
     }
 
     /// When the node wants to be woken, if at all.
@@ -340,6 +341,7 @@ impl Node {
         parts.jobs.on_timers(&mut cx, parts.members);
         if !leaving {
             parts.sync.on_timer(&mut cx);
+            parts.reputation.on_timer(&mut cx);
         }
         let mut sealing = Sealing {
             now,
