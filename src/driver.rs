@@ -1,7 +1,7 @@
 //! The real driver: one task owns the node, feeds it with what comes in, and does what it says (architecture.md).
 //!
 //! In reading order: [`config`] is what the operator says; [`engine`] is the loop; [`store`], [`zmq`], [`beacon`] and
-//! [`executor`] are its hands; [`front`] stands between strangers and the `zeromq` crate, and [`inbound`] between the front
+//! [`executor`], with its [`supervisor`]s, are its hands; [`front`] stands between strangers and the `zeromq` crate, and [`inbound`] between the front
 //! and the loop; [`events`] is what it tells; [`api`] is where local programs ask, and [`cli`] is one of them.
 #![allow(
     clippy::disallowed_types,
@@ -21,6 +21,7 @@ pub mod files;
 pub mod front;
 pub mod inbound;
 pub mod store;
+pub mod supervisor;
 pub mod zmq;
 
 use std::time::Duration;
@@ -75,6 +76,15 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let id = keys.id();
     let (store, records) = store::Store::open(&settings.data_dir, id)?;
 
+    // Before anybody hears of this life, what the last one ran has ended.
+    let jobs = &settings.document.jobs;
+    let (executor, finished) = executor::Executor::new(
+        &settings.data_dir,
+        jobs.shell.allow.clone(),
+        jobs.limits.clone(),
+        supervisor::PROGRAM.as_ref(),
+    )?;
+
     let (inbound, waiting) = inbound::channel(network.message_queue_size as usize);
     let counters = std::sync::Arc::<front::Counters>::default();
     let limits = front::Limits {
@@ -101,9 +111,6 @@ pub async fn run(settings: Settings) -> Result<(), String> {
         group: network.multicast.then_some(network.multicast_group),
         hosts: network.bootstrap_peers.iter().map(|p| (p.host.clone(), p.beacon_port)).collect(),
     })?;
-    let jobs = &settings.document.jobs;
-    let (executor, finished) =
-        executor::Executor::new(&settings.data_dir, jobs.shell.allow.clone(), jobs.limits.clone())?;
     let (requests, asked) = mpsc::channel(REQUESTS);
     let hub = events::Hub::default();
     let api = api::serve(settings.document.api.address, &settings.data_dir, requests, hub.clone()).await?;

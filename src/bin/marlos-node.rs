@@ -224,6 +224,10 @@ async fn execute(command: Command) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
+    // What the node starts for each job is this program, too.
+    if let Some(end) = marlos::driver::supervisor::entry(std::env::args_os()) {
+        return end;
+    }
     let arguments = Arguments::parse();
     cli::log_to_stderr();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
