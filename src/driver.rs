@@ -70,6 +70,8 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     // Installed before anything is promised, so that a signal never finds the default handler.
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("SIGTERM: {e}"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("SIGINT: {e}"))?;
+    // A shell's limit on file sizes is an error of the write then, and no sudden death.
+    let _file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
     raise_descriptor_limit();
     let network = &settings.document.network;
     let keys = files::keys(&settings.data_dir)?;

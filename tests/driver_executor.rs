@@ -5,7 +5,10 @@
     reason = "the executor under test has processes and clocks"
 )]
 
-use std::path::{Path, PathBuf};
+#[path = "support/processes.rs"]
+mod processes;
+
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use marlos::driver::config::JobLimits;
@@ -13,6 +16,7 @@ use marlos::driver::config::value::{Allow, ByteSize};
 use marlos::driver::executor::{Executor, Finished};
 use marlos::id::JobId;
 use marlos::time::Span;
+use processes::with_argument;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Far more than anything takes on a slow machine.
@@ -28,15 +32,6 @@ async fn until(what: &str, mut so: impl FnMut() -> bool) {
         assert!(since.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// Processes that have this word among their arguments.
-fn with_argument(word: &str) -> usize {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let has = |path: PathBuf| {
-        std::fs::read(path.join("cmdline")).is_ok_and(|line| line.split(|b| *b == 0).any(|arg| arg == word.as_bytes()))
-    };
-    processes.filter(|process| has(process.path())).count()
 }
 
 async fn run(allow: Allow, limits: JobLimits, command: &str) -> (bool, String) {
