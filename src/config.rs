@@ -84,7 +84,8 @@ pub struct Config {
     pub stake: Tokens,
     /// The largest command of a job, in bytes.
     pub max_command_bytes: u32,
-    /// The largest output of a job that a result carries, in bytes; the rest is cut off and said to be.
+    /// The largest output of a job that is kept and taken, in bytes; the rest is cut off and said to be. An executor holds the
+    /// output of every job it ran until that job's deadline has passed.
     pub max_output_bytes: u32,
     /// How coordinators are chosen.
     pub election: Election,
@@ -164,8 +165,14 @@ pub enum Plant {
     ExecuteWithoutClaim,
     /// A submitter never notices that a deadline passed.
     DeadlineIgnored,
+    /// A backup takes over a job whose executor is alive and well, and voters let it.
+    LeaseIgnored,
+    /// An executor goes on when a later claim has fenced it.
+    FenceIgnored,
     /// A node drops half of the announces it hears of.
     AnnouncesDropped,
+    /// Every payload leaves in an envelope of its own, however many there are.
+    NothingBundled,
 }
 
 impl Default for Config {
@@ -204,7 +211,7 @@ impl Default for Config {
             max_known_jobs: 65_536,
             stake: Tokens::whole(10),
             max_command_bytes: 64 * 1024,
-            max_output_bytes: 256 * 1024,
+            max_output_bytes: 1024 * 1024,
             election: Election::Modulo,
             bundle_window: Span::millis(5),
             bundle_above_msgs_per_sec: 50,
@@ -265,7 +272,7 @@ impl Config {
             ("max_active_jobs", self.max_active_jobs, 0, 65_536),
             ("max_known_jobs", self.max_known_jobs, 1, 1 << 20),
             ("max_command_bytes", self.max_command_bytes, 1, self.max_message_size / 4),
-            ("max_output_bytes", self.max_output_bytes, 0, self.max_message_size / 4),
+            ("max_output_bytes", self.max_output_bytes, 0, 64 * 1024 * 1024),
             ("bundle_above_msgs_per_sec", self.bundle_above_msgs_per_sec, 1, 1_000_000),
         ];
         for (field, value, least, most) in counts {

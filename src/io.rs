@@ -52,6 +52,8 @@ pub struct JobSpec<'a> {
     pub priority: Ppm,
     /// From now; past it the job fails visibly.
     pub deadline: Span,
+    /// How often it is run at most, where running it fails: 1 to 100.
+    pub max_attempts: u32,
 }
 
 /// How an execution ended.
@@ -169,10 +171,16 @@ pub enum Event {
     Certified { job: JobId, round: u32, votes: u32, members: u32, certificate: Range<u32> },
     /// This node learned who runs a job.
     ClaimLearned { job: JobId, round: u32, claimer: NodeId },
+    /// A claim brings no result any more, in this node's eyes or by its submitter's word.
+    ClaimLapsed { job: JobId, round: u32, claimer: NodeId },
+    /// This node, as backup, asked everyone to let it run the job in this round.
+    TakeoverAsked { job: JobId, round: u32 },
     /// The driver was told to run a job, under the certificate of this round.
     ExecutionStarted { job: JobId, round: u32 },
     /// An execution was stopped before its end.
     ExecutionCancelled { job: JobId },
+    /// A run of a local job failed, and it is given to somebody for this attempt, counted from 1.
+    JobRetried { job: JobId, attempt: u32 },
     /// A local job has its result.
     JobCompleted { job: JobId, executor: NodeId, status: JobStatus, output: Range<u32> },
     /// A local job ended without a result, visibly.
@@ -207,6 +215,8 @@ pub enum SubmitRefusal {
     BadRequirements,
     /// The deadline is zero, or further than 30 days away.
     BadDeadline,
+    /// `max_attempts` is zero or above 100.
+    BadAttempts,
     /// `max_known_jobs` are open.
     TooManyJobs,
     /// The node is about to stop.

@@ -23,8 +23,9 @@
 //!   `electorate` says who votes.
 //! - [`quorum`]: how many votes are enough, what is voted for, and the certificate that proves it. Pure.
 //! - [`auction`]: who gets the job. `election` names the coordinator, `score` ranks offers, `round` says whether a voter may vote: all
-//!   three pure. `claim` counts votes and makes the certificate.
-//! - [`jobs`]: running what was claimed, and seeing own jobs to a result or a visible failure.
+//!   three pure. `claim` counts votes and makes the certificate; `takeover` is what follows when a claim brings no result.
+//! - [`jobs`]: what a node runs (`executor`), watches (`backup`) and has submitted (`submitter`), each to its end.
+//! - [`sync`]: asking for what was missed.
 //! - [`egress`]: what leaves, in one envelope per destination, after everything that must be durable first.
 //! - [`metrics`]: what the node counts of itself.
 //! - [`cx`] and [`timers`]: what every handler gets, and deadlines by name.
@@ -54,6 +55,7 @@ pub mod membership;
 pub mod metrics;
 pub mod node;
 pub mod quorum;
+pub mod sync;
 pub mod time;
 pub mod timers;
 pub mod units;

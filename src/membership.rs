@@ -34,6 +34,10 @@ pub struct Members {
     reachable: u32,
     connections: u32,
     degraded: bool,
+    /// Members that died or left since `node.rs` last asked.
+    lost: Vec<NodeId>,
+    /// Since when something that members said may have been missed, until `node.rs` has asked.
+    missed_since: Option<Time>,
     detector: detector::Detector,
     gossip: gossip::Gossip,
     clock: clock::Clock,
@@ -98,6 +102,8 @@ impl Members {
             reachable: 1,
             connections: 0,
             degraded: true,
+            lost: Vec::new(),
+            missed_since: None,
             detector: detector::Detector::default(),
             gossip: gossip::Gossip::default(),
             clock: clock::Clock::default(),
@@ -279,8 +285,21 @@ impl Members {
             (false, true) => self.reachable += 1,
             _ => {}
         }
+        if matches!(state, PeerState::Dead | PeerState::Left) {
+            self.lost.push(entry.id);
+        }
         cx.report(Event::PeerState { peer, state });
         self.update_degraded(cx);
+    }
+
+    /// Since when something may have been missed that members said: they were dead, or not connected.
+    pub fn take_missed(&mut self) -> Option<Time> {
+        self.missed_since.take()
+    }
+
+    /// Members that died or left since this was last called.
+    pub fn take_lost(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.lost)
     }
 
     /// Compares the reachable members with the quorum of all.

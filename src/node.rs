@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use stored::Stored;
 pub use view::{JobPhase, JobView, NodeView, PeerView};
 
-use crate::auction::{Auctions, Effect};
+use crate::auction::{Auctions, Claim, Effect, Lapse};
 use crate::config::{Config, ConfigError};
 use crate::cx::{Ctx, store_key};
 use crate::egress::{Egress, Sealing};
@@ -22,9 +22,11 @@ use crate::guard::Guard;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::identity::Keys;
 use crate::io::{Command, Event, Input, JobSpec, Outbox, Record, Refusal, SubmitRefusal, To, Verify};
-use crate::jobs::Jobs;
+use crate::jobs::{self, Jobs};
 use crate::membership::Members;
 use crate::metrics::Metrics;
+use crate::quorum::Statement;
+use crate::sync::{MAX_JOBS, Sync};
 use crate::time::{Now, Time, WallTime};
 use crate::units::{Ppm, Tokens};
 use crate::wire::message::{Announce, Goodbye};
@@ -40,6 +42,7 @@ pub struct Node {
     guard: Guard,
     auctions: Auctions,
     jobs: Jobs,
+    sync: Sync,
     metrics: Metrics,
     /// Newest incarnations of others that the store remembers, until they are met again.
     floors: BTreeMap<NodeId, u32>,
@@ -70,6 +73,7 @@ impl Node {
             guard: Guard::default(),
             auctions: Auctions::default(),
             jobs: Jobs::default(),
+            sync: Sync::default(),
             metrics: Metrics::default(),
             floors: BTreeMap::new(),
             started: false,
@@ -137,7 +141,8 @@ impl Node {
         }
         // Who leaves does not beat, announce or watch any more: what is due there stays due, and would wake it for ever.
         let members = if self.leaving { Time::NEVER } else { self.members.next_deadline() };
-        let timers = members.min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
+        let sync = if self.leaving { Time::NEVER } else { self.sync.next_deadline() };
+        let timers = members.min(sync).min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
         self.deadline = timers.min(self.egress.next_deadline().unwrap_or(Time::NEVER));
     }
 
@@ -179,10 +184,20 @@ impl Node {
         parts.auctions.start(stored.votes, vote_floor);
         parts.members.start_heartbeat(&mut cx);
         parts.members.settle(&mut cx);
-        for broadcast in own_jobs {
-            parts.jobs.on_recovered_job(&cx, broadcast.clone());
-            // Past its deadline it is not auctioned again; its end is reported all the same.
-            let _ = parts.auctions.on_broadcast(&mut cx, parts.members, 0, PeerIdx::SELF, broadcast);
+        for (id, broadcast, proof) in stored.claims {
+            let Statement { round, winner: claimer, backup, .. } = proof.statement;
+            let claim = Claim { round, claimer, backup, lapsed: None };
+            parts.auctions.recover(&cx, id, broadcast, claim, Some(proof));
+        }
+        for (id, record) in own_jobs {
+            if let Some(claim) = record.claim {
+                parts.auctions.recover(&cx, id, record.broadcast.clone(), claim, None);
+            } else {
+                // Past its deadline it is not auctioned again; its end is reported all the same.
+                let broadcast = record.broadcast.clone();
+                let _ = parts.auctions.on_broadcast(&mut cx, parts.members, 0, PeerIdx::SELF, broadcast);
+            }
+            parts.jobs.on_recovered_job(&cx, id, record);
         }
     }
 
@@ -251,9 +266,28 @@ impl Node {
             }
             Payload::JobHeartbeat(beat) => {
                 jobs.on_heartbeat(cx, members, from, &beat);
+                auctions.fence(cx, members, from, beat.job_id, beat.round);
                 Ok(())
             }
             Payload::JobResult(result) => jobs.on_result(cx, members, from, result),
+            Payload::Takeover(takeover) => auctions.on_takeover(cx, members, from, takeover),
+            Payload::LeaseLapsed(lapsed) => auctions.on_lapsed(cx, members, active, from, &lapsed),
+            Payload::OutputRequest(request) => {
+                jobs.on_output_request(cx, members, from, &request);
+                Ok(())
+            }
+            Payload::StateRequest(request) => {
+                parts.sync.on_request(now.mono, from)?;
+                let asker = members.id(from);
+                for (id, broadcast) in jobs.open_since(request.since).into_iter().take(MAX_JOBS) {
+                    cx.direct(from, asker, &Payload::JobBroadcast(broadcast.clone()));
+                    if let Some(proof) = auctions.job(id).and_then(|job| job.certificate.as_ref()) {
+                        cx.direct(from, asker, &Payload::ClaimCertificate(proof.clone()));
+                    }
+                }
+                Ok(())
+            }
+            Payload::OutputChunk(chunk) => jobs.on_output_chunk(cx, members, from, &chunk),
         }
     }
 
@@ -294,6 +328,9 @@ impl Node {
         let announces = if leaving { Vec::new() } else { parts.members.on_announce_timer(&mut cx) };
         parts.auctions.on_timers(&mut cx, parts.members, active);
         parts.jobs.on_timers(&mut cx, parts.members);
+        if !leaving {
+            parts.sync.on_timer(&mut cx);
+        }
         let mut sealing = Sealing {
             now,
             sync_offset_us: parts.members.sync_offset_us(),
@@ -307,33 +344,25 @@ impl Node {
         }
     }
 
-    /// What an auction asks of the executions.
+    /// What the sub-machines ask of each other, until nothing is left to ask.
     fn carry_effects(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
-        while let Some(effect) = self.auctions.effects.first().copied() {
-            self.auctions.effects.remove(0);
-            let (mut cx, parts) = self.split(now, verify, out);
-            match effect {
-                // A job may have expired later in the same call: where the node stood still, or at the very end of it.
-                Effect::Won { job, round } => {
-                    if let Some(held) = parts.auctions.job(job) {
-                        parts.jobs.on_won(&mut cx, job, round, held);
-                    }
-                }
-                Effect::Claimed { job, round, claimer } => {
-                    parts.jobs.on_claimed(&mut cx, parts.members, job, round, claimer)
-                }
-                Effect::Proposed { job } => parts.jobs.on_proposal_seen(job),
-                Effect::Reasked { job } => {
-                    let Some(held) = parts.auctions.job(job) else { continue };
-                    let submitter = held.broadcast.submitter;
-                    if let (Some(peer), Some(proof)) = (parts.members.find(submitter), held.certificate.clone())
-                        && peer != PeerIdx::SELF
-                    {
-                        cx.direct(peer, submitter, &Payload::ClaimCertificate(proof));
-                    }
-                    parts.jobs.on_asked_again(&mut cx, parts.members, job, submitter);
-                }
+        if let Some(since) = self.members.take_missed() {
+            self.sync.on_missed(now.mono, since);
+        }
+        loop {
+            let lost = self.members.take_lost();
+            let auction = std::mem::take(&mut self.auctions.effects);
+            let jobs = std::mem::take(&mut self.jobs.effects);
+            if lost.is_empty() && auction.is_empty() && jobs.is_empty() {
+                return;
             }
+            let (mut cx, mut parts) = self.split(now, verify, out);
+            for node in lost {
+                parts.auctions.on_peer_lost(&mut cx, parts.members, node);
+                parts.jobs.on_peer_lost(&cx, parts.members, node);
+            }
+            auction.into_iter().for_each(|effect| parts.carry_auction(&mut cx, effect));
+            jobs.into_iter().for_each(|effect| parts.carry_job(&mut cx, effect));
         }
     }
 
@@ -369,6 +398,7 @@ impl Node {
             members: &mut self.members,
             auctions: &mut self.auctions,
             jobs: &mut self.jobs,
+            sync: &mut self.sync,
             metrics: &mut self.metrics,
         };
         (cx, parts)
@@ -380,7 +410,57 @@ struct Parts<'a> {
     members: &'a mut Members,
     auctions: &'a mut Auctions,
     jobs: &'a mut Jobs,
+    sync: &'a mut Sync,
     metrics: &'a mut Metrics,
+}
+
+impl Parts<'_> {
+    /// What an auction asks of the jobs. A job may have expired later in the same call: where the node stood still, or at the
+    /// very end of it.
+    fn carry_auction(&mut self, cx: &mut Ctx<'_>, effect: Effect) {
+        match effect {
+            Effect::Won { job, claim } => {
+                if let Some(held) = self.auctions.job(job) {
+                    self.jobs.on_won(cx, self.members, job, claim, held);
+                }
+            }
+            Effect::Claimed { job, claim } => {
+                if let Some(held) = self.auctions.job(job) {
+                    self.jobs.on_claimed(cx, self.members, job, claim, held);
+                }
+            }
+            Effect::Proposed { job } => self.jobs.on_proposal_seen(job),
+            Effect::Reasked { job } => {
+                let Some(held) = self.auctions.job(job) else { return };
+                let submitter = held.broadcast.submitter;
+                if let (Some(peer), Some(proof)) = (self.members.find(submitter), held.certificate.clone())
+                    && peer != PeerIdx::SELF
+                {
+                    cx.direct(peer, submitter, &Payload::ClaimCertificate(proof));
+                }
+                self.jobs.on_asked_again(cx, self.members, job, submitter);
+            }
+        }
+    }
+
+    /// What a job asks of the auctions.
+    fn carry_job(&mut self, cx: &mut Ctx<'_>, effect: jobs::Effect) {
+        match effect {
+            jobs::Effect::TakeOver { job } => self.auctions.take_over(cx, self.members, job),
+            jobs::Effect::Lapsed { job } => {
+                let active = self.jobs.active();
+                self.auctions.lapse(cx, self.members, active, job, Lapse::Told);
+            }
+            jobs::Effect::Resume { job, asker } => {
+                let Some(held) = self.auctions.job(job).filter(|held| held.broadcast.submitter == asker) else {
+                    return;
+                };
+                if let Some(claim) = held.standing().filter(|claim| claim.claimer == cx.self_id()) {
+                    self.jobs.on_won(cx, self.members, job, claim, held);
+                }
+            }
+        }
+    }
 }
 
 /// The record a node announces, before its first incarnation signs it.

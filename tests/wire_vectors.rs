@@ -52,8 +52,9 @@ fn job() -> JobBroadcast {
         payment: Tokens(10_500_000),
         requirements: vec!["docker".into()],
         consistency: Consistency::Quorum,
+        max_attempts: 1,
     };
-    JobBroadcast { counter: 70_000, submitter: AGENT, body }
+    JobBroadcast { counter: 70_000, submitter: Keys::from_secret(&SECRET).id(), body }
 }
 
 fn certificate() -> ClaimCertificate {
@@ -79,6 +80,7 @@ fn examples() -> Vec<(MsgType, Payload)> {
         round: 1,
         status: JobStatus::Success,
         output: b"total 0\n".to_vec(),
+        output_bytes: 8,
         truncated: false,
         duration: Span(4_500_000),
     };
@@ -120,6 +122,14 @@ fn examples() -> Vec<(MsgType, Payload)> {
         (MsgType::CertificateRequest, Payload::CertificateRequest(CertificateRequest { job_id: JOB })),
         (MsgType::JobHeartbeat, Payload::JobHeartbeat(JobHeartbeat { job_id: JOB, round: 1, progress: Ppm(333_333) })),
         (MsgType::JobResult, Payload::JobResult(result)),
+        (MsgType::StateRequest, Payload::StateRequest(StateRequest { since: STAMP })),
+        (MsgType::Takeover, Payload::Takeover(Takeover { job_id: JOB, round: 2, electorate })),
+        (MsgType::LeaseLapsed, Payload::LeaseLapsed(LeaseLapsed { job_id: JOB, round: 1 })),
+        (MsgType::OutputRequest, Payload::OutputRequest(OutputRequest { job_id: JOB, offset: 262_144 })),
+        (
+            MsgType::OutputChunk,
+            Payload::OutputChunk(OutputChunk { job_id: JOB, round: 1, offset: 262_144, bytes: b"more".to_vec() }),
+        ),
     ]
 }
 

@@ -106,15 +106,17 @@ impl Engine {
     /// A node that has not started.
     #[must_use]
     pub fn new(node: Node, store: Store, hands: Hands, hub: Hub) -> Engine {
+        let clock = Clock { start: Instant::now() };
+        let blacklist_duration = node.view().config().blacklist_duration;
         Engine {
             node,
             verify: StrictVerifier,
             hands,
-            reporter: Reporter::new(hub),
+            reporter: Reporter::new(hub, clock.mono(), blacklist_duration),
             gathered: Batch::default(),
             writer: Writer::new(store),
             stopping: Vec::new(),
-            clock: Clock { start: Instant::now() },
+            clock,
         }
     }
 
@@ -239,6 +241,7 @@ impl Engine {
                     payment: job.payment,
                     priority: job.priority,
                     deadline: job.deadline,
+                    max_attempts: job.max_attempts,
                 })));
                 let verdict = self.gathered.outbox.actions[before..].iter().find_map(|action| match action {
                     Action::Report(Event::JobSubmitted { job }) => Some(Ok(*job)),
@@ -306,14 +309,17 @@ impl Engine {
         match action {
             // Done by the writer.
             Action::Persist { .. } | Action::Forget { .. } => {}
-            Action::Send { to, kind: _, frame } => match to {
-                To::All => transport.send(TOPIC_ALL, outbox.slice(frame)).await,
-                To::One(peer) => {
-                    let topic = topic_of(self.node.view().peer_id(*peer));
-                    transport.send(&topic, outbox.slice(frame)).await;
+            Action::Send { to, kind: _, frame } => {
+                self.reporter.sent();
+                match to {
+                    To::All => transport.send(TOPIC_ALL, outbox.slice(frame)).await,
+                    To::One(peer) => {
+                        let topic = topic_of(self.node.view().peer_id(*peer));
+                        transport.send(&topic, outbox.slice(frame)).await;
+                    }
+                    To::Beacon => beacon.send(outbox.slice(frame)),
                 }
-                To::Beacon => beacon.send(outbox.slice(frame)),
-            },
+            }
             Action::Connect { link, endpoint } => transport.connect(*link, outbox.text(endpoint)),
             Action::Reach { link, endpoint } => transport.reach(*link, outbox.text(endpoint)),
             Action::Disconnect(link) => transport.disconnect(*link),
@@ -321,7 +327,7 @@ impl Engine {
                 executor.execute(*job, outbox.text(job_type), outbox.text(command), *deadline);
             }
             Action::Cancel(job) => executor.cancel(*job),
-            Action::Report(event) => self.reporter.report(event, outbox, &self.node),
+            Action::Report(event) => self.reporter.report(self.clock.mono(), event, outbox, &self.node),
         }
     }
 }

@@ -6,9 +6,10 @@ use crate::auction::round::Promise;
 use crate::cx::store_key;
 use crate::id::{JobId, NodeId};
 use crate::io::Record;
+use crate::jobs::OwnRecord;
 use crate::time::{Time, WallTime};
 use crate::wire::binary;
-use crate::wire::message::{Announce, JobBroadcast};
+use crate::wire::message::{Announce, ClaimCertificate, JobBroadcast};
 
 /// What the store remembers, sorted out. A record that cannot be read was not written by us: it is left out.
 #[derive(Default)]
@@ -18,7 +19,8 @@ pub(super) struct Stored {
     pub(super) records: BTreeMap<NodeId, Announce>,
     pub(super) votes: BTreeMap<JobId, Promise>,
     pub(super) vote_floor: WallTime,
-    pub(super) own_jobs: Vec<JobBroadcast>,
+    pub(super) own_jobs: Vec<(JobId, OwnRecord)>,
+    pub(super) claims: Vec<(JobId, JobBroadcast, ClaimCertificate)>,
 }
 
 impl Stored {
@@ -41,7 +43,13 @@ impl Stored {
                         stored.votes.insert(JobId(id), promise);
                     }
                 }
-                (Some(store_key::OWN_JOB), Some(_)) => stored.own_jobs.extend(binary::decode::<JobBroadcast>(value)),
+                (Some(store_key::OWN_JOB), Some(id)) => {
+                    stored.own_jobs.extend(binary::decode(value).map(|record| (JobId(id), record)));
+                }
+                (Some(store_key::CERTIFICATE), Some(id)) => {
+                    let claim = binary::decode(value);
+                    stored.claims.extend(claim.map(|(broadcast, proof)| (JobId(id), broadcast, proof)));
+                }
                 _ => {}
             }
         }

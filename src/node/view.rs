@@ -146,12 +146,12 @@ impl<'a> NodeView<'a> {
     pub fn jobs(&self) -> impl Iterator<Item = JobView<'a>> {
         let open = self.node.auctions.iter().filter(|(id, _)| self.node.jobs.ended_job(*id).is_none());
         let open = open.map(|(id, job)| {
-            let phase = match job.claim {
+            let phase = match job.standing() {
                 _ if self.node.jobs.is_running(id) => JobPhase::Running,
                 Some(_) => JobPhase::Claimed,
                 None => JobPhase::Open,
             };
-            let claimer = job.claim.map(|(_, claimer)| claimer);
+            let claimer = job.claim.map(|claim| claim.claimer);
             JobView::of(id, &job.broadcast, job.round, claimer, phase)
         });
         let ended = self.node.jobs.ended().map(|(id, ended)| {
@@ -192,6 +192,13 @@ impl<'a> NodeView<'a> {
     #[must_use]
     pub fn blacklisted(&self, now: Time) -> usize {
         self.node.guard.blacklisted(now)
+    }
+
+    /// A digest of what must be equal on all nodes that can reach each other, once news has gone round (protocol.md,
+    /// section 10). In constant time: the simulator asks after every event.
+    #[must_use]
+    pub fn state_digest(&self) -> u64 {
+        u64::from(self.node.members.records_digest())
     }
 
     /// The offset it applies to its own wall clock, in microseconds.

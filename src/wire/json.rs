@@ -176,6 +176,11 @@ fn decode(kind: MsgType, payload: &Value) -> Result<Payload, Refusal> {
         MsgType::CertificateRequest => Payload::CertificateRequest(read(payload)?),
         MsgType::JobHeartbeat => Payload::JobHeartbeat(read(payload)?),
         MsgType::JobResult => Payload::JobResult(read(payload)?),
+        MsgType::Takeover => Payload::Takeover(read(payload)?),
+        MsgType::LeaseLapsed => Payload::LeaseLapsed(read(payload)?),
+        MsgType::OutputRequest => Payload::OutputRequest(read(payload)?),
+        MsgType::OutputChunk => Payload::OutputChunk(read(payload)?),
+        MsgType::StateRequest => Payload::StateRequest(read(payload)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -199,6 +204,11 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::CertificateRequest(p) => write(p, out),
         Payload::JobHeartbeat(p) => write(p, out),
         Payload::JobResult(p) => write(p, out),
+        Payload::Takeover(p) => write(p, out),
+        Payload::LeaseLapsed(p) => write(p, out),
+        Payload::OutputRequest(p) => write(p, out),
+        Payload::OutputChunk(p) => write(p, out),
+        Payload::StateRequest(p) => write(p, out),
     }
 }
 

@@ -24,6 +24,10 @@ pub const MAX_CAPABILITIES: usize = 32;
 pub const MAX_CAPABILITY_BYTES: usize = 32;
 /// Requirements of one job at most.
 pub const MAX_REQUIREMENTS: usize = 16;
+/// Runs of one job at most: a guess, beyond which trying again is not what helps.
+pub const MAX_ATTEMPTS: u32 = 100;
+/// Bytes of output in one JOB_RESULT or OUTPUT_CHUNK at most; what is longer follows piece by piece, when it is asked for.
+pub const OUTPUT_CHUNK: usize = 256 * 1024;
 /// Bids listed in one AUCTION_COORDINATE at most: the largest `listed_bids`.
 pub const MAX_LISTED_BIDS: usize = 64;
 /// Votes in one certificate at most: the largest `max_members`.
@@ -51,11 +55,16 @@ pub enum MsgType {
     JobHeartbeat = 14,
     JobResult = 15,
     Bundle = 16,
+    Takeover = 17,
+    LeaseLapsed = 18,
+    OutputRequest = 19,
+    OutputChunk = 20,
+    StateRequest = 21,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 16] = [
+    pub const ALL: [MsgType; 21] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -72,6 +81,11 @@ impl MsgType {
         MsgType::JobHeartbeat,
         MsgType::JobResult,
         MsgType::Bundle,
+        MsgType::Takeover,
+        MsgType::LeaseLapsed,
+        MsgType::OutputRequest,
+        MsgType::OutputChunk,
+        MsgType::StateRequest,
     ];
 
     /// The kind with this number.
@@ -100,13 +114,40 @@ impl MsgType {
             MsgType::JobHeartbeat => "JOB_HEARTBEAT",
             MsgType::JobResult => "JOB_RESULT",
             MsgType::Bundle => "BUNDLE",
+            MsgType::Takeover => "TAKEOVER",
+            MsgType::LeaseLapsed => "LEASE_LAPSED",
+            MsgType::OutputRequest => "OUTPUT_REQUEST",
+            MsgType::OutputChunk => "OUTPUT_CHUNK",
+            MsgType::StateRequest => "STATE_REQUEST",
         }
     }
 
     /// Whether its bytes count towards `overhead_per_job`.
     #[must_use]
     pub fn is_job_traffic(self) -> bool {
-        self as u8 >= MsgType::JobBroadcast as u8
+        match self {
+            MsgType::PeerAnnounce
+            | MsgType::PeerRecords
+            | MsgType::Ping
+            | MsgType::PeerProbe
+            | MsgType::PeerSeen
+            | MsgType::Goodbye
+            | MsgType::StateRequest => false,
+            MsgType::JobBroadcast
+            | MsgType::JobBid
+            | MsgType::AuctionCoordinate
+            | MsgType::ClaimVote
+            | MsgType::JobClaim
+            | MsgType::ClaimCertificate
+            | MsgType::CertificateRequest
+            | MsgType::JobHeartbeat
+            | MsgType::JobResult
+            | MsgType::Bundle
+            | MsgType::Takeover
+            | MsgType::LeaseLapsed
+            | MsgType::OutputRequest
+            | MsgType::OutputChunk => true,
+        }
     }
 
     /// The largest payload of this kind, in bytes, once unpacked: a guess with room, so that nothing small can be made large.
@@ -115,12 +156,16 @@ impl MsgType {
         let limit = match self {
             MsgType::Ping | MsgType::PeerProbe | MsgType::PeerSeen | MsgType::Goodbye => 384,
             MsgType::JobBid | MsgType::ClaimVote | MsgType::JobClaim | MsgType::CertificateRequest => 512,
-            MsgType::JobHeartbeat => 512,
+            MsgType::StateRequest
+            | MsgType::JobHeartbeat
+            | MsgType::Takeover
+            | MsgType::LeaseLapsed
+            | MsgType::OutputRequest => 512,
             MsgType::PeerAnnounce => 4_096,
             MsgType::AuctionCoordinate => 8_192,
             MsgType::ClaimCertificate => 512 * 1024,
             MsgType::PeerRecords | MsgType::Bundle => 1024 * 1024,
-            MsgType::JobBroadcast | MsgType::JobResult => max_message_size,
+            MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk => max_message_size,
         };
         limit.min(max_message_size)
     }
@@ -146,6 +191,11 @@ pub enum Payload {
     CertificateRequest(CertificateRequest),
     JobHeartbeat(JobHeartbeat),
     JobResult(JobResult),
+    Takeover(Takeover),
+    LeaseLapsed(LeaseLapsed),
+    OutputRequest(OutputRequest),
+    OutputChunk(OutputChunk),
+    StateRequest(StateRequest),
 }
 
 impl Payload {
@@ -168,6 +218,11 @@ impl Payload {
             Payload::CertificateRequest(_) => MsgType::CertificateRequest,
             Payload::JobHeartbeat(_) => MsgType::JobHeartbeat,
             Payload::JobResult(_) => MsgType::JobResult,
+            Payload::Takeover(_) => MsgType::Takeover,
+            Payload::LeaseLapsed(_) => MsgType::LeaseLapsed,
+            Payload::OutputRequest(_) => MsgType::OutputRequest,
+            Payload::OutputChunk(_) => MsgType::OutputChunk,
+            Payload::StateRequest(_) => MsgType::StateRequest,
         }
     }
 
@@ -194,8 +249,13 @@ impl Payload {
             | Payload::ClaimVote(_)
             | Payload::JobClaim(_)
             | Payload::CertificateRequest(_)
-            // Its output is bounded by the size of the message.
-            | Payload::JobResult(_) => true,
+            | Payload::Takeover(_)
+            | Payload::LeaseLapsed(_)
+            | Payload::OutputRequest(_)
+            | Payload::StateRequest(_)
+            // Output is bounded by the size of the message.
+            | Payload::JobResult(_)
+            | Payload::OutputChunk(_) => true,
         }
     }
 
@@ -222,6 +282,7 @@ impl JobBody {
             && self.requirements.len() <= MAX_REQUIREMENTS
             && self.requirements.iter().all(|requirement| is_capability(requirement))
             && self.priority <= Ppm::ONE
+            && (1..=MAX_ATTEMPTS).contains(&self.max_attempts)
     }
 }
 
@@ -372,6 +433,8 @@ pub struct JobBody {
     pub requirements: Vec<String>,
     /// What a claim needs.
     pub consistency: Consistency,
+    /// How often it is run at most, where running it fails; at least 1.
+    pub max_attempts: u32,
 }
 
 /// A job as the document writes it: flat, and with its id, which is checked when it is read.
@@ -387,6 +450,7 @@ struct JobFields {
     payment: Tokens,
     requirements: Vec<String>,
     consistency: Consistency,
+    max_attempts: u32,
     submitter: NodeId,
     counter: u64,
 }
@@ -397,7 +461,8 @@ impl From<JobBroadcast> for JobFields {
         binary::encode_into(&job.body, &mut encoded);
         let JobBroadcast { counter, submitter, body } = job;
         let job_id = JobId::of_job(submitter, counter, &encoded);
-        let JobBody { job_type, command, priority, submitted, deadline, payment, requirements, consistency } = body;
+        let JobBody { job_type, command, priority, submitted, deadline, payment, requirements, .. } = body;
+        let JobBody { consistency, max_attempts, .. } = body;
         JobFields {
             job_id,
             job_type,
@@ -408,6 +473,7 @@ impl From<JobBroadcast> for JobFields {
             payment,
             requirements,
             consistency,
+            max_attempts,
             submitter,
             counter,
         }
@@ -419,9 +485,19 @@ impl TryFrom<JobFields> for JobBroadcast {
 
     fn try_from(fields: JobFields) -> Result<JobBroadcast, String> {
         let JobFields { job_id, submitter, counter, .. } = fields;
-        let JobFields { job_type, command, priority, submitted, deadline, payment, requirements, consistency, .. } =
-            fields;
-        let body = JobBody { job_type, command, priority, submitted, deadline, payment, requirements, consistency };
+        let JobFields { job_type, command, priority, submitted, deadline, payment, requirements, .. } = fields;
+        let JobFields { consistency, max_attempts, .. } = fields;
+        let body = JobBody {
+            job_type,
+            command,
+            priority,
+            submitted,
+            deadline,
+            payment,
+            requirements,
+            consistency,
+            max_attempts,
+        };
         let mut encoded = Vec::new();
         binary::encode_into(&body, &mut encoded);
         let expected = JobId::of_job(submitter, counter, &encoded);
@@ -562,12 +638,70 @@ pub struct JobResult {
     pub round: u32,
     /// How it ended.
     pub status: JobStatus,
-    /// What it printed.
+    /// The beginning of what it printed: at most [`OUTPUT_CHUNK`] bytes.
     #[serde(with = "crate::wire::json::base64_bytes")]
     pub output: Vec<u8>,
-    /// Whether the output was longer.
+    /// How many bytes of output there are; those that are missing here are asked for with OUTPUT_REQUEST.
+    pub output_bytes: u32,
+    /// Whether the output was longer than `max_output_bytes`, so that its end is lost.
     pub truncated: bool,
     /// How long it ran.
     #[serde(with = "crate::units::seconds")]
     pub duration: Span,
+}
+
+/// "The executor of the claim that named me its backup is gone: vote for me", to all. Who saw that claim and holds its
+/// executor for dead, or has the submitter's LEASE_LAPSED, votes for the sender in this round.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Takeover {
+    /// The job.
+    pub job_id: JobId,
+    /// The round in which the backup wants to run it: later than the round of the claim that named it.
+    pub round: u32,
+    /// Digest of the electorate this is for, as in [`AuctionCoordinate`].
+    pub electorate: ElectorateId,
+}
+
+/// The submitter's word, to all: the claim of this round brings no result any more, so the job may be claimed in a later one.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseLapsed {
+    /// The job.
+    pub job_id: JobId,
+    /// The round of the claim.
+    pub round: u32,
+}
+
+/// "Send me the output from here on."
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputRequest {
+    /// The job.
+    pub job_id: JobId,
+    /// Where to begin, in bytes.
+    pub offset: u32,
+}
+
+/// A piece of a job's output.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputChunk {
+    /// The job.
+    pub job_id: JobId,
+    /// The round of the claim under which it ran.
+    pub round: u32,
+    /// Where it begins, in bytes.
+    pub offset: u32,
+    /// At most [`OUTPUT_CHUNK`] bytes.
+    #[serde(with = "crate::wire::json::base64_bytes")]
+    pub bytes: Vec<u8>,
+}
+
+/// "I could not hear everyone: tell me what is still open of what you said", to all. Each answers for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateRequest {
+    /// Since when; zero asks for everything.
+    pub since: WallTime,
 }

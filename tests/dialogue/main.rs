@@ -7,3 +7,5 @@ mod jobs;
 mod membership;
 mod net;
 mod robustness;
+mod sync;
+mod takeover;

@@ -108,6 +108,13 @@ impl S1 {
             Observation::NodeStopped { node, how: Stop::CrashLost } => {
                 self.votes.values_mut().for_each(|votes| votes[node] = (NOBODY, 0));
             }
+            // Nothing that it voted since has left it.
+            Observation::StoreCut { node, since, .. } => {
+                let since_ms = u32::try_from(since.0 / 1_000).unwrap_or(u32::MAX);
+                for votes in self.votes.values_mut().filter(|votes| votes[node].1 >= since_ms) {
+                    votes[node] = (NOBODY, 0);
+                }
+            }
             Observation::Discovered { node, peer } => self.lives[node].meet(truth.now, node, peer),
             Observation::PeerState { node, peer, state } => {
                 let life = &mut self.lives[node];

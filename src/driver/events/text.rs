@@ -44,6 +44,11 @@ pub fn describe(event: &Event, outbox: &Outbox, node: &Node) -> (&'static str, V
         Event::ClaimLearned { job, round, claimer } => {
             ("claim_learned", json!({ "job": job, "round": round, "claimer": claimer }))
         }
+        Event::ClaimLapsed { job, round, claimer } => {
+            ("claim_lapsed", json!({ "job": job, "round": round, "claimer": claimer }))
+        }
+        Event::TakeoverAsked { job, round } => ("takeover_asked", json!({ "job": job, "round": round })),
+        Event::JobRetried { job, attempt } => ("job_retried", json!({ "job": job, "attempt": attempt })),
         Event::ExecutionStarted { job, round } => ("execution_started", json!({ "job": job, "round": round })),
         Event::ExecutionCancelled { job } => ("execution_cancelled", json!({ "job": job })),
         Event::JobCompleted { job, executor, status, output } => (

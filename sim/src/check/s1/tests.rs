@@ -275,6 +275,11 @@ fn a_node_that_votes_for_two_winners_of_one_round_is_caught_unless_it_lost_its_s
     assert_eq!(ends_in(&[vote(0, 1), vote(0, 3)]), Some(ONCE));
     assert_eq!(ends_in(&[vote(0, 1), stop(Stop::CrashKept), vote(0, 3)]), Some(ONCE));
     assert_eq!(ends_in(&[vote(0, 1), stop(Stop::CrashLost), vote(0, 3)]), None);
+    // A vote that was not durable has not left the node either; one that was written before the first that is gone has.
+    let cut = |since_ms: u64| Observation::StoreCut { node: 2, records: 1, since: Time(since_ms * 1_000), torn: false };
+    assert_eq!(ends_in(&[vote(0, 1), stop(Stop::CrashUnsynced), cut(2_000), vote(0, 3)]), None);
+    assert_eq!(ends_in(&[vote(0, 1), stop(Stop::CrashUnsynced), cut(2_001), vote(0, 3)]), Some(ONCE));
+    assert_eq!(ends_in(&[vote(0, 1), stop(Stop::CrashUnsynced), vote(0, 3)]), Some(ONCE));
     let mut world = World::met(4);
     world.see(2_000, vote(0, 1)).unwrap();
     let text = world.see(3_000, vote(0, 3)).unwrap_err().to_string();
