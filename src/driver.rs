@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`config`] is what the operator says; [`engine`] is the loop; [`store`], [`zmq`], [`beacon`] and
 //! [`executor`], with its [`supervisor`]s, are its hands; [`front`] stands between strangers and the `zeromq` crate, and [`inbound`] between the front
-//! and the loop; [`events`] is what it tells; [`api`] is where local programs ask, and [`cli`] is one of them.
+//! and the loop; [`events`] is what it tells; [`api`] is where local programs ask, and [`cli`] is one of them, which
+//! has a [`doctor`].
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -14,6 +15,7 @@ pub mod api;
 pub mod beacon;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod engine;
 pub mod events;
 pub mod executor;

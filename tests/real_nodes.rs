@@ -359,6 +359,47 @@ fn a_node_that_is_told_to_stop_ends_its_jobs_says_goodbye_and_keeps_its_state() 
     assert_eq!(two.json(&["jobs", job])["phase"], "open", "an open job of its own was forgotten");
 }
 
+#[test]
+fn the_doctor_names_what_is_wrong_and_finds_a_node_that_runs_well() {
+    let root = tempfile::tempdir().unwrap();
+    let one = start(root.path(), "one", None, "");
+    let two = start(root.path(), "two", Some(&one), "");
+    until("both know each other", || [&one, &two].iter().all(|n| n.peers("alive").len() == 1));
+    let doctor = |data: &Path, own: &Node, first: &str| {
+        let output = Command::new(BINARY)
+            .args(["doctor", "--json", "--data-dir"])
+            .arg(data)
+            .env("MARLOS_NETWORK_PUB_PORT", own.pub_port.to_string())
+            .env("MARLOS_NETWORK_SUB_PORT", own.sub_port.to_string())
+            .env("MARLOS_NETWORK_BEACON_PORT", own.beacon_port.to_string())
+            .env("MARLOS_NETWORK_BIND", "127.0.0.1")
+            .env("MARLOS_NETWORK_MULTICAST", "false")
+            .env("MARLOS_NETWORK_BOOTSTRAP_PEERS", first)
+            .env("MARLOS_JOBS_SHELL_ALLOW", "*")
+            .current_dir(root.path())
+            .output()
+            .unwrap();
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+        let failed = found.as_array().unwrap().iter().filter(|f| f["verdict"] == "FAILED");
+        let failed: Vec<String> = failed.map(|f| f["check"].as_str().unwrap().to_owned()).collect();
+        (output.status.code(), failed)
+    };
+    let first = format!("127.0.0.1:{}/{}", one.pub_port, one.sub_port);
+    assert_eq!(doctor(&two.data, &two, &first), (Some(0), vec![]));
+
+    // Another node with the same ports, a first contact that is none, and a state that is none.
+    let (sick, nobody) = (root.path().join("sick"), free_port());
+    let id = Command::new(BINARY).args(["init", "--dir"]).arg(&sick).output().unwrap();
+    assert!(id.status.success());
+    std::fs::create_dir_all(sick.join("data/state")).unwrap();
+    std::fs::write(sick.join("data/state/node.redb"), b"not a database").unwrap();
+    let (code, failed) = doctor(&sick.join("data"), &two, &format!("127.0.0.1:{nobody}"));
+    assert_eq!(code, Some(1));
+    for check in ["state", "pub_port ", "sub_port ", "beacon_port ", "bootstrap 127.0.0.1:"] {
+        assert!(failed.iter().any(|f| f.starts_with(check)), "{check}: {failed:?}");
+    }
+}
+
 /// Submits until the node stops answering, and says which submissions it had acknowledged.
 fn submit_until_it_ends(node: &Node, command: &str, mut each: impl FnMut(usize)) -> Vec<String> {
     let address = std::fs::read_to_string(node.data.join("api-address")).unwrap();
