@@ -36,8 +36,6 @@ const EARLY_LIFE: Span = Span::secs(5);
 const ROUNDS_AHEAD: u32 = 64;
 /// The furthest deadline of a job, for who submits it and for who hears of it.
 pub const LONGEST_DEADLINE: Span = Span::secs(30 * 86_400);
-/// Trust of everyone until reputation is built (protocol.md, section 9).
-const TRUST_AT_START: Ppm = Ppm(500_000);
 
 /// All open jobs this node knows, and their auctions.
 #[derive(Clone, Debug, Default)]
@@ -59,8 +57,8 @@ pub struct Auctions {
 pub enum Effect {
     /// This node holds a certificate: run the job.
     Won { job: JobId, claim: Claim },
-    /// Somebody, perhaps this node, holds the claim of this round.
-    Claimed { job: JobId, claim: Claim },
+    /// Somebody, perhaps this node, holds the claim of this round; `before` held that of an earlier one.
+    Claimed { job: JobId, claim: Claim, before: Option<NodeId> },
     /// This node, as coordinator, has made a proposal: there were bids.
     Proposed { job: JobId },
     /// The submitter broadcast again a job that this node claimed.
@@ -79,6 +77,14 @@ impl Auctions {
     pub fn start(&mut self, remembered: BTreeMap<JobId, Promise>, vote_floor: WallTime) {
         self.remembered = remembered;
         self.vote_floor = vote_floor;
+    }
+
+    /// Others remember a life of this node that its store does not: it may have voted on any job that was submitted before now,
+    /// by a submitter whose clock may be ahead by as much as admission tolerates. On those it does not vote; on what it first
+    /// hears of later, it has not voted either. So a voter without memory never votes twice (protocol.md, section 6.4).
+    pub fn on_amnesia(&mut self, cx: &mut Ctx<'_>) {
+        self.vote_floor = self.vote_floor.max(cx.wall() + cx.config.clock_sync_tolerance);
+        cx.persist(store_key::VOTE_FLOOR, &self.vote_floor);
     }
 
     /// A job by its id.
@@ -200,8 +206,11 @@ impl Auctions {
         if bid.round > job.round {
             self.follow(cx, members, active, bid.job_id, bid.round)?;
         }
+        // 9: it counts as an answer, so that nobody waits for its author, and as an offer only in trial work.
+        let standing = members.peer(from).standing;
+        let refused = bid.offer.is_some() && standing.trust_for(bid.job_id, members.id(from)).is_none();
         self.take_bid(cx, members, from, bid);
-        Ok(())
+        if refused { Err(Refusal::Quarantined) } else { Ok(()) }
     }
 
     fn take_bid(&mut self, cx: &mut Ctx<'_>, members: &Members, from: PeerIdx, bid: JobBid) {
@@ -226,27 +235,26 @@ impl Auctions {
         }
         job.closed = Some(job.round);
         let round = job.round;
-        let eligible = |bidder: NodeId| {
-            let alive = members.find(bidder).is_some_and(|peer| members.peer(peer).state == PeerState::Alive);
-            alive && members.electorate().position(bidder).is_some()
+        // How far a bidder is trusted with this job, if it is eligible at all.
+        let trusted = |bidder: NodeId| {
+            let peer = members.peer(members.find(bidder)?);
+            let eligible = peer.state == PeerState::Alive && members.electorate().position(bidder).is_some();
+            peer.standing.trust_for(id, bidder).filter(|_| eligible)
         };
-        let mut offers: Vec<(u32, NodeId)> = job
-            .bids
-            .iter()
-            .filter_map(|(bidder, offer)| {
-                offer.as_ref().map(|offer| (score::rank(offer.score, TRUST_AT_START), *bidder))
-            })
-            .filter(|(_, bidder)| eligible(*bidder))
-            .collect();
-        offers.sort_by_cached_key(|(rank, bidder)| score::order(id, *rank, TRUST_AT_START, *bidder));
+        let ranked = |(bidder, offer): &(NodeId, Option<Offer>)| {
+            let (offer, trust) = (offer.as_ref()?, trusted(*bidder)?);
+            Some((score::rank(offer.score, trust), trust, *bidder))
+        };
+        let mut offers: Vec<(u32, Ppm, NodeId)> = job.bids.iter().filter_map(ranked).collect();
+        offers.sort_by_cached_key(|(rank, trust, bidder)| score::order(id, *rank, *trust, *bidder));
         self.timers.disarm((id, Timer::BidsClose));
-        let Some((_, winner)) = offers.first().copied() else {
+        let Some((_, _, winner)) = offers.first().copied() else {
             cx.report(Event::AuctionEmpty { job: id, round });
             return;
         };
         let bids = u32::try_from(offers.len()).expect("bounded by members");
-        let backup = offers.get(1).map(|(_, bidder)| *bidder);
-        let listed = |(rank, bidder): &(u32, NodeId)| ListedBid {
+        let backup = offers.get(1).map(|(_, _, bidder)| *bidder);
+        let listed = |(rank, _, bidder): &(u32, Ppm, NodeId)| ListedBid {
             bidder: u32::try_from(members.electorate().position(*bidder).expect("eligible"))
                 .expect("bounded by max_members"),
             rank: *rank,

@@ -90,6 +90,9 @@ pub struct Config {
     /// How coordinators are chosen.
     pub election: Election,
 
+    /// How often this node tells the others what it has seen of them, and writes it to its store.
+    pub reputation_interval: Span,
+
     /// How long an envelope may wait for company to the same destination while the node is busy.
     pub bundle_window: Span,
     /// Envelopes per second above which the node counts as busy and bundles.
@@ -213,6 +216,7 @@ impl Default for Config {
             max_command_bytes: 64 * 1024,
             max_output_bytes: 1024 * 1024,
             election: Election::Modulo,
+            reputation_interval: Span::secs(60),
             bundle_window: Span::millis(5),
             bundle_above_msgs_per_sec: 50,
             #[cfg(feature = "plant")]
@@ -253,6 +257,7 @@ impl Config {
             ("lease", self.lease, self.round_timeout, Span::secs(3_600)),
             ("rebroadcast_interval", self.rebroadcast_interval, Span::millis(100), Span::secs(3_600)),
             ("job_heartbeat_interval", self.job_heartbeat_interval, Span::millis(100), self.lease),
+            ("reputation_interval", self.reputation_interval, Span::secs(1), Span::secs(3_600)),
             ("bundle_window", self.bundle_window, Span::ZERO, Span::millis(100)),
         ];
         for (field, value, least, most) in spans {

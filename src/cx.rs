@@ -90,6 +90,9 @@ pub mod store_key {
     /// Followed by a job id: the certificate under which this node runs or ran it.
     pub const CERTIFICATE: u8 = b'c';
 
+    /// Followed by a node id: what this node has seen of it.
+    pub const EXPERIENCE: u8 = b's';
+
     /// The key of something about a job.
     #[must_use]
     pub fn of_job(kind: u8, job: JobId) -> [u8; 17] {

@@ -149,6 +149,10 @@ pub enum Event {
     PeerState { peer: PeerIdx, state: PeerState },
     /// A sender broke the rate limit and is refused for `blacklist_duration`.
     Blacklisted { peer: PeerIdx },
+    /// What this node saw of a member excludes it from all but trial work.
+    Quarantined { peer: PeerIdx },
+    /// Its trials went well: its bids are accepted again.
+    Released { peer: PeerIdx },
     /// A heartbeat was broadcast.
     Pinged,
     /// Too few members are reachable: jobs are kept, claims wait.
@@ -285,11 +289,13 @@ pub enum Refusal {
     WrongCoordinator,
     /// A certificate without enough valid votes.
     BadCertificate,
+    /// A bid of, a vote of or a proposal for a member that is excluded from it.
+    Quarantined,
 }
 
 impl Refusal {
     /// Every reason, in the order of its number.
-    pub const ALL: [Refusal; 22] = [
+    pub const ALL: [Refusal; 23] = [
         Refusal::TooLarge,
         Refusal::Malformed,
         Refusal::WrongVersion,
@@ -312,6 +318,7 @@ impl Refusal {
         Refusal::ElectorateDiffers,
         Refusal::WrongCoordinator,
         Refusal::BadCertificate,
+        Refusal::Quarantined,
     ];
 }
 

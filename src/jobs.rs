@@ -12,6 +12,7 @@ use crate::cx::Ctx;
 use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{JobSpec, Outcome, Refusal, SubmitRefusal};
 use crate::membership::Members;
+use crate::reputation::score::Deed;
 use crate::time::{Span, Time, WallTime};
 use crate::units::Ppm;
 use crate::wire::Payload;
@@ -42,6 +43,8 @@ pub struct Jobs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant's line says what its fields are")]
 pub enum Effect {
+    /// An executor of an own job did well, or not.
+    Judged { executor: NodeId, deed: Deed },
     /// The executor of a job that this node watches is gone or silent: take over.
     TakeOver { job: JobId },
     /// The newest claim of this own job brings no result: everyone was told.

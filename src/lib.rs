@@ -55,6 +55,7 @@ pub mod membership;
 pub mod metrics;
 pub mod node;
 pub mod quorum;
+pub mod reputation;
 pub mod sync;
 pub mod time;
 pub mod timers;

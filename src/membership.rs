@@ -16,6 +16,7 @@ use crate::config::{Config, Membership as Mode};
 use crate::cx::Ctx;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::io::{Action, Event, PeerState};
+use crate::reputation::standing::Standing;
 use crate::time::{Span, Time, WallTime};
 use crate::wire::message::Announce;
 use electorate::Electorate;
@@ -82,6 +83,8 @@ pub struct Peer {
     asked: u32,
     /// When records were last sent to it.
     records_sent: Option<Time>,
+    /// How far it is trusted: `node.rs` keeps it as reputation has it. The node itself keeps a newcomer's.
+    pub standing: Standing,
     /// Its newest announce.
     pub record: Announce,
 }
@@ -197,6 +200,12 @@ impl Members {
     #[must_use]
     pub fn next_deadline(&self) -> Time {
         self.detector.next_deadline().min(self.gossip.next_deadline())
+    }
+
+    /// Trusts a member this far from now on.
+    pub fn set_standing(&mut self, peer: PeerIdx, standing: Standing) {
+        assert_ne!(peer, PeerIdx::SELF, "a node has no opinion of itself");
+        self.peers[peer.at()].standing = standing;
     }
 
     /// Adds a member that was not known. The caller has checked its record and the limits.
@@ -382,6 +391,7 @@ impl Peer {
             passed_on: None,
             asked: 0,
             records_sent: None,
+            standing: Standing::default(),
             record,
         }
     }

@@ -105,6 +105,8 @@ impl Tally {
             Event::Started { .. }
             | Event::Refused { .. }
             | Event::PeerDiscovered { .. }
+            | Event::Quarantined { .. }
+            | Event::Released { .. }
             | Event::Pinged
             | Event::JobSubmitted { .. }
             | Event::SubmitRefused { .. }

@@ -26,6 +26,8 @@ use crate::jobs::{self, Jobs};
 use crate::membership::Members;
 use crate::metrics::Metrics;
 use crate::quorum::Statement;
+use crate::reputation::Reputation;
+use crate::reputation::score::Deed;
 use crate::sync::{MAX_JOBS, Sync};
 use crate::time::{Now, Time, WallTime};
 use crate::units::{Ppm, Tokens};
@@ -43,6 +45,7 @@ pub struct Node {
     auctions: Auctions,
     jobs: Jobs,
     sync: Sync,
+    reputation: Reputation,
     metrics: Metrics,
     /// Newest incarnations of others that the store remembers, until they are met again.
     floors: BTreeMap<NodeId, u32>,
@@ -74,6 +77,7 @@ impl Node {
             auctions: Auctions::default(),
             jobs: Jobs::default(),
             sync: Sync::default(),
+            reputation: Reputation::default(),
             metrics: Metrics::default(),
             floors: BTreeMap::new(),
             started: false,
@@ -126,6 +130,7 @@ impl Node {
         }
         self.carry_effects(now, verify, out);
         self.carry_degraded(now, verify, out);
+        self.carry_standing();
         let mut sealing = Sealing {
             now,
             sync_offset_us: self.members.sync_offset_us(),
@@ -140,9 +145,9 @@ impl Node {
             self.egress.send_now(&mut sealing, To::All, &Payload::Goodbye(Goodbye {}));
         }
         // Who leaves does not beat, announce or watch any more: what is due there stays due, and would wake it for ever.
-        let members = if self.leaving { Time::NEVER } else { self.members.next_deadline() };
-        let sync = if self.leaving { Time::NEVER } else { self.sync.next_deadline() };
-        let timers = members.min(sync).min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
+        let present = self.members.next_deadline().min(self.sync.next_deadline()).min(self.reputation.next_deadline());
+        let present = if self.leaving { Time::NEVER } else { present };
+        let timers = present.min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
         self.deadline = timers.min(self.egress.next_deadline().unwrap_or(Time::NEVER));
     }
 
@@ -163,6 +168,7 @@ impl Node {
         self.members.check_invariants();
         self.auctions.check_invariants();
         self.jobs.check_invariants();
+        self.reputation.check_invariants();
         assert_eq!(self.guard.len(), self.members.len(), "every member has its guard");
         assert_eq!(self.degraded_before, self.members.degraded(), "what follows from a change of mode was done");
     }
@@ -174,7 +180,7 @@ impl Node {
         self.floors = stored.floors;
         self.members.recall_from_store(stored.records);
         self.guard.add_sender(PeerIdx::SELF, 0, &self.config, now.mono);
-        let own_jobs = stored.own_jobs;
+        let (own_jobs, seen) = (stored.own_jobs, stored.seen);
         self.begin_incarnation(now, stored.incarnation + 1, verify, out);
         let (mut cx, parts) = self.split(now, verify, out);
         let vote_floor = if records.is_empty() { cx.wall() } else { stored.vote_floor };
@@ -183,6 +189,7 @@ impl Node {
         }
         parts.auctions.start(stored.votes, vote_floor);
         parts.members.start_heartbeat(&mut cx);
+        parts.reputation.start(&mut cx, seen);
         parts.members.settle(&mut cx);
         for (id, broadcast, proof) in stored.claims {
             let Statement { round, winner: claimer, backup, .. } = proof.statement;
@@ -233,6 +240,8 @@ impl Node {
                 if let Some(incarnation) = members.outlived_by(cx, &records) {
                     // Our store was lost, or is older than our last life: that life's number must be exceeded.
                     self.begin_incarnation(now, incarnation.saturating_add(1), verify, out);
+                    let (mut cx, parts) = self.split(now, verify, out);
+                    parts.auctions.on_amnesia(&mut cx);
                     return Ok(());
                 }
                 members.on_records(cx, from, &records)
@@ -288,6 +297,7 @@ impl Node {
                 Ok(())
             }
             Payload::OutputChunk(chunk) => jobs.on_output_chunk(cx, members, from, &chunk),
+            Payload::ReputationUpdate(update) => parts.reputation.on_update(cx, members, from, &update),
         }
     }
 
@@ -378,6 +388,15 @@ impl Node {
         }
     }
 
+    /// What is thought of members now, where the auctions look it up.
+    fn carry_standing(&mut self) {
+        while let Some(member) = self.reputation.changed.pop_first() {
+            if let Some(peer) = self.members.find(member).filter(|peer| *peer != PeerIdx::SELF) {
+                self.members.set_standing(peer, self.reputation.standing(member));
+            }
+        }
+    }
+
     fn refused(&mut self, link: Link, from: Option<PeerIdx>, reason: Refusal, out: &mut Outbox) {
         self.metrics.refusals[reason as usize] += 1;
         out.report(Event::Refused { link, from, reason });
@@ -399,6 +418,7 @@ impl Node {
             auctions: &mut self.auctions,
             jobs: &mut self.jobs,
             sync: &mut self.sync,
+            reputation: &mut self.reputation,
             metrics: &mut self.metrics,
         };
         (cx, parts)
@@ -411,11 +431,12 @@ struct Parts<'a> {
     auctions: &'a mut Auctions,
     jobs: &'a mut Jobs,
     sync: &'a mut Sync,
+    reputation: &'a mut Reputation,
     metrics: &'a mut Metrics,
 }
 
 impl Parts<'_> {
-    /// What an auction asks of the jobs. A job may have expired later in the same call: where the node stood still, or at the
+    /// What an auction asks of the others. A job may have expired later in the same call: where the node stood still, or at the
     /// very end of it.
     fn carry_auction(&mut self, cx: &mut Ctx<'_>, effect: Effect) {
         match effect {
@@ -424,7 +445,10 @@ impl Parts<'_> {
                     self.jobs.on_won(cx, self.members, job, claim, held);
                 }
             }
-            Effect::Claimed { job, claim } => {
+            Effect::Claimed { job, claim, before } => {
+                if let Some(lapsed) = before.filter(|before| *before != claim.claimer) {
+                    self.reputation.on_deed(cx, self.members, lapsed, Deed::Timeout);
+                }
                 if let Some(held) = self.auctions.job(job) {
                     self.jobs.on_claimed(cx, self.members, job, claim, held);
                 }
@@ -443,9 +467,10 @@ impl Parts<'_> {
         }
     }
 
-    /// What a job asks of the auctions.
+    /// What a job asks of the others.
     fn carry_job(&mut self, cx: &mut Ctx<'_>, effect: jobs::Effect) {
         match effect {
+            jobs::Effect::Judged { executor, deed } => self.reputation.on_deed(cx, self.members, executor, deed),
             jobs::Effect::TakeOver { job } => self.auctions.take_over(cx, self.members, job),
             jobs::Effect::Lapsed { job } => {
                 let active = self.jobs.active();

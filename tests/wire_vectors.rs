@@ -71,6 +71,7 @@ fn certificate() -> ClaimCertificate {
 /// One payload of every type, and those whose form depends on what is in them twice.
 fn examples() -> Vec<(MsgType, Payload)> {
     let pong = Pong { node_id: AGENT, ping_timestamp: STAMP, held: Span(1_500_001), direct: true };
+    let report = TrustReport { node_id: AGENT, trust_score: Ppm(920_000), total_jobs: 150, good_jobs: 144 };
     let offer = Offer { score: Ppm(850_000), stake: Tokens::whole(10), estimated_completion: Span::secs(5) };
     let best = vec![ListedBid { bidder: 3, rank: 8_850 }, ListedBid { bidder: 0, rank: 7 }];
     let (winner_id, backup_id) = (AGENT, Some(NodeId([0xa2; 16])));
@@ -130,6 +131,7 @@ fn examples() -> Vec<(MsgType, Payload)> {
             MsgType::OutputChunk,
             Payload::OutputChunk(OutputChunk { job_id: JOB, round: 1, offset: 262_144, bytes: b"more".to_vec() }),
         ),
+        (MsgType::ReputationUpdate, Payload::ReputationUpdate(ReputationUpdate { reports: vec![report] })),
     ]
 }
 

@@ -61,6 +61,8 @@ pub enum Observation<'a> {
     ExecutionStarted { node: NodeNo, job: JobId, round: u32 },
     /// An execution ended by itself (`false`: it was cancelled).
     ExecutionEnded { node: NodeNo, job: JobId, by_itself: bool },
+    /// A node stopped an execution because a later claim has fenced it.
+    Fenced { node: NodeNo, job: JobId },
     /// A submitter has a result.
     JobCompleted { node: NodeNo, job: JobId, executor: NodeNo, status: JobStatus },
     /// A submitter gave a job up, visibly.
@@ -87,6 +89,8 @@ pub const COUNTERS: &[&str] = &[
     "records_lost",
     "records_torn",
     "duplicate_executions",
+    "executions_fenced",
+    "takeovers",
 ];
 
 impl Observation<'_> {
@@ -129,6 +133,7 @@ impl Observation<'_> {
             Observation::ExecutionEnded { node, job, by_itself } => {
                 Observation::ExecutionEnded { node, job, by_itself }
             }
+            Observation::Fenced { node, job } => Observation::Fenced { node, job },
             Observation::JobCompleted { node, job, executor, status } => {
                 Observation::JobCompleted { node, job, executor, status }
             }

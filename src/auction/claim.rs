@@ -23,6 +23,11 @@ impl Auctions {
     ) -> Result<(), Refusal> {
         let own = cx.self_id();
         let job = self.jobs.get_mut(&id).expect("the caller found it");
+        // 9: whom this node would not give the job does not get its vote.
+        let peer = members.find(proposal.winner).ok_or(Refusal::NotAMember)?;
+        if members.peer(peer).standing.trust_for(id, proposal.winner).is_none() {
+            return Err(Refusal::Quarantined);
+        }
         if !votes_forgotten_planted(cx.config) {
             may_vote(&job.promise, proposal.round, proposal.winner, cx.now.mono)?;
         }
@@ -64,6 +69,9 @@ impl Auctions {
         }
         if members.electorate().position(voter).is_none() {
             return Err(Refusal::NotAMember);
+        }
+        if members.peer(from).standing.proven {
+            return Err(Refusal::Quarantined);
         }
         let proposal = match job.proposal {
             Some(proposal) if proposal.round == vote.round && proposal.winner == own => proposal,
@@ -196,7 +204,8 @@ impl Auctions {
     ) {
         let job = self.jobs.get_mut(&id).expect("the caller found it");
         assert!(job.claim.is_none_or(|held| held.round < round), "claims only move to later rounds");
-        job.claim = Some(Claim { round, claimer, backup, lapsed: None });
+        let claim = Claim { round, claimer, backup, lapsed: None };
+        let before = job.claim.replace(claim).map(|held| held.claimer);
         job.takeover = None;
         job.round = job.round.max(round);
         job.promise.lease_until = cx.now.mono + cx.config.lease;
@@ -206,7 +215,7 @@ impl Auctions {
         self.timers.disarm((id, Timer::BidsClose));
         self.timers.disarm((id, Timer::RoundEnds));
         cx.report(Event::ClaimLearned { job: id, round, claimer });
-        self.effects.push(Effect::Claimed { job: id, claim: Claim { round, claimer, backup, lapsed: None } });
+        self.effects.push(Effect::Claimed { job: id, claim, before });
     }
 }
 

@@ -212,6 +212,8 @@ impl Reporter {
             Event::PeerDiscovered { peer } => tracing::info!(peer = %id(*peer), "discovered"),
             Event::PeerState { peer, state } => tracing::info!(peer = %id(*peer), ?state, "peer"),
             Event::Blacklisted { peer } => tracing::warn!(peer = %id(*peer), "blacklisted"),
+            Event::Quarantined { peer } => tracing::warn!(peer = %id(*peer), "quarantined: no work but trials"),
+            Event::Released { peer } => tracing::info!(peer = %id(*peer), "released from quarantine"),
             Event::Degraded { reachable, quorum } => tracing::warn!(reachable, quorum, "degraded: jobs wait"),
             Event::Recovered { reachable, quorum } => tracing::info!(reachable, quorum, "enough members again"),
             Event::JobSubmitted { job } => tracing::info!(%job, "submitted"),

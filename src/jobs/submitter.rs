@@ -13,6 +13,7 @@ use crate::cx::{Ctx, store_key};
 use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Event, FailReason, JobStatus, Refusal};
 use crate::membership::Members;
+use crate::reputation::score::Deed;
 use crate::time::{Span, Time, WallTime};
 use crate::timers::Timers;
 use crate::wire::Payload;
@@ -273,6 +274,12 @@ impl Submitter {
         effects: &mut Vec<Effect>,
     ) {
         let Some(own) = self.own.get_mut(&id) else { return };
+        let deed = match result.status {
+            JobStatus::Success if cx.wall() <= own.record.broadcast.body.deadline => Deed::OnTime,
+            JobStatus::Success => Deed::Late,
+            JobStatus::Failure => Deed::Failure,
+        };
+        effects.push(Effect::Judged { executor, deed });
         let failed = own.record.failed.map_or(0, |(failed, _)| failed);
         let again = result.status == JobStatus::Failure
             && failed + 1 < own.record.broadcast.body.max_attempts
@@ -347,6 +354,10 @@ impl Submitter {
             let own = self.own.remove(&id).expect("found above");
             cx.report(Event::JobFailed { job: id, reason });
             let executor = own.record.claim.map(|claim| claim.claimer);
+            // Whose run has failed was judged by that.
+            if let Some(executor) = executor.filter(|_| standing.is_some()) {
+                effects.push(Effect::Judged { executor, deed: Deed::Timeout });
+            }
             self.end(cx, id, Ended { broadcast: own.record.broadcast, executor, end: Err(reason) });
             return;
         }

@@ -7,6 +7,7 @@ use crate::cx::store_key;
 use crate::id::{JobId, NodeId};
 use crate::io::Record;
 use crate::jobs::OwnRecord;
+use crate::reputation::score::Experience;
 use crate::time::{Time, WallTime};
 use crate::wire::binary;
 use crate::wire::message::{Announce, ClaimCertificate, JobBroadcast};
@@ -20,6 +21,7 @@ pub(super) struct Stored {
     pub(super) votes: BTreeMap<JobId, Promise>,
     pub(super) vote_floor: WallTime,
     pub(super) own_jobs: Vec<(JobId, OwnRecord)>,
+    pub(super) seen: BTreeMap<NodeId, Experience>,
     pub(super) claims: Vec<(JobId, JobBroadcast, ClaimCertificate)>,
 }
 
@@ -36,6 +38,9 @@ impl Stored {
                 }
                 (Some(store_key::RECORD), Some(id)) => {
                     stored.records.extend(binary::decode(value).map(|record| (NodeId(id), record)));
+                }
+                (Some(store_key::EXPERIENCE), Some(id)) => {
+                    stored.seen.extend(binary::decode(value).map(|seen| (NodeId(id), seen)));
                 }
                 (Some(store_key::VOTE), Some(id)) => {
                     if let Ok(voted) = binary::decode(value) {

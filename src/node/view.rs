@@ -6,6 +6,7 @@ use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{FailReason, JobStatus, PeerState};
 use crate::metrics::Metrics;
 use crate::time::{Span, Time};
+use crate::units::Ppm;
 use crate::wire::message::JobBroadcast;
 
 /// A read-only look inside a node.
@@ -37,6 +38,10 @@ pub struct PeerView<'a> {
     pub clock_offset_us: Option<i64>,
     /// What it can run.
     pub capabilities: &'a [String],
+    /// How far this node trusts it.
+    pub trust: Ppm,
+    /// Whether it gets no work from this node but trials.
+    pub quarantined: bool,
 }
 
 /// A job as the node sees it.
@@ -126,6 +131,18 @@ impl<'a> NodeView<'a> {
         self.node.members.peer(peer).state
     }
 
+    /// How far this node trusts a member: its own experience and what others say, together. Of itself it has no opinion.
+    #[must_use]
+    pub fn trust(&self, peer: PeerIdx) -> Ppm {
+        self.node.members.peer(peer).standing.trust
+    }
+
+    /// Whether a member gets no work from this node but trials.
+    #[must_use]
+    pub fn quarantined(&self, peer: PeerIdx) -> bool {
+        self.node.members.peer(peer).standing.excluded()
+    }
+
     /// Every member but the node itself.
     pub fn peers(&self, now: Time) -> impl Iterator<Item = PeerView<'a>> {
         self.node.members.iter().skip(1).map(move |(peer, entry)| PeerView {
@@ -139,6 +156,8 @@ impl<'a> NodeView<'a> {
             round_trip: entry.round_trip(),
             clock_offset_us: entry.clock_offset_us(),
             capabilities: &entry.record.capabilities,
+            trust: entry.standing.trust,
+            quarantined: entry.standing.excluded(),
         })
     }
 

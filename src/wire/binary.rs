@@ -173,6 +173,7 @@ fn decode_payload(kind: MsgType, sender: NodeId, bytes: &[u8]) -> Result<Payload
         MsgType::OutputRequest => Payload::OutputRequest(decode(bytes)?),
         MsgType::OutputChunk => Payload::OutputChunk(decode(bytes)?),
         MsgType::StateRequest => Payload::StateRequest(decode(bytes)?),
+        MsgType::ReputationUpdate => Payload::ReputationUpdate(decode(bytes)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -204,6 +205,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::OutputRequest(p) => encode_into(p, out),
         Payload::OutputChunk(p) => encode_into(p, out),
         Payload::StateRequest(p) => encode_into(p, out),
+        Payload::ReputationUpdate(p) => encode_into(p, out),
     }
 }
 

@@ -181,6 +181,7 @@ fn decode(kind: MsgType, payload: &Value) -> Result<Payload, Refusal> {
         MsgType::OutputRequest => Payload::OutputRequest(read(payload)?),
         MsgType::OutputChunk => Payload::OutputChunk(read(payload)?),
         MsgType::StateRequest => Payload::StateRequest(read(payload)?),
+        MsgType::ReputationUpdate => Payload::ReputationUpdate(read(payload)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -209,6 +210,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::OutputRequest(p) => write(p, out),
         Payload::OutputChunk(p) => write(p, out),
         Payload::StateRequest(p) => write(p, out),
+        Payload::ReputationUpdate(p) => write(p, out),
     }
 }
 

@@ -3,6 +3,8 @@
 //! Field names are the document's where it has them. Limits on every list are enforced by [`Payload::within_limits`], which
 //! both codecs apply to whatever they decoded.
 
+mod standing;
+
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,7 @@ use crate::io::{JobStatus, Refusal};
 use crate::time::{Span, WallTime};
 use crate::units::{MAX_JSON_INTEGER, Ppm, Tokens};
 use crate::wire::{Signature, binary};
+pub use standing::{MAX_REPORTED, ReputationUpdate, TrustReport};
 
 /// Announces in one PEER_RECORDS at most.
 pub const MAX_RECORDS: usize = 256;
@@ -60,11 +63,12 @@ pub enum MsgType {
     OutputRequest = 19,
     OutputChunk = 20,
     StateRequest = 21,
+    ReputationUpdate = 22,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 21] = [
+    pub const ALL: [MsgType; 22] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -86,6 +90,7 @@ impl MsgType {
         MsgType::OutputRequest,
         MsgType::OutputChunk,
         MsgType::StateRequest,
+        MsgType::ReputationUpdate,
     ];
 
     /// The kind with this number.
@@ -119,6 +124,7 @@ impl MsgType {
             MsgType::OutputRequest => "OUTPUT_REQUEST",
             MsgType::OutputChunk => "OUTPUT_CHUNK",
             MsgType::StateRequest => "STATE_REQUEST",
+            MsgType::ReputationUpdate => "REPUTATION_UPDATE",
         }
     }
 
@@ -132,7 +138,8 @@ impl MsgType {
             | MsgType::PeerProbe
             | MsgType::PeerSeen
             | MsgType::Goodbye
-            | MsgType::StateRequest => false,
+            | MsgType::StateRequest
+            | MsgType::ReputationUpdate => false,
             MsgType::JobBroadcast
             | MsgType::JobBid
             | MsgType::AuctionCoordinate
@@ -163,6 +170,7 @@ impl MsgType {
             | MsgType::OutputRequest => 512,
             MsgType::PeerAnnounce => 4_096,
             MsgType::AuctionCoordinate => 8_192,
+            MsgType::ReputationUpdate => 16 * 1024,
             MsgType::ClaimCertificate => 512 * 1024,
             MsgType::PeerRecords | MsgType::Bundle => 1024 * 1024,
             MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk => max_message_size,
@@ -196,6 +204,7 @@ pub enum Payload {
     OutputRequest(OutputRequest),
     OutputChunk(OutputChunk),
     StateRequest(StateRequest),
+    ReputationUpdate(ReputationUpdate),
 }
 
 impl Payload {
@@ -223,6 +232,7 @@ impl Payload {
             Payload::OutputRequest(_) => MsgType::OutputRequest,
             Payload::OutputChunk(_) => MsgType::OutputChunk,
             Payload::StateRequest(_) => MsgType::StateRequest,
+            Payload::ReputationUpdate(_) => MsgType::ReputationUpdate,
         }
     }
 
@@ -242,6 +252,7 @@ impl Payload {
                 certificate.signatures.len() <= MAX_VOTES && certificate.voters.len() <= MAX_VOTES / 8
             }
             Payload::JobHeartbeat(heartbeat) => heartbeat.progress <= Ppm::ONE,
+            Payload::ReputationUpdate(update) => update.within_limits(),
             Payload::Ping(_)
             | Payload::PeerProbe(_)
             | Payload::PeerSeen(_)

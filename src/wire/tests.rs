@@ -222,6 +222,15 @@ fn job_result() -> impl Strategy<Value = Payload> {
     )
 }
 
+fn trust_report() -> impl Strategy<Value = TrustReport> {
+    (node_id(), share(), any::<[u32; 2]>()).prop_map(|(node_id, trust_score, counts)| TrustReport {
+        node_id,
+        trust_score,
+        total_jobs: counts[0].max(counts[1]),
+        good_jobs: counts[0].min(counts[1]),
+    })
+}
+
 /// Every kind of payload, within its limits.
 fn payload() -> impl Strategy<Value = Payload> {
     let pongs = [option::of(pong()), option::of(pong())];
@@ -260,6 +269,8 @@ fn payload() -> impl Strategy<Value = Payload> {
             |(job_id, round, offset, bytes)| { Payload::OutputChunk(OutputChunk { job_id, round, offset, bytes }) }
         ),
         amount().prop_map(|since| Payload::StateRequest(StateRequest { since: WallTime(since) })),
+        vec(trust_report(), 0..=MAX_REPORTED)
+            .prop_map(|reports| Payload::ReputationUpdate(ReputationUpdate { reports })),
     ]
 }
 

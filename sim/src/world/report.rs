@@ -64,6 +64,7 @@ impl World {
                 Observation::ClaimLearned { node, job: *job, round: *round, claimer: by_id(*claimer) }
             }
             Event::ExecutionStarted { job, round } => Observation::ExecutionStarted { node, job: *job, round: *round },
+            Event::ExecutionCancelled { job } => Observation::Fenced { node, job: *job },
             Event::JobCompleted { job, executor, status, .. } => {
                 Observation::JobCompleted { node, job: *job, executor: by_id(*executor), status: *status }
             }
@@ -74,7 +75,8 @@ impl World {
             | Event::ClaimLapsed { .. }
             | Event::TakeoverAsked { .. }
             | Event::JobRetried { .. }
-            | Event::ExecutionCancelled { .. } => return,
+            | Event::Quarantined { .. }
+            | Event::Released { .. } => return,
         };
         self.sight.observe(&observation, &mut self.memo, watcher);
     }

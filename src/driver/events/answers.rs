@@ -169,6 +169,8 @@ fn peer_json(peer: &PeerView<'_>) -> Value {
         "round_trip_us": peer.round_trip.map(Span::as_micros),
         "clock_offset_us": peer.clock_offset_us,
         "capabilities": peer.capabilities,
+        "trust": peer.trust,
+        "quarantined": peer.quarantined,
     })
 }
 

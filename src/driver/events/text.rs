@@ -27,6 +27,8 @@ pub fn describe(event: &Event, outbox: &Outbox, node: &Node) -> (&'static str, V
         Event::PeerDiscovered { peer } => ("peer_discovered", json!({ "peer": id(*peer) })),
         Event::PeerState { peer, state } => ("peer_state", json!({ "peer": id(*peer), "state": state })),
         Event::Blacklisted { peer } => ("blacklisted", json!({ "peer": id(*peer) })),
+        Event::Quarantined { peer } => ("quarantined", json!({ "peer": id(*peer) })),
+        Event::Released { peer } => ("released", json!({ "peer": id(*peer) })),
         Event::Pinged => ("pinged", json!({})),
         Event::Degraded { reachable, quorum } => ("degraded", json!({ "reachable": reachable, "quorum": quorum })),
         Event::Recovered { reachable, quorum } => ("recovered", json!({ "reachable": reachable, "quorum": quorum })),
