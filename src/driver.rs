@@ -78,7 +78,8 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let network = &settings.document.network;
     let keys = files::keys(&settings.data_dir)?;
     let id = keys.id();
-    let (store, records) = store::Store::open(&settings.data_dir, id)?;
+    let (store, mut records) = store::Store::open(&settings.data_dir, id)?;
+    let results = events::results::Results::recall(&mut records);
 
     // Before anybody hears of this life, what the last one ran has ended.
     let jobs = &settings.document.jobs;
@@ -125,7 +126,7 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     tracing::info!(node_id = %id, pub_endpoint = %node.view().config().pub_endpoint, api = %api.address(), "marlos-node runs");
 
     let hands = Hands { transport, beacon, executor, counters };
-    let mut engine = Engine::new(node, store, hands, hub);
+    let mut engine = Engine::new(node, store, results, hands, hub);
     engine.start(&records).await?;
     drop(records);
     let stop = async move {

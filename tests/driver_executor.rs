@@ -157,6 +157,32 @@ async fn a_job_that_kills_its_supervisor_dies_of_it() {
     until("nothing of it runs", || with_argument("7301.1") + with_argument("7302.1") == 0).await;
 }
 
+#[tokio::test]
+async fn a_job_that_is_given_again_does_not_meet_its_earlier_run() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut executor, mut results) = executor(data.path(), Allow::Everything, JobLimits::default());
+    let (job, together) = (JobId([6; 16]), data.path().join("together"));
+    // Each says so if it meets another one, and leaves its mark as long as it lives, which no signal may shorten.
+    let command = format!("trap '' TERM; mkdir {0}/mark || touch {0}/together; sleep 7801.1", data.path().display());
+    for _ in 0..5 {
+        executor.execute(job, "shell", &command, Span::secs(600));
+        until("it runs", || with_argument("7801.1") == 1).await;
+        executor.cancel(job);
+        executor.execute(job, "shell", &format!("rmdir {}/mark", data.path().display()), Span::secs(600));
+        let finished = results.recv().await.unwrap();
+        assert!(finished.success && executor.accept(&finished));
+        assert_eq!(with_argument("7801.1"), 0, "the earlier run was alive when the later one ended");
+    }
+    // Given and taken back at once, again and again: only the last one may run.
+    for _ in 0..20 {
+        executor.execute(job, "shell", "sleep 7802.1", Span::secs(600));
+        executor.cancel(job);
+    }
+    executor.execute(job, "shell", "echo last", Span::secs(600));
+    assert_eq!(results.recv().await.unwrap().output, b"last\n");
+    assert!(!together.exists() && with_argument("7802.1") == 0 && results.try_recv().is_err());
+}
+
 #[test]
 fn a_new_executor_waits_until_the_jobs_of_the_last_one_have_ended() {
     let data = tempfile::tempdir().unwrap();

@@ -45,6 +45,8 @@ pub struct Executor {
     limits: JobLimits,
     place: Place,
     running: BTreeMap<JobId, Running>,
+    /// Killed, and perhaps not dead yet.
+    ending: BTreeMap<JobId, JoinHandle<()>>,
     runs: u64,
     finished: mpsc::UnboundedSender<Finished>,
 }
@@ -53,7 +55,7 @@ pub struct Executor {
 struct Running {
     run: u64,
     /// Dropped to kill it.
-    kill: Option<oneshot::Sender<()>>,
+    kill: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -108,11 +110,16 @@ impl Executor {
         // Bounded by the jobs that run at once, and those by the node.
         let (finished, results) = mpsc::unbounded_channel();
         let place = Place { work_dir, lock, program: program.to_owned() };
-        Ok((Executor { allow, limits, place, running: BTreeMap::new(), runs: 0, finished }, results))
+        Ok((
+            Executor { allow, limits, place, running: BTreeMap::new(), ending: BTreeMap::new(), runs: 0, finished },
+            results,
+        ))
     }
 
-    /// Starts a job; [`Finished`] follows, also where it may not run here.
+    /// Starts a job, once an earlier run of it that was cancelled is dead; [`Finished`] follows, also where it may not run here.
     pub fn execute(&mut self, job: JobId, job_type: &str, command: &str, deadline: Span) {
+        self.cancel(job);
+        let before = self.ending.remove(&job);
         self.runs += 1;
         let run = self.runs;
         let (kill, killed) = oneshot::channel();
@@ -123,6 +130,9 @@ impl Executor {
         let (limits, finished, place) = (self.limits.clone(), self.finished.clone(), self.place.clone());
         let directory = place.work_dir.join(format!("{job}-{run}"));
         let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
             let since = Instant::now();
             let end = match plan {
                 Ok(plan) => run_in(&place, &directory, &plan, &limits, deadline, killed).await,
@@ -133,15 +143,17 @@ impl Executor {
                 let _ = finished.send(Finished { job, run, success, output, duration });
             }
         });
-        if let Some(before) = self.running.insert(job, Running { run, kill: Some(kill), task }) {
-            drop(before.kill);
-        }
+        self.running.insert(job, Running { run, kill, task });
     }
 
     /// Kills a job. Nothing more is heard of it.
     pub fn cancel(&mut self, job: JobId) {
-        // Dropping the sender is the signal; the task goes on until everything is killed and removed.
-        self.running.remove(&job);
+        self.ending.retain(|_, task| !task.is_finished());
+        if let Some(Running { kill, task, .. }) = self.running.remove(&job) {
+            // Dropping the sender is the signal; the task goes on until everything is killed and removed.
+            drop(kill);
+            self.ending.insert(job, task);
+        }
     }
 
     /// Whether the node still waits for this: not, if the job was cancelled meanwhile.
@@ -161,13 +173,11 @@ impl Executor {
 
     /// Kills every job and waits until that is done, a little longer than its end may take.
     pub async fn stop(&mut self) {
-        let mut tasks = Vec::new();
-        for (_, mut running) in std::mem::take(&mut self.running) {
-            drop(running.kill.take());
-            tasks.push(running.task);
-        }
+        let jobs: Vec<JobId> = self.running.keys().copied().collect();
+        jobs.into_iter().for_each(|job| self.cancel(job));
+        let tasks = std::mem::take(&mut self.ending);
         let all = async {
-            for task in tasks {
+            for task in tasks.into_values() {
                 let _ = task.await;
             }
         };
@@ -206,6 +216,9 @@ async fn run_in(
     mut killed: oneshot::Receiver<()>,
 ) -> Option<(bool, Vec<u8>)> {
     let failed = |what: String| Some((false, format!("not run: {what}\n").into_bytes()));
+    if killed.try_recv() != Err(oneshot::error::TryRecvError::Empty) {
+        return None;
+    }
     if let Err(error) = files::private_dir(directory) {
         return failed(error);
     }
