@@ -67,10 +67,23 @@ fn start(root: &Path, name: &str, bootstrap: Option<&Node>, capabilities: &str) 
 
 /// Starts a node with this command, which its own arguments follow.
 fn start_as(by: Command, root: &Path, name: &str, bootstrap: Option<&Node>, capabilities: &str) -> Node {
-    for attempt in 0..5 {
+    start_at(by, root, name, bootstrap, capabilities, None)
+}
+
+/// Starts a node at these ports, where they are given.
+fn start_at(
+    by: Command,
+    root: &Path,
+    name: &str,
+    bootstrap: Option<&Node>,
+    capabilities: &str,
+    ports: Option<(u16, u16, u16)>,
+) -> Node {
+    static LIVES: AtomicU16 = AtomicU16::new(0);
+    for _ in 0..5 {
         let data = root.join(name);
-        let log = root.join(format!("{name}.{attempt}.log"));
-        let (pub_port, sub_port, beacon_port) = (free_port(), free_port(), free_port());
+        let log = root.join(format!("{name}.{}.log", LIVES.fetch_add(1, Relaxed)));
+        let (pub_port, sub_port, beacon_port) = ports.unwrap_or_else(|| (free_port(), free_port(), free_port()));
         let _ = std::fs::remove_file(data.join("api-address"));
         let mut command = Command::new(by.get_program());
         command
@@ -137,6 +150,15 @@ impl Node {
 
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+}
+
+/// Polls until it is so.
+fn until_quietly(mut so: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !so() {
+        assert!(since.elapsed() < PATIENCE, "not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -478,4 +500,107 @@ fn a_state_that_cannot_grow_stops_the_node_with_a_sentence_and_loses_nothing() {
     assert!(log.contains("cannot write") && log.contains("node.redb"), "{log}");
     let again = start(root.path(), "one", None, "");
     knows_all(&again, &jobs);
+}
+
+#[test]
+fn when_the_executor_is_killed_its_backup_runs_the_job_and_the_submitter_gets_one_result() {
+    let root = tempfile::tempdir().unwrap();
+    let one = start(root.path(), "one", None, "");
+    let mut others = ["two", "three"].map(|name| start(root.path(), name, Some(&one), "there"));
+    until("all three know each other", || [&one, &others[0], &others[1]].iter().all(|n| n.peers("alive").len() == 2));
+    let ran = root.path().join("ran");
+    let command = format!("echo up >> {0}; sleep 6; echo down >> {0}; echo done", ran.display());
+    let job = one.json(&["submit", "--require", "there", "--deadline", "10m", "--", &command]);
+    let job = job["job_id"].as_str().unwrap();
+    let starts = || std::fs::read_to_string(&ran).unwrap_or_default().matches("up").count();
+    until("it runs", || starts() == 1);
+    until("the submitter knows where", || !one.json(&["jobs", job])["executor"].is_null());
+    let first = one.json(&["jobs", job])["executor"].as_str().unwrap().to_owned();
+    let victim = others.iter_mut().find(|node| node.id() == first).expect("one of the two that can run it");
+    victim.kill();
+    until("the backup runs it", || starts() == 2);
+    until("the submitter has its result", || one.json(&["jobs", job])["phase"] == "done");
+    let end = one.json(&["jobs", job]);
+    assert_eq!((&end["status"], &end["output"]), (&"success".into(), &"done\n".into()), "{end}");
+    assert_ne!(end["executor"].as_str().unwrap(), first, "the dead one had no result");
+    assert_eq!(std::fs::read_to_string(&ran).unwrap(), "up\nup\ndown\n", "more than one run came to its end");
+    let completed = std::fs::read_to_string(&one.log).unwrap().lines().filter(|l| is_end(l, job)).count();
+    assert_eq!(completed, 1, "one result");
+}
+
+/// Whether a line of the log tells the end of this local job.
+fn is_end(line: &str, job: &str) -> bool {
+    line.contains(job) && (line.contains("completed") || line.contains("failed without a result"))
+}
+
+#[test]
+fn under_kills_and_restarts_every_job_has_one_end_that_its_submitter_can_tell() {
+    const JOBS: usize = 40;
+    const KILLS: u32 = 6;
+    let root = tempfile::tempdir().unwrap();
+    let first = start(root.path(), "node0", None, "");
+    let mut nodes = vec![first];
+    for at in 1..3 {
+        nodes.push(start(root.path(), &format!("node{at}"), Some(&nodes[0]), ""));
+    }
+    until("all three know each other", || nodes.iter().all(|n| n.peers("alive").len() == 2));
+    let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ u64::from(std::process::id());
+    eprintln!("seed {state:#x}");
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    // Each submitter's acknowledged jobs, with the number that the job prints.
+    let mut jobs: Vec<(usize, String, usize)> = Vec::new();
+    for number in 0..JOBS {
+        let at = random(nodes.len());
+        let command = format!("sleep 0.{}; echo job {number}", 1 + random(9));
+        let submitted = nodes[at].json(&["submit", "--deadline", "5m", "--", &command]);
+        jobs.push((at, submitted["job_id"].as_str().unwrap().to_owned(), number));
+        if number % (JOBS / KILLS as usize) == 3 {
+            let victim = random(nodes.len());
+            nodes[victim].kill();
+            std::thread::sleep(Duration::from_millis(random(1_500) as u64));
+            // It finds the others again by whom it remembers, also where it was the first contact.
+            let (pub_port, sub_port, beacon_port) =
+                (nodes[victim].pub_port, nodes[victim].sub_port, nodes[victim].beacon_port);
+            let contact = nodes.iter().enumerate().find(|(at, _)| *at != victim).map(|(_, node)| node);
+            let ports = Some((pub_port, sub_port, beacon_port));
+            let again = start_at(Command::new(BINARY), root.path(), &format!("node{victim}"), contact, "", ports);
+            nodes[victim] = again;
+        }
+    }
+    let since = Instant::now();
+    let mut ends = 0;
+    for (at, job, number) in &jobs {
+        let ended = |end: &Value| end["phase"] == "done" || end["phase"] == "failed";
+        let mut end = nodes[*at].json(&["jobs", job]);
+        while !ended(&end) {
+            // The deadline and what it may be overdrawn, and room for a slow machine.
+            assert!(since.elapsed() < Duration::from_secs(1_200), "job {number} has no end: {end}");
+            std::thread::sleep(Duration::from_millis(50));
+            end = nodes[*at].json(&["jobs", job]);
+        }
+        if end["phase"] == "done" {
+            until_quietly(|| nodes[*at].json(&["jobs", job])["output"] == format!("job {number}\n"));
+            ends += 1;
+        } else {
+            assert!(!end["reason"].is_null(), "an invisible failure: {end}");
+        }
+    }
+    eprintln!("{:>8.1?}  until {JOBS} jobs had their ends: {ends} results", since.elapsed());
+    // In all lives of its submitter together, the end of a job was told once at most.
+    let mut logs = String::new();
+    for file in
+        std::fs::read_dir(root.path()).unwrap().flatten().filter(|f| f.path().extension().is_some_and(|e| e == "log"))
+    {
+        logs.push_str(&std::fs::read_to_string(file.path()).unwrap());
+    }
+    assert!(!logs.contains("panicked"), "a node panicked");
+    for (_, job, number) in &jobs {
+        let told = logs.lines().filter(|line| is_end(line, job)).count();
+        assert!(told <= 1, "the end of job {number} was told {told} times");
+    }
 }
