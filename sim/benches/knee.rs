@@ -79,7 +79,8 @@ fn knee(nodes: u64) -> (Option<Tried>, Option<Tried>) {
         };
         let tried = attempt(nodes, rate);
         println!("{nodes} nodes, {rate} jobs/s: p99 {}, {:?}", seconds(tried.p99_us), tried.too_much);
-        *(if tried.too_much.is_none() { &mut holds } else { &mut fails }) = Some(tried);
+        let place = if tried.too_much.is_none() { &mut holds } else { &mut fails };
+        *place = Some(tried);
     }
 }
 
