@@ -348,7 +348,7 @@ impl Node {
         parts.auctions.on_timers(&mut cx, parts.members, active);
         parts.jobs.on_timers(&mut cx, parts.members);
         if !leaving {
-            parts.sync.on_timer(&mut cx);
+            parts.sync.on_timer(&mut cx, parts.members);
             parts.reputation.on_timer(&mut cx);
         }
         let mut sealing = Sealing {
@@ -366,8 +366,8 @@ impl Node {
 
     /// What the sub-machines ask of each other, until nothing is left to ask.
     fn carry_effects(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
-        if let Some(since) = self.members.take_missed() {
-            self.sync.on_missed(now.mono, since);
+        for (peer, since) in self.members.take_missed() {
+            self.sync.on_missed(now.mono, peer, since);
         }
         loop {
             let lost = self.members.take_lost();
