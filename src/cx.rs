@@ -90,6 +90,13 @@ pub mod store_key {
     /// Followed by a job id: the certificate under which this node runs or ran it.
     pub const CERTIFICATE: u8 = b'c';
 
+    /// Followed by a node id: the record of its account.
+    pub const ACCOUNT: u8 = b'a';
+    /// Followed by a node id: the transaction of its account that this node has voted for, or has made itself.
+    pub const TRANSACTION: u8 = b't';
+    /// Followed by a job id: a payment that no transaction carries yet.
+    pub const PAYMENT: u8 = b'p';
+
     /// The key of something about a job.
     #[must_use]
     pub fn of_job(kind: u8, job: JobId) -> [u8; 17] {

@@ -10,6 +10,7 @@ use crate::auction::{Job, LONGEST_DEADLINE, job_id};
 use crate::cx::{Ctx, store_key};
 use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Action, Event, FailReason, JobSpec, JobStatus, Outcome, Refusal, SubmitRefusal};
+use crate::ledger::settle;
 use crate::membership::Members;
 use crate::time::{Span, Time};
 use crate::timers::Timers;
@@ -17,7 +18,7 @@ use crate::units::Ppm;
 use crate::wire::Payload;
 use crate::wire::message::{
     CertificateRequest, Consistency, JobBody, JobBroadcast, JobHeartbeat, JobResult, MAX_CAPABILITY_BYTES,
-    MAX_REQUIREMENTS,
+    MAX_REQUIREMENTS, Transfer,
 };
 
 /// Own jobs that have ended and are still shown.
@@ -37,6 +38,8 @@ pub struct Jobs {
     ended_order: VecDeque<JobId>,
     submitted: u32,
     timers: Timers<(JobId, Timer)>,
+    /// What accepted results have earned, for `node.rs` to hand to the ledger.
+    pub owed: Vec<Transfer>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -287,6 +290,10 @@ impl Jobs {
 
     fn accept_result(&mut self, cx: &mut Ctx<'_>, id: JobId, executor: NodeId, result: &JobResult) {
         let Some(own) = self.own.remove(&id) else { return };
+        // Persisted before the job is forgotten: no crash loses the payment.
+        let owed = settle::owed(cx.self_id(), id, &own.broadcast.body, executor, result.status, cx.wall());
+        settle::persist(cx, &owed);
+        self.owed.push(owed);
         let output = cx.out.put(&result.output);
         cx.report(Event::JobCompleted { job: id, executor, status: result.status, output });
         self.end(cx, id, Ended { broadcast: own.broadcast, executor: Some(executor), end: Ok(result.status) });

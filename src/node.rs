@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use stored::Stored;
 pub use view::{JobPhase, JobView, NodeView, PeerView};
 
-use crate::auction::{Auctions, Effect};
+use crate::auction::{Auctions, Effect, job_id};
 use crate::config::{Config, ConfigError};
 use crate::cx::{Ctx, store_key};
 use crate::egress::{Egress, Sealing};
@@ -23,6 +23,7 @@ use crate::id::{Link, NodeId, PeerIdx};
 use crate::identity::Keys;
 use crate::io::{Command, Event, Input, JobSpec, Outbox, Record, Refusal, SubmitRefusal, To, Verify};
 use crate::jobs::Jobs;
+use crate::ledger::Ledger;
 use crate::membership::Members;
 use crate::metrics::Metrics;
 use crate::time::{Now, Time, WallTime};
@@ -40,6 +41,7 @@ pub struct Node {
     guard: Guard,
     auctions: Auctions,
     jobs: Jobs,
+    ledger: Ledger,
     metrics: Metrics,
     /// Newest incarnations of others that the store remembers, until they are met again.
     floors: BTreeMap<NodeId, u32>,
@@ -60,6 +62,7 @@ impl Node {
     /// A configuration field out of bounds.
     pub fn new(config: Config, keys: Keys, rng: ChaCha8Rng) -> Result<Node, ConfigError> {
         config.validate()?;
+        let id = keys.id();
         let egress = Egress::new(keys, &config);
         let members = Members::new(own_record(&config, egress.keys()), &config);
         Ok(Node {
@@ -70,6 +73,7 @@ impl Node {
             guard: Guard::default(),
             auctions: Auctions::default(),
             jobs: Jobs::default(),
+            ledger: Ledger::new(id, &config),
             metrics: Metrics::default(),
             floors: BTreeMap::new(),
             started: false,
@@ -107,6 +111,8 @@ impl Node {
             Input::Command(Command::Submit(spec)) => self.on_submit(now, &spec, verify, out),
             Input::Command(Command::Leave) => {
                 self.leaving = true;
+                let (mut cx, parts) = self.split(now, verify, out);
+                parts.ledger.on_leave(&mut cx, parts.members);
                 // The driver stops the process after this call.
                 self.egress.hurry(now.mono);
             }
@@ -122,6 +128,7 @@ impl Node {
         }
         self.carry_effects(now, verify, out);
         self.carry_degraded(now, verify, out);
+        self.carry_money(now, verify, out);
         let mut sealing = Sealing {
             now,
             sync_offset_us: self.members.sync_offset_us(),
@@ -138,7 +145,7 @@ impl Node {
         // Who leaves does not beat, announce or watch any more: what is due there stays due, and would wake it for ever.
         let members = if self.leaving { Time::NEVER } else { self.members.next_deadline() };
         let timers = members.min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
-        self.deadline = timers.min(self.egress.next_deadline().unwrap_or(Time::NEVER));
+        self.deadline = timers.min(self.ledger.next_deadline()).min(self.egress.next_deadline().unwrap_or(Time::NEVER));
     }
 
     /// When the node wants to be woken, if at all.
@@ -158,6 +165,8 @@ impl Node {
         self.members.check_invariants();
         self.auctions.check_invariants();
         self.jobs.check_invariants();
+        self.ledger.check_invariants();
+        assert!(self.jobs.owed.is_empty(), "the ledger has heard of every result");
         assert_eq!(self.guard.len(), self.members.len(), "every member has its guard");
         assert_eq!(self.degraded_before, self.members.degraded(), "what follows from a change of mode was done");
     }
@@ -177,9 +186,18 @@ impl Node {
             cx.persist(store_key::VOTE_FLOOR, &vote_floor);
         }
         parts.auctions.start(stored.votes, vote_floor);
+        parts.ledger.start(&mut cx, stored.ledger);
         parts.members.start_heartbeat(&mut cx);
         parts.members.settle(&mut cx);
         for broadcast in own_jobs {
+            let id = job_id(&broadcast);
+            if parts.ledger.has_settled(id) {
+                // The crash came between its payment and the end of the job.
+                cx.forget(&store_key::of_job(store_key::OWN_JOB, id));
+                continue;
+            }
+            parts.ledger.on_job_seen(id, broadcast.submitter, broadcast.body.payment);
+            carry_funds(parts.ledger, parts.auctions);
             parts.jobs.on_recovered_job(&cx, broadcast.clone());
             // Past its deadline it is not auctioned again; its end is reported all the same.
             let _ = parts.auctions.on_broadcast(&mut cx, parts.members, 0, PeerIdx::SELF, broadcast);
@@ -210,7 +228,8 @@ impl Node {
         let active = self.jobs.active();
         let (mut cx, parts) = self.split(now, verify, out);
         let cx = &mut cx;
-        let (members, auctions, jobs) = (parts.members, parts.auctions, parts.jobs);
+        let Parts { members, auctions, jobs, ledger, .. } = parts;
+        carry_funds(ledger, auctions);
         match payload {
             Payload::PeerAnnounce(announce) if announce.record.node_id != members.id(from) => Err(Refusal::BadRecord),
             Payload::PeerAnnounce(announce) => members.on_announce(cx, &announce, link),
@@ -232,7 +251,19 @@ impl Node {
                 members.on_goodbye(cx, from);
                 Ok(())
             }
-            Payload::JobBroadcast(broadcast) => auctions.on_broadcast(cx, members, active, from, broadcast),
+            Payload::JobBroadcast(broadcast) => {
+                let id = job_id(&broadcast);
+                if broadcast.submitter == members.id(from) && auctions.job(id).is_none() {
+                    // Before it is voted on, which it may be at once.
+                    ledger.on_job_seen(id, broadcast.submitter, broadcast.body.payment);
+                    carry_funds(ledger, auctions);
+                }
+                let outcome = auctions.on_broadcast(cx, members, active, from, broadcast);
+                if auctions.job(id).is_none() {
+                    ledger.on_job_expired(id);
+                }
+                outcome
+            }
             Payload::JobBid(bid) => auctions.on_bid(cx, members, active, from, bid),
             Payload::AuctionCoordinate(proposal) => {
                 jobs.on_proposal_seen(proposal.job_id);
@@ -254,6 +285,11 @@ impl Node {
                 Ok(())
             }
             Payload::JobResult(result) => jobs.on_result(cx, members, from, result),
+            Payload::TokenTransaction(transaction) => ledger.on_transaction(cx, members, from, transaction),
+            Payload::LedgerVote(vote) => ledger.on_vote(cx, members, from, &vote),
+            Payload::LedgerCertificate(certificate) => ledger.on_certificate(cx, members, from, certificate),
+            Payload::AccountRequest(request) => ledger.on_account_request(cx, members, from, &request),
+            Payload::AccountRecord(record) => ledger.take_record(cx, members, from, record),
         }
     }
 
@@ -275,8 +311,11 @@ impl Node {
         }
         let active = self.jobs.active();
         let (mut cx, parts) = self.split(now, verify, out);
-        match parts.jobs.on_submit(&mut cx, spec) {
+        let accepted = parts.ledger.may_submit(spec.payment).and_then(|()| parts.jobs.on_submit(&mut cx, spec));
+        match accepted {
             Ok(broadcast) => {
+                parts.ledger.on_job_seen(job_id(&broadcast), broadcast.submitter, broadcast.body.payment);
+                carry_funds(parts.ledger, parts.auctions);
                 let known = parts.auctions.on_broadcast(&mut cx, parts.members, active, PeerIdx::SELF, broadcast);
                 debug_assert!(known.is_ok() || parts.auctions.len() >= cx.config.max_known_jobs as usize, "{known:?}");
             }
@@ -292,8 +331,10 @@ impl Node {
         parts.members.on_sweep_timer(&mut cx);
         parts.members.settle(&mut cx);
         let announces = if leaving { Vec::new() } else { parts.members.on_announce_timer(&mut cx) };
+        carry_funds(parts.ledger, parts.auctions);
         parts.auctions.on_timers(&mut cx, parts.members, active);
         parts.jobs.on_timers(&mut cx, parts.members);
+        parts.ledger.on_timers(&mut cx, parts.members);
         let mut sealing = Sealing {
             now,
             sync_offset_us: parts.members.sync_offset_us(),
@@ -320,9 +361,11 @@ impl Node {
                     }
                 }
                 Effect::Claimed { job, round, claimer } => {
+                    parts.ledger.on_claim(job, round, claimer);
                     parts.jobs.on_claimed(&mut cx, parts.members, job, round, claimer)
                 }
                 Effect::Proposed { job } => parts.jobs.on_proposal_seen(job),
+                Effect::Expired { job } => parts.ledger.on_job_expired(job),
                 Effect::Reasked { job } => {
                     let Some(held) = parts.auctions.job(job) else { continue };
                     let submitter = held.broadcast.submitter;
@@ -345,8 +388,18 @@ impl Node {
             let (mut cx, parts) = self.split(now, verify, out);
             parts.jobs.on_recovered(&mut cx, parts.members);
             parts.auctions.on_recovered(&mut cx, parts.members, active);
+            parts.ledger.on_recovered(&mut cx, parts.members);
             self.carry_effects(now, verify, out);
         }
+    }
+
+    /// What accepted results have earned, and what follows from all that the ledger has heard.
+    fn carry_money(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
+        let (mut cx, parts) = self.split(now, verify, out);
+        for payment in std::mem::take(&mut parts.jobs.owed) {
+            parts.ledger.on_owed(&mut cx, parts.members, payment);
+        }
+        parts.ledger.settle(&mut cx, parts.members);
     }
 
     fn refused(&mut self, link: Link, from: Option<PeerIdx>, reason: Refusal, out: &mut Outbox) {
@@ -369,6 +422,7 @@ impl Node {
             members: &mut self.members,
             auctions: &mut self.auctions,
             jobs: &mut self.jobs,
+            ledger: &mut self.ledger,
             metrics: &mut self.metrics,
         };
         (cx, parts)
@@ -380,7 +434,15 @@ struct Parts<'a> {
     members: &'a mut Members,
     auctions: &'a mut Auctions,
     jobs: &'a mut Jobs,
+    ledger: &'a mut Ledger,
     metrics: &'a mut Metrics,
+}
+
+/// What the auctions must know of money, where it has changed.
+fn carry_funds(ledger: &mut Ledger, auctions: &mut Auctions) {
+    if let Some(funds) = ledger.changed_funds() {
+        auctions.funds.clone_from(funds);
+    }
 }
 
 /// The record a node announces, before its first incarnation signs it.

@@ -1,4 +1,4 @@
-//! What the node remembers, durably: one file, keys and values as the node gives them (protocol.md, sections 1, 5 and 6).
+//! What the node remembers, durably: one file, keys and values as the node gives them (protocol.md, sections 1, 5, 6 and 8).
 
 use std::path::{Path, PathBuf};
 

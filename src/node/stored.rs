@@ -6,9 +6,10 @@ use crate::auction::round::Promise;
 use crate::cx::store_key;
 use crate::id::{JobId, NodeId};
 use crate::io::Record;
+use crate::ledger::Remembered;
 use crate::time::{Time, WallTime};
 use crate::wire::binary;
-use crate::wire::message::{Announce, JobBroadcast};
+use crate::wire::message::{Announce, JobBroadcast, Transfer};
 
 /// What the store remembers, sorted out. A record that cannot be read was not written by us: it is left out.
 #[derive(Default)]
@@ -19,11 +20,13 @@ pub(super) struct Stored {
     pub(super) votes: BTreeMap<JobId, Promise>,
     pub(super) vote_floor: WallTime,
     pub(super) own_jobs: Vec<JobBroadcast>,
+    pub(super) ledger: Remembered,
 }
 
 impl Stored {
     pub(super) fn read(records: &[Record]) -> Stored {
         let mut stored = Stored::default();
+        stored.ledger.new_store = records.is_empty();
         for Record { key, value } in records {
             let id = || key.get(1..).and_then(|id| <[u8; 16]>::try_from(id).ok());
             match (key.first().copied(), id()) {
@@ -42,6 +45,9 @@ impl Stored {
                     }
                 }
                 (Some(store_key::OWN_JOB), Some(_)) => stored.own_jobs.extend(binary::decode::<JobBroadcast>(value)),
+                (Some(store_key::ACCOUNT), Some(_)) => stored.ledger.records.extend(binary::decode(value)),
+                (Some(store_key::TRANSACTION), Some(_)) => stored.ledger.transactions.extend(binary::decode(value)),
+                (Some(store_key::PAYMENT), Some(_)) => stored.ledger.payments.extend(binary::decode::<Transfer>(value)),
                 _ => {}
             }
         }

@@ -158,6 +158,11 @@ fn decode_payload(kind: MsgType, bytes: &[u8]) -> Result<Payload, Refusal> {
         MsgType::CertificateRequest => Payload::CertificateRequest(decode(bytes)?),
         MsgType::JobHeartbeat => Payload::JobHeartbeat(decode(bytes)?),
         MsgType::JobResult => Payload::JobResult(decode(bytes)?),
+        MsgType::TokenTransaction => Payload::TokenTransaction(decode(bytes)?),
+        MsgType::LedgerVote => Payload::LedgerVote(decode(bytes)?),
+        MsgType::LedgerCertificate => Payload::LedgerCertificate(decode(bytes)?),
+        MsgType::AccountRequest => Payload::AccountRequest(decode(bytes)?),
+        MsgType::AccountRecord => Payload::AccountRecord(decode(bytes)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -181,6 +186,11 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::CertificateRequest(p) => encode_into(p, out),
         Payload::JobHeartbeat(p) => encode_into(p, out),
         Payload::JobResult(p) => encode_into(p, out),
+        Payload::TokenTransaction(p) => encode_into(p, out),
+        Payload::LedgerVote(p) => encode_into(p, out),
+        Payload::LedgerCertificate(p) => encode_into(p, out),
+        Payload::AccountRequest(p) => encode_into(p, out),
+        Payload::AccountRecord(p) => encode_into(p, out),
     }
 }
 

@@ -176,6 +176,11 @@ fn decode(kind: MsgType, payload: &Value) -> Result<Payload, Refusal> {
         MsgType::CertificateRequest => Payload::CertificateRequest(read(payload)?),
         MsgType::JobHeartbeat => Payload::JobHeartbeat(read(payload)?),
         MsgType::JobResult => Payload::JobResult(read(payload)?),
+        MsgType::TokenTransaction => Payload::TokenTransaction(read(payload)?),
+        MsgType::LedgerVote => Payload::LedgerVote(read(payload)?),
+        MsgType::LedgerCertificate => Payload::LedgerCertificate(read(payload)?),
+        MsgType::AccountRequest => Payload::AccountRequest(read(payload)?),
+        MsgType::AccountRecord => Payload::AccountRecord(read(payload)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -199,6 +204,11 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::CertificateRequest(p) => write(p, out),
         Payload::JobHeartbeat(p) => write(p, out),
         Payload::JobResult(p) => write(p, out),
+        Payload::TokenTransaction(p) => write(p, out),
+        Payload::LedgerVote(p) => write(p, out),
+        Payload::LedgerCertificate(p) => write(p, out),
+        Payload::AccountRequest(p) => write(p, out),
+        Payload::AccountRecord(p) => write(p, out),
     }
 }
 

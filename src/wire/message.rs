@@ -1,13 +1,17 @@
-//! What is said: every message type with its fields (protocol.md, sections 4 to 7).
+//! What is said: every message type with its fields (protocol.md, sections 4 to 8).
 //!
 //! Field names are the document's where it has them. Limits on every list are enforced by [`Payload::within_limits`], which
 //! both codecs apply to whatever they decoded.
 
+use bincode::de::Decoder;
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ElectorateId, JobId, NodeId};
+use crate::id::{ElectorateId, JobId, NodeId, TxId};
 use crate::io::{JobStatus, Refusal};
+use crate::quorum::Proof;
 use crate::time::{Span, WallTime};
 use crate::units::{MAX_JSON_INTEGER, Ppm, Tokens};
 use crate::wire::{Signature, binary};
@@ -28,6 +32,10 @@ pub const MAX_REQUIREMENTS: usize = 16;
 pub const MAX_LISTED_BIDS: usize = 64;
 /// Votes in one certificate at most: the largest `max_members`.
 pub const MAX_VOTES: usize = 4_096;
+/// Transfers of one transaction at most: the largest `settle_batch`.
+pub const MAX_TRANSFERS: u32 = 64;
+/// Payees of one account at most: the largest `max_members`.
+pub const MAX_ROW: usize = 4_096;
 
 /// The kind of a message, and its number in the binary codec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,11 +59,16 @@ pub enum MsgType {
     JobHeartbeat = 14,
     JobResult = 15,
     Bundle = 16,
+    TokenTransaction = 17,
+    LedgerVote = 18,
+    LedgerCertificate = 19,
+    AccountRequest = 20,
+    AccountRecord = 21,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 16] = [
+    pub const ALL: [MsgType; 21] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -72,6 +85,11 @@ impl MsgType {
         MsgType::JobHeartbeat,
         MsgType::JobResult,
         MsgType::Bundle,
+        MsgType::TokenTransaction,
+        MsgType::LedgerVote,
+        MsgType::LedgerCertificate,
+        MsgType::AccountRequest,
+        MsgType::AccountRecord,
     ];
 
     /// The kind with this number.
@@ -100,6 +118,11 @@ impl MsgType {
             MsgType::JobHeartbeat => "JOB_HEARTBEAT",
             MsgType::JobResult => "JOB_RESULT",
             MsgType::Bundle => "BUNDLE",
+            MsgType::TokenTransaction => "TOKEN_TRANSACTION",
+            MsgType::LedgerVote => "LEDGER_VOTE",
+            MsgType::LedgerCertificate => "LEDGER_CERTIFICATE",
+            MsgType::AccountRequest => "ACCOUNT_REQUEST",
+            MsgType::AccountRecord => "ACCOUNT_RECORD",
         }
     }
 
@@ -115,11 +138,12 @@ impl MsgType {
         let limit = match self {
             MsgType::Ping | MsgType::PeerProbe | MsgType::PeerSeen | MsgType::Goodbye => 384,
             MsgType::JobBid | MsgType::ClaimVote | MsgType::JobClaim | MsgType::CertificateRequest => 512,
-            MsgType::JobHeartbeat => 512,
+            MsgType::JobHeartbeat | MsgType::LedgerVote | MsgType::AccountRequest => 512,
             MsgType::PeerAnnounce => 4_096,
             MsgType::AuctionCoordinate => 8_192,
-            MsgType::ClaimCertificate => 512 * 1024,
-            MsgType::PeerRecords | MsgType::Bundle => 1024 * 1024,
+            MsgType::TokenTransaction => 16 * 1024,
+            MsgType::ClaimCertificate | MsgType::LedgerCertificate => 512 * 1024,
+            MsgType::PeerRecords | MsgType::Bundle | MsgType::AccountRecord => 1024 * 1024,
             MsgType::JobBroadcast | MsgType::JobResult => max_message_size,
         };
         limit.min(max_message_size)
@@ -146,6 +170,11 @@ pub enum Payload {
     CertificateRequest(CertificateRequest),
     JobHeartbeat(JobHeartbeat),
     JobResult(JobResult),
+    TokenTransaction(TokenTransaction),
+    LedgerVote(LedgerVote),
+    LedgerCertificate(LedgerCertificate),
+    AccountRequest(AccountRequest),
+    AccountRecord(AccountRecord),
 }
 
 impl Payload {
@@ -168,6 +197,11 @@ impl Payload {
             Payload::CertificateRequest(_) => MsgType::CertificateRequest,
             Payload::JobHeartbeat(_) => MsgType::JobHeartbeat,
             Payload::JobResult(_) => MsgType::JobResult,
+            Payload::TokenTransaction(_) => MsgType::TokenTransaction,
+            Payload::LedgerVote(_) => MsgType::LedgerVote,
+            Payload::LedgerCertificate(_) => MsgType::LedgerCertificate,
+            Payload::AccountRequest(_) => MsgType::AccountRequest,
+            Payload::AccountRecord(_) => MsgType::AccountRecord,
         }
     }
 
@@ -187,6 +221,12 @@ impl Payload {
                 certificate.signatures.len() <= MAX_VOTES && certificate.voters.len() <= MAX_VOTES / 8
             }
             Payload::JobHeartbeat(heartbeat) => heartbeat.progress <= Ppm::ONE,
+            Payload::TokenTransaction(transaction) => transaction.within_limits(),
+            Payload::LedgerVote(vote) => vote.seq <= MAX_JSON_INTEGER,
+            Payload::LedgerCertificate(certificate) => {
+                certificate.seq <= MAX_JSON_INTEGER && proof_within_limits(&certificate.proof)
+            }
+            Payload::AccountRecord(record) => record.within_limits(),
             Payload::Ping(_)
             | Payload::PeerProbe(_)
             | Payload::PeerSeen(_)
@@ -194,6 +234,7 @@ impl Payload {
             | Payload::ClaimVote(_)
             | Payload::JobClaim(_)
             | Payload::CertificateRequest(_)
+            | Payload::AccountRequest(_)
             // Its output is bounded by the size of the message.
             | Payload::JobResult(_) => true,
         }
@@ -223,6 +264,25 @@ impl JobBody {
             && self.requirements.iter().all(|requirement| is_capability(requirement))
             && self.priority <= Ppm::ONE
     }
+}
+
+impl TokenTransaction {
+    fn within_limits(&self) -> bool {
+        self.seq <= MAX_JSON_INTEGER && self.transfers.len() <= MAX_TRANSFERS as usize
+    }
+}
+
+impl AccountRecord {
+    fn within_limits(&self) -> bool {
+        self.seq <= MAX_JSON_INTEGER
+            && self.row.len() <= MAX_ROW
+            && self.proof.as_ref().is_none_or(|proof| proof_within_limits(&proof.votes))
+            && self.pending.as_ref().is_none_or(TokenTransaction::within_limits)
+    }
+}
+
+fn proof_within_limits(proof: &Proof) -> bool {
+    proof.signatures.len() <= MAX_VOTES && proof.voters.len() <= MAX_VOTES / 8
 }
 
 fn is_capability(text: &str) -> bool {
@@ -570,4 +630,182 @@ pub struct JobResult {
     /// How long it ran.
     #[serde(with = "crate::units::seconds")]
     pub duration: Span,
+}
+
+/// What an account owes, in its order of transactions. A signed record: anyone may pass it on, nobody can alter it. Its payer
+/// stands in it and not only in the envelope, so that two that contradict each other convict their signer before anyone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "TransactionFields", try_from = "TransactionFields")]
+pub struct TokenTransaction {
+    /// Who pays; only it may broadcast.
+    pub account: NodeId,
+    /// Counts the transactions of the account, from 1.
+    pub seq: u64,
+    /// At most 64, each for another job.
+    pub transfers: Vec<Transfer>,
+    /// The payer's, over everything above (see `ledger::transaction`).
+    pub transaction_signature: Signature,
+}
+
+/// One payment, for one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transfer {
+    /// For which job: each is named at most once.
+    pub job_id: JobId,
+    /// Who is paid.
+    pub to: NodeId,
+    /// How much.
+    pub amount: Tokens,
+    /// Why that much.
+    pub reason: TransferReason,
+}
+
+/// What decided the amount of a transfer (protocol.md, section 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferReason {
+    /// The result came by the deadline: 120 % of the payment.
+    OnTime,
+    /// It came later: 90 %.
+    Late,
+    /// It came later than twice the deadline's span: 50 %.
+    VeryLate,
+    /// Nothing is owed: the execution failed, or was the payer's own. It only releases what the job has bound.
+    Release,
+}
+
+/// A transaction in binary: a payee's id is written once for what it gets in a row, which is a tenth of the message to each member.
+/// What is signed names it with each transfer.
+#[derive(Encode, Decode)]
+struct TransactionGroups {
+    account: NodeId,
+    seq: u64,
+    groups: Vec<(NodeId, Vec<(JobId, Tokens, TransferReason)>)>,
+    signature: Signature,
+}
+
+impl Encode for TokenTransaction {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        let item = |transfer: &Transfer| (transfer.job_id, transfer.amount, transfer.reason);
+        let of_one = self.transfers.chunk_by(|a, b| a.to == b.to);
+        let groups = of_one.map(|group| (group[0].to, group.iter().map(item).collect())).collect();
+        let (account, seq, signature) = (self.account, self.seq, self.transaction_signature);
+        TransactionGroups { account, seq, groups, signature }.encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for TokenTransaction {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<TokenTransaction, DecodeError> {
+        let TransactionGroups { account, seq, groups, signature } = TransactionGroups::decode(decoder)?;
+        let transfers = groups.into_iter().flat_map(|(to, items)| {
+            items.into_iter().map(move |(job_id, amount, reason)| Transfer { job_id, to, amount, reason })
+        });
+        Ok(TokenTransaction { account, seq, transfers: transfers.collect(), transaction_signature: signature })
+    }
+}
+
+bincode::impl_borrow_decode!(TokenTransaction);
+
+/// A transaction as JSON has it: with its id, which is checked when it is read, and the document's `from`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TransactionFields {
+    tx_id: TxId,
+    from: NodeId,
+    seq: u64,
+    transfers: Vec<Transfer>,
+    signature: Signature,
+}
+
+impl From<TokenTransaction> for TransactionFields {
+    fn from(transaction: TokenTransaction) -> TransactionFields {
+        let tx_id = transaction.id();
+        let TokenTransaction { account, seq, transfers, transaction_signature } = transaction;
+        TransactionFields { tx_id, from: account, seq, transfers, signature: transaction_signature }
+    }
+}
+
+impl TryFrom<TransactionFields> for TokenTransaction {
+    type Error = String;
+
+    fn try_from(fields: TransactionFields) -> Result<TokenTransaction, String> {
+        let TransactionFields { tx_id, from, seq, transfers, signature } = fields;
+        let transaction = TokenTransaction { account: from, seq, transfers, transaction_signature: signature };
+        let expected = transaction.id();
+        if tx_id == expected {
+            Ok(transaction)
+        } else {
+            Err(format!("the transaction's id is {expected}, not {tx_id}"))
+        }
+    }
+}
+
+/// A vote for a transaction, directed to its payer. What is signed is [`crate::ledger::transaction::LedgerStatement`], which the
+/// payer rebuilds.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerVote {
+    /// The transaction's number in the payer's account.
+    pub seq: u64,
+    /// The voter's electorate: a payer with another does not count the vote.
+    pub electorate: ElectorateId,
+    /// The voter's signature over the statement.
+    pub vote_signature: Signature,
+}
+
+/// "A quorum has voted for my transaction." The receivers hold the transaction and rebuild what the votes are of.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerCertificate {
+    /// The transaction's number in the payer's account.
+    pub seq: u64,
+    /// The votes.
+    pub proof: Proof,
+}
+
+/// "How far is this account, by what you know?"
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountRequest {
+    /// Whose.
+    pub account: NodeId,
+}
+
+/// What an account has paid out in all its certified transactions: with its proof, everything that anyone needs to know of it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountRecord {
+    /// Whose.
+    pub account: NodeId,
+    /// Its newest certified transaction; 0 before the first.
+    pub seq: u64,
+    /// What it has paid to whom in transactions 1 to `seq`, sorted by payee.
+    pub row: Vec<RowEntry>,
+    /// What proves it; nothing before the first.
+    pub proof: Option<HeadProof>,
+    /// To the account's owner: the transaction after it that the sender has voted for, which an owner that lost its store has
+    /// forgotten.
+    pub pending: Option<TokenTransaction>,
+}
+
+/// Proof of an account's newest transaction, and so of all that it has paid.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadProof {
+    /// Digest of the transaction: a part of what was voted for.
+    #[serde(with = "crate::wire::json::base64_array")]
+    pub transaction: [u8; 32],
+    /// The votes.
+    pub votes: Proof,
+}
+
+/// What an account has paid to one payee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowEntry {
+    /// The payee.
+    pub to: NodeId,
+    /// In all.
+    pub paid: Tokens,
 }
