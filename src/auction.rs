@@ -9,6 +9,7 @@ pub mod election;
 mod job;
 pub mod round;
 pub mod score;
+mod takeover;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,8 +24,9 @@ use crate::units::Ppm;
 use crate::wire::message::{AuctionCoordinate, JobBid, JobBroadcast, ListedBid, Offer};
 use crate::wire::{Payload, binary};
 use claim::votes_forgotten_planted;
-pub use job::{Job, Proposal};
+pub use job::{Claim, Job, Lapse, Proposal};
 use round::Promise;
+pub use takeover::is_gone;
 
 /// Messages about jobs that are not known yet, because another link was faster than the submitter's.
 const EARLY_MESSAGES: usize = 1_024;
@@ -34,8 +36,6 @@ const EARLY_LIFE: Span = Span::secs(5);
 const ROUNDS_AHEAD: u32 = 64;
 /// The furthest deadline of a job, for who submits it and for who hears of it.
 pub const LONGEST_DEADLINE: Span = Span::secs(30 * 86_400);
-/// Trust of everyone until reputation is built (protocol.md, section 9).
-const TRUST_AT_START: Ppm = Ppm(500_000);
 
 /// All open jobs this node knows, and their auctions.
 #[derive(Clone, Debug, Default)]
@@ -67,9 +67,9 @@ pub struct Funds {
 #[expect(missing_docs, reason = "each variant's line says what its fields are")]
 pub enum Effect {
     /// This node holds a certificate: run the job.
-    Won { job: JobId, round: u32 },
-    /// Somebody, perhaps this node, holds the claim of this round.
-    Claimed { job: JobId, round: u32, claimer: NodeId },
+    Won { job: JobId, claim: Claim },
+    /// Somebody, perhaps this node, holds the claim of this round; `before` held that of an earlier one.
+    Claimed { job: JobId, claim: Claim, before: Option<NodeId> },
     /// This node, as coordinator, has made a proposal: there were bids.
     Proposed { job: JobId },
     /// The submitter broadcast again a job that this node claimed.
@@ -90,6 +90,14 @@ impl Auctions {
     pub fn start(&mut self, remembered: BTreeMap<JobId, Promise>, vote_floor: WallTime) {
         self.remembered = remembered;
         self.vote_floor = vote_floor;
+    }
+
+    /// Others remember a life of this node that its store does not: it may have voted on any job that was submitted before now,
+    /// by a submitter whose clock may be ahead by as much as admission tolerates. On those it does not vote; on what it first
+    /// hears of later, it has not voted either. So a voter without memory never votes twice (protocol.md, section 6.4).
+    pub fn on_amnesia(&mut self, cx: &mut Ctx<'_>) {
+        self.vote_floor = self.vote_floor.max(cx.wall() + cx.config.clock_sync_tolerance);
+        cx.persist(store_key::VOTE_FLOOR, &self.vote_floor);
     }
 
     /// A job by its id.
@@ -135,8 +143,13 @@ impl Auctions {
         }
         let id = job_id(&broadcast);
         if let Some(job) = self.jobs.get(&id) {
-            if job.claim.is_some_and(|(_, claimer)| claimer == cx.self_id()) {
-                self.effects.push(Effect::Reasked { job: id });
+            match job.standing() {
+                Some(claim) if claim.claimer == cx.self_id() => self.effects.push(Effect::Reasked { job: id }),
+                // 7: asking for a job means having no result of it. Whose claimer is gone has nobody else to wait for.
+                Some(claim) if is_gone(members, claim.claimer) => {
+                    self.lapse(cx, members, active, id, Lapse::Told);
+                }
+                Some(_) | None => {}
             }
             return Ok(());
         }
@@ -145,8 +158,7 @@ impl Auctions {
             return Err(Refusal::TooManyJobs);
         }
         let left = broadcast.body.deadline.since(cx.wall());
-        self.jobs.insert(id, Job::new(broadcast, self.remembered.remove(&id).unwrap_or_default()));
-        self.timers.arm((id, Timer::Expires), cx.now.mono + left + cx.config.lease.times(2));
+        self.insert(cx, id, broadcast, left);
         if from != PeerIdx::SELF {
             cx.report(Event::JobSeen { job: id, submitter: from });
         }
@@ -155,14 +167,16 @@ impl Auctions {
         Ok(())
     }
 
+    fn insert(&mut self, cx: &Ctx<'_>, id: JobId, broadcast: JobBroadcast, left: Span) -> &mut Job {
+        let promise = self.remembered.remove(&id).unwrap_or_default();
+        self.timers.arm((id, Timer::Expires), cx.now.mono + left + cx.config.lease.times(2));
+        self.jobs.entry(id).or_insert(Job::new(broadcast, promise))
+    }
+
     /// Begins a round: everyone who has the job bids or declines to the coordinator of its own view (6.2).
     fn enter_round(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32, id: JobId, round: u32) {
         let coordinator = election::coordinator(cx.config.election, id, round, &members.alive_ids());
-        let job = self.jobs.get_mut(&id).expect("the caller found it");
-        assert!(round >= job.round, "rounds only grow");
-        job.round = round;
-        job.coordinator = coordinator;
-        job.bids.clear();
+        self.jobs.get_mut(&id).expect("the caller found it").begin(round, coordinator);
         self.timers.disarm((id, Timer::BidsClose));
         if members.degraded() {
             // Jobs are kept and claims wait: the round goes on when enough members are reachable again.
@@ -174,7 +188,8 @@ impl Auctions {
         let bid = JobBid { job_id: id, round, offer: self.offer(cx, &job.broadcast, active) };
         #[cfg(feature = "plant")]
         if cx.config.plant == crate::config::Plant::ExecuteWithoutClaim && bid.offer.is_some() {
-            self.effects.push(Effect::Won { job: id, round });
+            let claim = Claim { round, claimer: cx.self_id(), backup: None, lapsed: None };
+            self.effects.push(Effect::Won { job: id, claim });
         }
         match members.find(coordinator) {
             Some(PeerIdx::SELF) => {
@@ -198,14 +213,17 @@ impl Auctions {
         let Some(job) = self.jobs.get(&bid.job_id) else {
             return self.keep_early(cx, bid.job_id, from, Payload::JobBid(bid));
         };
-        if job.claim.is_some() || bid.round < job.round {
+        if job.standing().is_some() || bid.round < job.round {
             return Ok(());
         }
         if bid.round > job.round {
             self.follow(cx, members, active, bid.job_id, bid.round)?;
         }
+        // 9: it counts as an answer, so that nobody waits for its author, and as an offer only in trial work.
+        let standing = members.peer(from).standing;
+        let refused = bid.offer.is_some() && standing.trust_for(bid.job_id, members.id(from)).is_none();
         self.take_bid(cx, members, from, bid);
-        Ok(())
+        if refused { Err(Refusal::Quarantined) } else { Ok(()) }
     }
 
     fn take_bid(&mut self, cx: &mut Ctx<'_>, members: &Members, from: PeerIdx, bid: JobBid) {
@@ -225,33 +243,32 @@ impl Auctions {
     fn close_bids(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId) {
         let own = cx.self_id();
         let job = self.jobs.get_mut(&id).expect("the caller found it");
-        if job.coordinator != own || job.closed == Some(job.round) || job.claim.is_some() || members.degraded() {
+        if job.coordinator != own || job.closed == Some(job.round) || job.standing().is_some() || members.degraded() {
             return;
         }
         job.closed = Some(job.round);
         let round = job.round;
-        let eligible = |bidder: NodeId| {
-            let alive = members.find(bidder).is_some_and(|peer| members.peer(peer).state == PeerState::Alive);
+        // How far a bidder is trusted with this job, if it is eligible at all.
+        let trusted = |bidder: NodeId| {
+            let peer = members.peer(members.find(bidder)?);
+            let eligible = peer.state == PeerState::Alive && members.electorate().position(bidder).is_some();
             let can_stake = !self.funds.without_stake.contains(&bidder);
-            alive && can_stake && members.electorate().position(bidder).is_some()
+            peer.standing.trust_for(id, bidder).filter(|_| eligible && can_stake)
         };
-        let mut offers: Vec<(u32, NodeId)> = job
-            .bids
-            .iter()
-            .filter_map(|(bidder, offer)| {
-                offer.as_ref().map(|offer| (score::rank(offer.score, TRUST_AT_START), *bidder))
-            })
-            .filter(|(_, bidder)| eligible(*bidder))
-            .collect();
-        offers.sort_by_cached_key(|(rank, bidder)| score::order(id, *rank, TRUST_AT_START, *bidder));
+        let ranked = |(bidder, offer): &(NodeId, Option<Offer>)| {
+            let (offer, trust) = (offer.as_ref()?, trusted(*bidder)?);
+            Some((score::rank(offer.score, trust), trust, *bidder))
+        };
+        let mut offers: Vec<(u32, Ppm, NodeId)> = job.bids.iter().filter_map(ranked).collect();
+        offers.sort_by_cached_key(|(rank, trust, bidder)| score::order(id, *rank, *trust, *bidder));
         self.timers.disarm((id, Timer::BidsClose));
-        let Some((_, winner)) = offers.first().copied() else {
+        let Some((_, _, winner)) = offers.first().copied() else {
             cx.report(Event::AuctionEmpty { job: id, round });
             return;
         };
         let bids = u32::try_from(offers.len()).expect("bounded by members");
-        let backup = offers.get(1).map(|(_, bidder)| *bidder);
-        let listed = |(rank, bidder): &(u32, NodeId)| ListedBid {
+        let backup = offers.get(1).map(|(_, _, bidder)| *bidder);
+        let listed = |(rank, _, bidder): &(u32, Ppm, NodeId)| ListedBid {
             bidder: u32::try_from(members.electorate().position(*bidder).expect("eligible"))
                 .expect("bounded by max_members"),
             rank: *rank,
@@ -270,7 +287,8 @@ impl Auctions {
         self.effects.push(Effect::Proposed { job: id });
         // A voter that refuses its own proposal (its lease runs) leaves the decision to the others.
         if let Ok(proposal) = check_proposal(cx.config, members, own, &proposal) {
-            let _ = self.vote_on(cx, members, id, proposal);
+            let patience = round::timeout(cx.config.round_timeout, proposal.round);
+            let _ = self.vote_on(cx, members, id, proposal, patience);
         }
     }
 
@@ -286,17 +304,17 @@ impl Auctions {
         let Some(job) = self.jobs.get(&message.job_id) else {
             return self.keep_early(cx, message.job_id, from, Payload::AuctionCoordinate(message));
         };
-        if job.claim.is_some_and(|(round, _)| round >= message.round) || message.round < job.round {
+        if job.claim.is_some_and(|claim| claim.round >= message.round) || message.round < job.round {
             return Err(Refusal::OutOfPlace);
         }
         // Before anything is done about it: what is refused must not move the round either.
         let proposal = check_proposal(cx.config, members, members.id(from), &message)?;
-        if let Some((_, claimer)) = job.claim
-            && claimer != proposal.winner
-            && cx.now.mono < job.lease_until(cx, members, claimer)
+        if let Some(claim) = job.standing()
+            && claim.claimer != proposal.winner
+            && cx.now.mono < job.lease_until(cx, members, claim.claimer)
         {
             // 6.4: the claim is a lease. Its holder tells who has missed it, or the coordinators would go on proposing.
-            if let Some(held) = job.certificate.clone().filter(|_| claimer == cx.self_id()) {
+            if let Some(held) = job.certificate.clone().filter(|_| claim.claimer == cx.self_id()) {
                 cx.direct(from, members.id(from), &Payload::ClaimCertificate(held));
             }
             return Err(Refusal::OutOfPlace);
@@ -304,10 +322,19 @@ impl Auctions {
         if message.round > job.round {
             self.follow(cx, members, active, message.job_id, message.round)?;
         }
-        self.vote_on(cx, members, message.job_id, proposal)
+        let patience = round::timeout(cx.config.round_timeout, proposal.round);
+        self.vote_on(cx, members, message.job_id, proposal, patience)
     }
 
-    fn vote_on(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, proposal: Proposal) -> Result<(), Refusal> {
+    /// Votes for a proposal, and waits this long for its certificate.
+    fn vote_on(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        id: JobId,
+        proposal: Proposal,
+        patience: Span,
+    ) -> Result<(), Refusal> {
         let job = self.jobs.get_mut(&id).expect("the caller found it");
         if job.proposal.is_some_and(|known| known.round == proposal.round && known != proposal)
             && !votes_forgotten_planted(cx.config)
@@ -319,7 +346,6 @@ impl Auctions {
             job.proposal = Some(proposal);
             job.votes.clear();
         }
-        let patience = round::timeout(cx.config.round_timeout, proposal.round);
         self.timers.arm((id, Timer::RoundEnds), cx.now.mono + patience);
         let voted = self.cast_vote(cx, members, id, proposal, patience);
         if proposal.winner == cx.self_id() {
@@ -337,10 +363,7 @@ impl Auctions {
             match timer {
                 Timer::BidsClose => self.close_bids(cx, members, id),
                 // 6.6: no proposal, or no certificate: the next coordinator's turn.
-                Timer::RoundEnds => {
-                    let round = self.jobs[&id].round.saturating_add(1);
-                    self.begin_round(cx, members, active, id, round);
-                }
+                Timer::RoundEnds => self.next_round(cx, members, active, id),
                 Timer::Expires => {
                     self.jobs.remove(&id);
                     self.effects.push(Effect::Expired { job: id });
@@ -355,9 +378,17 @@ impl Auctions {
 
     /// Enough members are reachable again: auctions that waited go on.
     pub fn on_recovered(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32) {
-        let waiting = |id: &JobId, job: &Job| job.claim.is_none() && !self.timers.is_armed((*id, Timer::RoundEnds));
+        let waiting =
+            |id: &JobId, job: &Job| job.standing().is_none() && !self.timers.is_armed((*id, Timer::RoundEnds));
         let ids: Vec<JobId> = self.jobs.iter().filter(|(id, job)| waiting(id, job)).map(|(id, _)| *id).collect();
         for id in ids {
+            self.next_round(cx, members, active, id);
+        }
+    }
+
+    /// The round brought nothing: the next one's turn, unless the claim that it was to replace stands again.
+    fn next_round(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32, id: JobId) {
+        if !self.stands_again(members, id) {
             let round = self.jobs[&id].round.saturating_add(1);
             self.begin_round(cx, members, active, id, round);
         }
@@ -406,6 +437,7 @@ impl Auctions {
                 Payload::JobBid(bid) => self.on_bid(cx, members, active, from, bid),
                 Payload::AuctionCoordinate(proposal) => self.on_coordinate(cx, members, active, from, proposal),
                 Payload::JobClaim(claim) => self.on_claim(cx, members, from, claim),
+                Payload::Takeover(takeover) => self.on_takeover(cx, members, from, takeover),
                 other => unreachable!("{:?} is never kept", other.kind()),
             };
         }

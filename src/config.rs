@@ -94,10 +94,14 @@ pub struct Config {
     pub settle_batch: u32,
     /// The largest command of a job, in bytes.
     pub max_command_bytes: u32,
-    /// The largest output of a job that a result carries, in bytes; the rest is cut off and said to be.
+    /// The largest output of a job that is kept and taken, in bytes; the rest is cut off and said to be. An executor holds the
+    /// output of every job it ran until that job's deadline has passed.
     pub max_output_bytes: u32,
     /// How coordinators are chosen.
     pub election: Election,
+
+    /// How often this node tells the others what it has seen of them, and writes it to its store.
+    pub reputation_interval: Span,
 
     /// How long an envelope may wait for company to the same destination while the node is busy.
     pub bundle_window: Span,
@@ -174,8 +178,14 @@ pub enum Plant {
     ExecuteWithoutClaim,
     /// A submitter never notices that a deadline passed.
     DeadlineIgnored,
+    /// A backup takes over a job whose executor is alive and well, and voters let it.
+    LeaseIgnored,
+    /// An executor goes on when a later claim has fenced it.
+    FenceIgnored,
     /// A node drops half of the announces it hears of.
     AnnouncesDropped,
+    /// Every payload leaves in an envelope of its own, however many there are.
+    NothingBundled,
     /// A payer signs two transactions of one number, and voters vote for both.
     DoubleVote,
     /// Neither who votes for a transaction nor who applies it looks at the payer's balance.
@@ -223,8 +233,9 @@ impl Default for Config {
             settle_after: Span::secs(30),
             settle_batch: 64,
             max_command_bytes: 64 * 1024,
-            max_output_bytes: 256 * 1024,
+            max_output_bytes: 1024 * 1024,
             election: Election::Modulo,
+            reputation_interval: Span::secs(60),
             bundle_window: Span::millis(5),
             bundle_above_msgs_per_sec: 50,
             #[cfg(feature = "plant")]
@@ -265,6 +276,7 @@ impl Config {
             ("lease", self.lease, self.round_timeout, Span::secs(3_600)),
             ("rebroadcast_interval", self.rebroadcast_interval, Span::millis(100), Span::secs(3_600)),
             ("job_heartbeat_interval", self.job_heartbeat_interval, Span::millis(100), self.lease),
+            ("reputation_interval", self.reputation_interval, Span::secs(1), Span::secs(3_600)),
             ("settle_after", self.settle_after, Span::millis(10), Span::secs(3_600)),
             ("bundle_window", self.bundle_window, Span::ZERO, Span::millis(100)),
         ];
@@ -286,7 +298,7 @@ impl Config {
             ("max_known_jobs", self.max_known_jobs, 1, 1 << 20),
             ("settle_batch", self.settle_batch, 1, MAX_TRANSFERS),
             ("max_command_bytes", self.max_command_bytes, 1, self.max_message_size / 4),
-            ("max_output_bytes", self.max_output_bytes, 0, self.max_message_size / 4),
+            ("max_output_bytes", self.max_output_bytes, 0, 64 * 1024 * 1024),
             ("bundle_above_msgs_per_sec", self.bundle_above_msgs_per_sec, 1, 1_000_000),
         ];
         for (field, value, least, most) in counts {

@@ -90,6 +90,8 @@ pub mod store_key {
     /// Followed by a job id: the certificate under which this node runs or ran it.
     pub const CERTIFICATE: u8 = b'c';
 
+    /// Followed by a node id: what this node has seen of it.
+    pub const EXPERIENCE: u8 = b's';
     /// Followed by a node id: the record of its account.
     pub const ACCOUNT: u8 = b'a';
     /// Followed by a node id: the transaction of its account that this node has voted for, or has made itself.

@@ -73,8 +73,7 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let network = &settings.document.network;
     let keys = files::keys(&settings.data_dir)?;
     let id = keys.id();
-    let store = store::Store::open(&settings.data_dir, id)?;
-    let records = store.load()?;
+    let (store, records) = store::Store::open(&settings.data_dir, id)?;
 
     let (inbound, waiting) = inbound::channel(network.message_queue_size as usize);
     let counters = std::sync::Arc::<front::Counters>::default();
@@ -114,8 +113,8 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let node = Node::new(settings.node, keys, ChaCha8Rng::from_seed(seed)).map_err(|e| e.to_string())?;
     tracing::info!(node_id = %id, pub_endpoint = %node.view().config().pub_endpoint, api = %api.address(), "marlos-node runs");
 
-    let hands = Hands { store, transport, beacon, executor, counters };
-    let mut engine = Engine::new(node, hands, hub);
+    let hands = Hands { transport, beacon, executor, counters };
+    let mut engine = Engine::new(node, store, hands, hub);
     engine.start(&records).await?;
     drop(records);
     let stop = async move {

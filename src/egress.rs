@@ -129,7 +129,8 @@ impl Egress {
         }
         // Two envelopes for one receiver each time, and room for heartbeats and for clocks that differ: four fifths of the limit.
         let flushes_per_second = (cx.config.rate_limit_msgs_per_sec * 2 / 5).max(1);
-        let paced = !self.pace.has_token(cx.now.mono, flushes_per_second, FLUSH_BURST);
+        let paced =
+            !bundling_off_planted(cx.config) && !self.pace.has_token(cx.now.mono, flushes_per_second, FLUSH_BURST);
         if paced || !self.idle.has_token(cx.now.mono, cx.config.bundle_above_msgs_per_sec, IDLE_BURST) {
             let window = if paced { Span(1_000_000 / u64::from(flushes_per_second)) } else { cx.config.bundle_window };
             let due = *self.flush_at.get_or_insert(cx.now.mono + window);
@@ -153,7 +154,8 @@ impl Egress {
             for (index, item) in pending.iter().enumerate().skip(first) {
                 let fits =
                     items.is_empty() || (items.len() < BUNDLE_ITEMS && bytes + (item.end - item.start) <= BUNDLE_BYTES);
-                if !sent[index] && item.to == pending[first].to && fits {
+                let alone = bundling_off_planted(cx.config) && !items.is_empty();
+                if !sent[index] && item.to == pending[first].to && fits && !alone {
                     sent[index] = true;
                     bytes += item.end - item.start;
                     items.push((item.kind, &encoded[item.start..item.end]));
@@ -193,6 +195,15 @@ impl Egress {
         }
         cx.out.actions.push(Action::Send { to, kind, frame });
     }
+}
+
+fn bundling_off_planted(config: &Config) -> bool {
+    #[cfg(feature = "plant")]
+    if config.plant == crate::config::Plant::NothingBundled {
+        return true;
+    }
+    let _ = config;
+    false
 }
 
 /// What sealing an envelope needs of the call it happens in.

@@ -52,6 +52,8 @@ pub struct JobSpec<'a> {
     pub priority: Ppm,
     /// From now; past it the job fails visibly.
     pub deadline: Span,
+    /// How often it is run at most, where running it fails: 1 to 100.
+    pub max_attempts: u32,
 }
 
 /// How an execution ended.
@@ -147,6 +149,10 @@ pub enum Event {
     PeerState { peer: PeerIdx, state: PeerState },
     /// A sender broke the rate limit and is refused for `blacklist_duration`.
     Blacklisted { peer: PeerIdx },
+    /// What this node saw of a member excludes it from all but trial work.
+    Quarantined { peer: PeerIdx },
+    /// Its trials went well: its bids are accepted again.
+    Released { peer: PeerIdx },
     /// A heartbeat was broadcast.
     Pinged,
     /// Too few members are reachable: jobs are kept, claims wait.
@@ -169,10 +175,16 @@ pub enum Event {
     Certified { job: JobId, round: u32, votes: u32, members: u32, certificate: Range<u32> },
     /// This node learned who runs a job.
     ClaimLearned { job: JobId, round: u32, claimer: NodeId },
+    /// A claim brings no result any more, in this node's eyes or by its submitter's word.
+    ClaimLapsed { job: JobId, round: u32, claimer: NodeId },
+    /// This node, as backup, asked everyone to let it run the job in this round.
+    TakeoverAsked { job: JobId, round: u32 },
     /// The driver was told to run a job, under the certificate of this round.
     ExecutionStarted { job: JobId, round: u32 },
     /// An execution was stopped before its end.
     ExecutionCancelled { job: JobId },
+    /// A run of a local job failed, and it is given to somebody for this attempt, counted from 1.
+    JobRetried { job: JobId, attempt: u32 },
     /// A local job has its result.
     JobCompleted { job: JobId, executor: NodeId, status: JobStatus, output: Range<u32> },
     /// A local job ended without a result, visibly.
@@ -218,6 +230,8 @@ pub enum SubmitRefusal {
     BadRequirements,
     /// The deadline is zero, or further than 30 days away.
     BadDeadline,
+    /// `max_attempts` is zero or above 100.
+    BadAttempts,
     /// `max_known_jobs` are open.
     TooManyJobs,
     /// The node is about to stop.
@@ -288,6 +302,8 @@ pub enum Refusal {
     WrongCoordinator,
     /// A certificate without enough valid votes.
     BadCertificate,
+    /// A bid of, a vote of or a proposal for a member that is excluded from it.
+    Quarantined,
     /// A transaction that no account may make: it pays nobody, its payer, one job twice, more than a job may cost, or for a job
     /// that is paid already.
     BadTransaction,
@@ -299,7 +315,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of its number.
-    pub const ALL: [Refusal; 25] = [
+    pub const ALL: [Refusal; 26] = [
         Refusal::TooLarge,
         Refusal::Malformed,
         Refusal::WrongVersion,
@@ -322,6 +338,7 @@ impl Refusal {
         Refusal::ElectorateDiffers,
         Refusal::WrongCoordinator,
         Refusal::BadCertificate,
+        Refusal::Quarantined,
         Refusal::BadTransaction,
         Refusal::ConflictingTransaction,
         Refusal::InsufficientBalance,

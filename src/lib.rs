@@ -23,6 +23,9 @@
 //!   `electorate` says who votes.
 //! - [`quorum`]: how many votes are enough, what is voted for, and the certificate that proves it. Pure.
 //! - [`auction`]: who gets the job. `election` names the coordinator, `score` ranks offers, `round` says whether a voter may vote: all
+//!   three pure. `claim` counts votes and makes the certificate; `takeover` is what follows when a claim brings no result.
+//! - [`jobs`]: what a node runs (`executor`), watches (`backup`) and has submitted (`submitter`), each to its end.
+//! - [`sync`]: asking for what was missed.
 //!   three pure. `claim` counts votes and makes the certificate.
 //! - [`jobs`]: running what was claimed, and seeing own jobs to a result or a visible failure.
 //! - [`ledger`]: who has how much, and how a job is paid, once. `transaction` is what is signed, `account` adds up, `bound` says what
@@ -57,6 +60,8 @@ pub mod membership;
 pub mod metrics;
 pub mod node;
 pub mod quorum;
+pub mod reputation;
+pub mod sync;
 pub mod time;
 pub mod timers;
 pub mod units;

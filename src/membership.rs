@@ -16,6 +16,7 @@ use crate::config::{Config, Membership as Mode};
 use crate::cx::Ctx;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::io::{Action, Event, PeerState};
+use crate::reputation::standing::Standing;
 use crate::time::{Span, Time, WallTime};
 use crate::wire::message::Announce;
 use electorate::Electorate;
@@ -34,6 +35,10 @@ pub struct Members {
     reachable: u32,
     connections: u32,
     degraded: bool,
+    /// Members that died or left since `node.rs` last asked.
+    lost: Vec<NodeId>,
+    /// Since when something that members said may have been missed, until `node.rs` has asked.
+    missed_since: Option<Time>,
     detector: detector::Detector,
     gossip: gossip::Gossip,
     clock: clock::Clock,
@@ -78,6 +83,8 @@ pub struct Peer {
     asked: u32,
     /// When records were last sent to it.
     records_sent: Option<Time>,
+    /// How far it is trusted: `node.rs` keeps it as reputation has it. The node itself keeps a newcomer's.
+    pub standing: Standing,
     /// Its newest announce.
     pub record: Announce,
 }
@@ -98,6 +105,8 @@ impl Members {
             reachable: 1,
             connections: 0,
             degraded: true,
+            lost: Vec::new(),
+            missed_since: None,
             detector: detector::Detector::default(),
             gossip: gossip::Gossip::default(),
             clock: clock::Clock::default(),
@@ -193,6 +202,12 @@ impl Members {
         self.detector.next_deadline().min(self.gossip.next_deadline())
     }
 
+    /// Trusts a member this far from now on.
+    pub fn set_standing(&mut self, peer: PeerIdx, standing: Standing) {
+        assert_ne!(peer, PeerIdx::SELF, "a node has no opinion of itself");
+        self.peers[peer.at()].standing = standing;
+    }
+
     /// Adds a member that was not known. The caller has checked its record and the limits.
     fn add(&mut self, cx: &mut Ctx<'_>, record: Announce) -> PeerIdx {
         let peer = index(self.peers.len());
@@ -279,8 +294,21 @@ impl Members {
             (false, true) => self.reachable += 1,
             _ => {}
         }
+        if matches!(state, PeerState::Dead | PeerState::Left) {
+            self.lost.push(entry.id);
+        }
         cx.report(Event::PeerState { peer, state });
         self.update_degraded(cx);
+    }
+
+    /// Since when something may have been missed that members said: they were dead, or not connected.
+    pub fn take_missed(&mut self) -> Option<Time> {
+        self.missed_since.take()
+    }
+
+    /// Members that died or left since this was last called.
+    pub fn take_lost(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.lost)
     }
 
     /// Compares the reachable members with the quorum of all.
@@ -363,6 +391,7 @@ impl Peer {
             passed_on: None,
             asked: 0,
             records_sent: None,
+            standing: Standing::default(),
             record,
         }
     }

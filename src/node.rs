@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use stored::Stored;
 pub use view::{JobPhase, JobView, NodeView, PeerView};
 
-use crate::auction::{Auctions, Effect, job_id};
+use crate::auction::{Auctions, Claim, Effect, Lapse, job_id};
 use crate::config::{Config, ConfigError};
 use crate::cx::{Ctx, store_key};
 use crate::egress::{Egress, Sealing};
@@ -22,10 +22,14 @@ use crate::guard::Guard;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::identity::Keys;
 use crate::io::{Command, Event, Input, JobSpec, Outbox, Record, Refusal, SubmitRefusal, To, Verify};
-use crate::jobs::Jobs;
+use crate::jobs::{self, Jobs};
 use crate::ledger::Ledger;
 use crate::membership::Members;
 use crate::metrics::Metrics;
+use crate::quorum::Statement;
+use crate::reputation::Reputation;
+use crate::reputation::score::Deed;
+use crate::sync::{MAX_JOBS, Sync};
 use crate::time::{Now, Time, WallTime};
 use crate::units::{Ppm, Tokens};
 use crate::wire::message::{Announce, Goodbye};
@@ -42,6 +46,8 @@ pub struct Node {
     auctions: Auctions,
     jobs: Jobs,
     ledger: Ledger,
+    sync: Sync,
+    reputation: Reputation,
     metrics: Metrics,
     /// Newest incarnations of others that the store remembers, until they are met again.
     floors: BTreeMap<NodeId, u32>,
@@ -74,6 +80,8 @@ impl Node {
             auctions: Auctions::default(),
             jobs: Jobs::default(),
             ledger: Ledger::new(id, &config),
+            sync: Sync::default(),
+            reputation: Reputation::default(),
             metrics: Metrics::default(),
             floors: BTreeMap::new(),
             started: false,
@@ -128,7 +136,9 @@ impl Node {
         }
         self.carry_effects(now, verify, out);
         self.carry_degraded(now, verify, out);
-        self.carry_money(now, verify, out);
+        self.carry_standing();
+        let (mut cx, parts) = self.split(now, verify, out);
+        parts.ledger.settle(&mut cx, parts.members);
         let mut sealing = Sealing {
             now,
             sync_offset_us: self.members.sync_offset_us(),
@@ -143,9 +153,11 @@ impl Node {
             self.egress.send_now(&mut sealing, To::All, &Payload::Goodbye(Goodbye {}));
         }
         // Who leaves does not beat, announce or watch any more: what is due there stays due, and would wake it for ever.
-        let members = if self.leaving { Time::NEVER } else { self.members.next_deadline() };
-        let timers = members.min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
-        self.deadline = timers.min(self.ledger.next_deadline()).min(self.egress.next_deadline().unwrap_or(Time::NEVER));
+        let present = self.members.next_deadline().min(self.sync.next_deadline()).min(self.reputation.next_deadline());
+        let present = if self.leaving { Time::NEVER } else { present };
+        let timers = present.min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
+        let timers = timers.min(self.ledger.next_deadline());
+        self.deadline = timers.min(self.egress.next_deadline().unwrap_or(Time::NEVER));
     }
 
     /// When the node wants to be woken, if at all.
@@ -166,7 +178,7 @@ impl Node {
         self.auctions.check_invariants();
         self.jobs.check_invariants();
         self.ledger.check_invariants();
-        assert!(self.jobs.owed.is_empty(), "the ledger has heard of every result");
+        self.reputation.check_invariants();
         assert_eq!(self.guard.len(), self.members.len(), "every member has its guard");
         assert_eq!(self.degraded_before, self.members.degraded(), "what follows from a change of mode was done");
     }
@@ -178,7 +190,7 @@ impl Node {
         self.floors = stored.floors;
         self.members.recall_from_store(stored.records);
         self.guard.add_sender(PeerIdx::SELF, 0, &self.config, now.mono);
-        let own_jobs = stored.own_jobs;
+        let (own_jobs, seen) = (stored.own_jobs, stored.seen);
         self.begin_incarnation(now, stored.incarnation + 1, verify, out);
         let (mut cx, parts) = self.split(now, verify, out);
         let vote_floor = if records.is_empty() { cx.wall() } else { stored.vote_floor };
@@ -188,19 +200,31 @@ impl Node {
         parts.auctions.start(stored.votes, vote_floor);
         parts.ledger.start(&mut cx, stored.ledger);
         parts.members.start_heartbeat(&mut cx);
+        parts.reputation.start(&mut cx, seen);
         parts.members.settle(&mut cx);
-        for broadcast in own_jobs {
-            let id = job_id(&broadcast);
+        for (id, broadcast, proof) in stored.claims {
+            let Statement { round, winner: claimer, backup, .. } = proof.statement;
+            parts.ledger.on_job_seen(id, broadcast.submitter, broadcast.body.payment);
+            parts.ledger.on_claim(id, round, claimer);
+            let claim = Claim { round, claimer, backup, lapsed: None };
+            parts.auctions.recover(&cx, id, broadcast, claim, Some(proof));
+        }
+        for (id, record) in own_jobs {
             if parts.ledger.has_settled(id) {
                 // The crash came between its payment and the end of the job.
                 cx.forget(&store_key::of_job(store_key::OWN_JOB, id));
                 continue;
             }
-            parts.ledger.on_job_seen(id, broadcast.submitter, broadcast.body.payment);
+            parts.ledger.on_job_seen(id, record.broadcast.submitter, record.broadcast.body.payment);
             carry_funds(parts.ledger, parts.auctions);
-            parts.jobs.on_recovered_job(&cx, broadcast.clone());
-            // Past its deadline it is not auctioned again; its end is reported all the same.
-            let _ = parts.auctions.on_broadcast(&mut cx, parts.members, 0, PeerIdx::SELF, broadcast);
+            if let Some(claim) = record.claim {
+                parts.auctions.recover(&cx, id, record.broadcast.clone(), claim, None);
+            } else {
+                // Past its deadline it is not auctioned again; its end is reported all the same.
+                let broadcast = record.broadcast.clone();
+                let _ = parts.auctions.on_broadcast(&mut cx, parts.members, 0, PeerIdx::SELF, broadcast);
+            }
+            parts.jobs.on_recovered_job(&cx, id, record);
         }
     }
 
@@ -228,7 +252,7 @@ impl Node {
         let active = self.jobs.active();
         let (mut cx, parts) = self.split(now, verify, out);
         let cx = &mut cx;
-        let Parts { members, auctions, jobs, ledger, .. } = parts;
+        let (members, auctions, jobs, ledger) = (parts.members, parts.auctions, parts.jobs, parts.ledger);
         carry_funds(ledger, auctions);
         match payload {
             Payload::PeerAnnounce(announce) if announce.record.node_id != members.id(from) => Err(Refusal::BadRecord),
@@ -237,6 +261,8 @@ impl Node {
                 if let Some(incarnation) = members.outlived_by(cx, &records) {
                     // Our store was lost, or is older than our last life: that life's number must be exceeded.
                     self.begin_incarnation(now, incarnation.saturating_add(1), verify, out);
+                    let (mut cx, parts) = self.split(now, verify, out);
+                    parts.auctions.on_amnesia(&mut cx);
                     return Ok(());
                 }
                 members.on_records(cx, from, &records)
@@ -282,14 +308,34 @@ impl Node {
             }
             Payload::JobHeartbeat(beat) => {
                 jobs.on_heartbeat(cx, members, from, &beat);
+                auctions.fence(cx, members, from, beat.job_id, beat.round);
                 Ok(())
             }
             Payload::JobResult(result) => jobs.on_result(cx, members, from, result),
+            Payload::Takeover(takeover) => auctions.on_takeover(cx, members, from, takeover),
+            Payload::LeaseLapsed(lapsed) => auctions.on_lapsed(cx, members, active, from, &lapsed),
+            Payload::OutputRequest(request) => {
+                jobs.on_output_request(cx, members, from, &request);
+                Ok(())
+            }
+            Payload::StateRequest(request) => {
+                parts.sync.on_request(now.mono, from)?;
+                let asker = members.id(from);
+                for (id, broadcast) in jobs.open_since(request.since).into_iter().take(MAX_JOBS) {
+                    cx.direct(from, asker, &Payload::JobBroadcast(broadcast.clone()));
+                    if let Some(proof) = auctions.job(id).and_then(|job| job.certificate.as_ref()) {
+                        cx.direct(from, asker, &Payload::ClaimCertificate(proof.clone()));
+                    }
+                }
+                Ok(())
+            }
+            Payload::OutputChunk(chunk) => jobs.on_output_chunk(cx, members, from, &chunk),
             Payload::TokenTransaction(transaction) => ledger.on_transaction(cx, members, from, transaction),
             Payload::LedgerVote(vote) => ledger.on_vote(cx, members, from, &vote),
             Payload::LedgerCertificate(certificate) => ledger.on_certificate(cx, members, from, certificate),
             Payload::AccountRequest(request) => ledger.on_account_request(cx, members, from, &request),
             Payload::AccountRecord(record) => ledger.take_record(cx, members, from, record),
+            Payload::ReputationUpdate(update) => parts.reputation.on_update(cx, members, from, &update),
         }
     }
 
@@ -335,6 +381,9 @@ impl Node {
         parts.auctions.on_timers(&mut cx, parts.members, active);
         parts.jobs.on_timers(&mut cx, parts.members);
         parts.ledger.on_timers(&mut cx, parts.members);
+        if !leaving {
+            parts.sync.on_timer(&mut cx);
+        }
         let mut sealing = Sealing {
             now,
             sync_offset_us: parts.members.sync_offset_us(),
@@ -348,35 +397,25 @@ impl Node {
         }
     }
 
-    /// What an auction asks of the executions.
+    /// What the sub-machines ask of each other, until nothing is left to ask.
     fn carry_effects(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
-        while let Some(effect) = self.auctions.effects.first().copied() {
-            self.auctions.effects.remove(0);
-            let (mut cx, parts) = self.split(now, verify, out);
-            match effect {
-                // A job may have expired later in the same call: where the node stood still, or at the very end of it.
-                Effect::Won { job, round } => {
-                    if let Some(held) = parts.auctions.job(job) {
-                        parts.jobs.on_won(&mut cx, job, round, held);
-                    }
-                }
-                Effect::Claimed { job, round, claimer } => {
-                    parts.ledger.on_claim(job, round, claimer);
-                    parts.jobs.on_claimed(&mut cx, parts.members, job, round, claimer)
-                }
-                Effect::Proposed { job } => parts.jobs.on_proposal_seen(job),
-                Effect::Expired { job } => parts.ledger.on_job_expired(job),
-                Effect::Reasked { job } => {
-                    let Some(held) = parts.auctions.job(job) else { continue };
-                    let submitter = held.broadcast.submitter;
-                    if let (Some(peer), Some(proof)) = (parts.members.find(submitter), held.certificate.clone())
-                        && peer != PeerIdx::SELF
-                    {
-                        cx.direct(peer, submitter, &Payload::ClaimCertificate(proof));
-                    }
-                    parts.jobs.on_asked_again(&mut cx, parts.members, job, submitter);
-                }
+        if let Some(since) = self.members.take_missed() {
+            self.sync.on_missed(now.mono, since);
+        }
+        loop {
+            let lost = self.members.take_lost();
+            let auction = std::mem::take(&mut self.auctions.effects);
+            let jobs = std::mem::take(&mut self.jobs.effects);
+            if lost.is_empty() && auction.is_empty() && jobs.is_empty() {
+                return;
             }
+            let (mut cx, mut parts) = self.split(now, verify, out);
+            for node in lost {
+                parts.auctions.on_peer_lost(&mut cx, parts.members, node);
+                parts.jobs.on_peer_lost(&cx, parts.members, node);
+            }
+            auction.into_iter().for_each(|effect| parts.carry_auction(&mut cx, effect));
+            jobs.into_iter().for_each(|effect| parts.carry_job(&mut cx, effect));
         }
     }
 
@@ -393,13 +432,13 @@ impl Node {
         }
     }
 
-    /// What accepted results have earned, and what follows from all that the ledger has heard.
-    fn carry_money(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
-        let (mut cx, parts) = self.split(now, verify, out);
-        for payment in std::mem::take(&mut parts.jobs.owed) {
-            parts.ledger.on_owed(&mut cx, parts.members, payment);
+    /// What is thought of members now, where the auctions look it up.
+    fn carry_standing(&mut self) {
+        while let Some(member) = self.reputation.changed.pop_first() {
+            if let Some(peer) = self.members.find(member).filter(|peer| *peer != PeerIdx::SELF) {
+                self.members.set_standing(peer, self.reputation.standing(member));
+            }
         }
-        parts.ledger.settle(&mut cx, parts.members);
     }
 
     fn refused(&mut self, link: Link, from: Option<PeerIdx>, reason: Refusal, out: &mut Outbox) {
@@ -423,6 +462,8 @@ impl Node {
             auctions: &mut self.auctions,
             jobs: &mut self.jobs,
             ledger: &mut self.ledger,
+            sync: &mut self.sync,
+            reputation: &mut self.reputation,
             metrics: &mut self.metrics,
         };
         (cx, parts)
@@ -435,7 +476,65 @@ struct Parts<'a> {
     auctions: &'a mut Auctions,
     jobs: &'a mut Jobs,
     ledger: &'a mut Ledger,
+    sync: &'a mut Sync,
+    reputation: &'a mut Reputation,
     metrics: &'a mut Metrics,
+}
+
+impl Parts<'_> {
+    /// What an auction asks of the others. A job may have expired later in the same call: where the node stood still, or at the
+    /// very end of it.
+    fn carry_auction(&mut self, cx: &mut Ctx<'_>, effect: Effect) {
+        match effect {
+            Effect::Won { job, claim } => {
+                if let Some(held) = self.auctions.job(job) {
+                    self.jobs.on_won(cx, self.members, job, claim, held);
+                }
+            }
+            Effect::Claimed { job, claim, before } => {
+                self.ledger.on_claim(job, claim.round, claim.claimer);
+                if let Some(lapsed) = before.filter(|before| *before != claim.claimer) {
+                    self.reputation.on_deed(cx, self.members, lapsed, Deed::Timeout);
+                }
+                if let Some(held) = self.auctions.job(job) {
+                    self.jobs.on_claimed(cx, self.members, job, claim, held);
+                }
+            }
+            Effect::Proposed { job } => self.jobs.on_proposal_seen(job),
+            Effect::Expired { job } => self.ledger.on_job_expired(job),
+            Effect::Reasked { job } => {
+                let Some(held) = self.auctions.job(job) else { return };
+                let submitter = held.broadcast.submitter;
+                if let (Some(peer), Some(proof)) = (self.members.find(submitter), held.certificate.clone())
+                    && peer != PeerIdx::SELF
+                {
+                    cx.direct(peer, submitter, &Payload::ClaimCertificate(proof));
+                }
+                self.jobs.on_asked_again(cx, self.members, job, submitter);
+            }
+        }
+    }
+
+    /// What a job asks of the others.
+    fn carry_job(&mut self, cx: &mut Ctx<'_>, effect: jobs::Effect) {
+        match effect {
+            jobs::Effect::Judged { executor, deed } => self.reputation.on_deed(cx, self.members, executor, deed),
+            jobs::Effect::Owed { payment } => self.ledger.on_owed(cx, self.members, payment),
+            jobs::Effect::TakeOver { job } => self.auctions.take_over(cx, self.members, job),
+            jobs::Effect::Lapsed { job } => {
+                let active = self.jobs.active();
+                self.auctions.lapse(cx, self.members, active, job, Lapse::Told);
+            }
+            jobs::Effect::Resume { job, asker } => {
+                let Some(held) = self.auctions.job(job).filter(|held| held.broadcast.submitter == asker) else {
+                    return;
+                };
+                if let Some(claim) = held.standing().filter(|claim| claim.claimer == cx.self_id()) {
+                    self.jobs.on_won(cx, self.members, job, claim, held);
+                }
+            }
+        }
+    }
 }
 
 /// What the auctions must know of money, where it has changed.

@@ -133,13 +133,13 @@ impl<'a> Envelope<'a> {
         match &self.body {
             Body::Binary { payload, .. } if self.header.compressed => {
                 let unpacked = compress::gunzip(payload, limit)?;
-                binary::payloads(self.header.kind, &unpacked, max_message_size, each)
+                binary::payloads(&self.header, &unpacked, max_message_size, each)
             }
             Body::Binary { payload, .. } => {
                 if payload.len() > limit as usize {
                     return Err(Refusal::TooLarge);
                 }
-                binary::payloads(self.header.kind, payload, max_message_size, each)
+                binary::payloads(&self.header, payload, max_message_size, each)
             }
             Body::Json { payload, .. } => json::payloads(&self.header, payload, max_message_size, each),
         }

@@ -304,5 +304,5 @@ fn mistakes_are_named_and_nothing_is_ever_replaced() {
     std::fs::create_dir_all(&state).unwrap();
     std::fs::write(state.join("node.redb"), b"not a database").unwrap();
     let (code, text) = run(&["run", "--config", "home/marlos.yaml", "--no-multicast", "--api-port", "0"]);
-    assert!(code == Some(2) && text.contains("cannot be read"), "{text}");
+    assert!(code == Some(2) && text.contains("node.redb cannot be used"), "{text}");
 }

@@ -52,8 +52,9 @@ fn job() -> JobBroadcast {
         payment: Tokens(10_500_000),
         requirements: vec!["docker".into()],
         consistency: Consistency::Quorum,
+        max_attempts: 1,
     };
-    JobBroadcast { counter: 70_000, submitter: AGENT, body }
+    JobBroadcast { counter: 70_000, submitter: Keys::from_secret(&SECRET).id(), body }
 }
 
 fn certificate() -> ClaimCertificate {
@@ -70,6 +71,7 @@ fn certificate() -> ClaimCertificate {
 /// One payload of every type, and those whose form depends on what is in them twice.
 fn examples() -> Vec<(MsgType, Payload)> {
     let pong = Pong { node_id: AGENT, ping_timestamp: STAMP, held: Span(1_500_001), direct: true };
+    let report = TrustReport { node_id: AGENT, trust_score: Ppm(920_000), total_jobs: 150, good_jobs: 144 };
     let offer = Offer { score: Ppm(850_000), stake: Tokens::whole(10), estimated_completion: Span::secs(5) };
     let best = vec![ListedBid { bidder: 3, rank: 8_850 }, ListedBid { bidder: 0, rank: 7 }];
     let (winner_id, backup_id) = (AGENT, Some(NodeId([0xa2; 16])));
@@ -79,6 +81,7 @@ fn examples() -> Vec<(MsgType, Payload)> {
         round: 1,
         status: JobStatus::Success,
         output: b"total 0\n".to_vec(),
+        output_bytes: 8,
         truncated: false,
         duration: Span(4_500_000),
     };
@@ -120,6 +123,15 @@ fn examples() -> Vec<(MsgType, Payload)> {
         (MsgType::CertificateRequest, Payload::CertificateRequest(CertificateRequest { job_id: JOB })),
         (MsgType::JobHeartbeat, Payload::JobHeartbeat(JobHeartbeat { job_id: JOB, round: 1, progress: Ppm(333_333) })),
         (MsgType::JobResult, Payload::JobResult(result)),
+        (MsgType::StateRequest, Payload::StateRequest(StateRequest { since: STAMP })),
+        (MsgType::Takeover, Payload::Takeover(Takeover { job_id: JOB, round: 2, electorate })),
+        (MsgType::LeaseLapsed, Payload::LeaseLapsed(LeaseLapsed { job_id: JOB, round: 1 })),
+        (MsgType::OutputRequest, Payload::OutputRequest(OutputRequest { job_id: JOB, offset: 262_144 })),
+        (
+            MsgType::OutputChunk,
+            Payload::OutputChunk(OutputChunk { job_id: JOB, round: 1, offset: 262_144, bytes: b"more".to_vec() }),
+        ),
+        (MsgType::ReputationUpdate, Payload::ReputationUpdate(ReputationUpdate { reports: vec![report] })),
         (MsgType::TokenTransaction, Payload::TokenTransaction(transaction())),
         (
             MsgType::LedgerVote,

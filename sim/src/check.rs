@@ -13,6 +13,7 @@ mod l2;
 pub mod s1;
 mod s2;
 mod s4;
+mod s5;
 pub mod views;
 
 use std::collections::BTreeMap;
@@ -30,7 +31,7 @@ use views::Views;
 /// A safety check that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// `S1`, `S2` or `S4`.
+    /// `S1`, `S2`, ...
     pub check: &'static str,
     /// The sentence that is violated.
     pub sentence: &'static str,
@@ -83,6 +84,7 @@ pub struct Checks {
     s1: s1::S1,
     s2: s2::S2,
     s4: s4::S4,
+    s5: s5::S5,
     l2: l2::L2,
     violation: Option<Violation>,
 }
@@ -98,6 +100,7 @@ impl Checks {
             s1: s1::S1::new(scenario),
             s2: s2::S2::default(),
             s4: s4::S4::new(scenario),
+            s5: s5::S5::new(scenario),
             l2: l2::L2::new(scenario),
             violation: None,
         }
@@ -135,6 +138,7 @@ impl Checks {
         self.contact.observe(truth, o, |_, _, _| {});
         self.views.observe(truth.now, o);
         self.l2.observe(truth, o);
+        self.s5.observe(truth, o)?;
         self.s1.observe(truth, o, &self.contact, verify)?;
         self.s2.observe(truth, o)
     }
@@ -158,6 +162,7 @@ impl Checks {
                 scenario.nodes.len() < 2,
                 "accepted frames, none forged, replayed or stale",
             ),
+            self.safety("S5", self.s4.checked(), scenario.nodes.len() < 2, "accepted frames, nobody banned for any"),
         ];
         let quiet = Quiet::of(scenario);
         for (name, judged) in [
@@ -284,7 +289,8 @@ mod tests {
         assert_eq!(violation, None);
         let results: Vec<(&str, Verdict)> = results.iter().map(|(name, verdict)| (name.as_str(), *verdict)).collect();
         let jobs = [("L1", unknown), ("L2", unknown), ("votes", Verdict::Pass)];
-        assert_eq!(results, [[("S1", unknown), ("S2", unknown), ("S4", Verdict::Pass)], jobs].concat());
+        let safety = [("S1", unknown), ("S2", unknown), ("S4", Verdict::Pass), ("S5", Verdict::Pass)];
+        assert_eq!(results, [&safety[..], &jobs].concat());
         let (_, results) = verdicts(&history::scenario(2, "60s"), &[]);
         let of = |name: &str| results.iter().find(|(n, _)| n == name).map(|(_, verdict)| *verdict);
         assert_eq!([of("S1"), of("S2"), of("L2")], [Some(Verdict::NotApplicable); 3]);

@@ -295,6 +295,11 @@ pub fn template(name: &str) -> String {
 /// # Errors
 /// The console cannot be written to.
 pub fn faults(console: &mut Console<'_>) -> io::Result<u8> {
+    writeln!(
+        console.out,
+        "Each fault begins at `at` and lasts `for` a time or `until` one. With every = \"10s\" and times = 30 it happens thirty \
+         times, each ten seconds after the one before; scenario.toml in the results spells them out.\n"
+    )?;
     for help in FAULT_HELP {
         writeln!(console.out, "{}\n  {}\n  keys: at, {}", help.kind, help.what, help.keys)?;
         writeln!(console.out, "  messages under way: {}\n", help.under_way)?;

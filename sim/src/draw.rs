@@ -29,6 +29,8 @@ pub enum Purpose {
     Backoff = 6,
     /// How long the news of a broken connection is on its way.
     Reset = 7,
+    /// Where a crash tears a store.
+    Tear = 8,
     /// A node's own generator.
     NodeSeed = 13,
     /// A node's keys.

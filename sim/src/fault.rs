@@ -276,7 +276,7 @@ pub fn describe(kind: &FaultKind) -> String {
         FaultKind::OneWay { from, to } => format!("one_way, nothing from {} to {}", nodes(from), nodes(to)),
         FaultKind::Link { between: [one, other], .. } => format!("link between {} and {}", nodes(one), nodes(other)),
         FaultKind::Crash { nodes: who, storage, connection } => {
-            format!("crash {}, storage {storage:?}, connections {connection:?}", nodes(who)).to_lowercase()
+            format!("crash {}, storage {}, connections {connection:?}", nodes(who), storage.name()).to_lowercase()
         }
         FaultKind::Pause { nodes: who } => format!("pause {}", nodes(who)),
         FaultKind::Join { nodes: who } => format!("join {}", nodes(who)),
@@ -304,7 +304,7 @@ pub const FAULT_HELP: &[FaultHelp] = &[
     FaultHelp {
         kind: "partition",
         what: "Nothing passes between different groups. Nodes in no group are a group together.",
-        keys: "groups; for or until (absent: until the end)",
+        keys: "groups; for or until (absent: until the end); every, times",
         example: "at = \"30s\"\nfor = \"30s\"\nkind = \"partition\"\ngroups = [[\"n0..n5\"], [\"n6..n9\"]]",
         under_way: "TCP links freeze what is under way and what is sent meanwhile, up to the high-water mark, and deliver it in \
                     order when the cut ends; past `connection_timeout` the connection is reset and all of it is lost. UDP drops it.",
@@ -312,23 +312,26 @@ pub const FAULT_HELP: &[FaultHelp] = &[
     FaultHelp {
         kind: "one_way",
         what: "What `from` sends to `to` does not arrive; the other direction works.",
-        keys: "from, to; for or until (absent: until the end)",
+        keys: "from, to; for or until (absent: until the end); every, times",
         example: "at = \"30s\"\nfor = \"20s\"\nkind = \"one_way\"\nfrom = [\"n0\"]\nto = [\"n1..n9\"]",
         under_way: "As `partition`, in that direction alone.",
     },
     FaultHelp {
         kind: "link",
         what: "The links between two sets of nodes are worse, in both directions. Of several the last that began decides.",
-        keys: "between, and at least one of latency, loss, bandwidth; for or until (absent: until the end)",
+        keys: "between, and at least one of latency, loss, bandwidth; for or until (absent: until the end); every, times",
         example: "at = \"30s\"\nfor = \"20s\"\nkind = \"link\"\nbetween = [[\"n0\"], [\"n1..n9\"]]\nlatency = \"200ms\"\nloss = \"5%\"",
         under_way: "What is under way arrives as it would have; what is sent from now on meets the worse link. A lost segment \
                     comes later over TCP and never over UDP.",
     },
     FaultHelp {
         kind: "crash",
-        what: "The process dies; it starts again when the fault ends, with its key, and with its store where that is kept.",
-        keys: "nodes; storage = \"kept\" or \"lost\"; connection = \"silent\" (the machine vanishes) or \"reset\" (it says so); \
-               for or until (absent: for good)",
+        what: "The process dies; it starts again when the fault ends, with its key and with what is left of its store: \
+               \"kept\", all that was written; \"lost\", nothing; \"unsynced_lost\", what was durable: a persist is durable when a \
+               frame or an answer to a client has followed it, a forget when a later persist is; \"torn\", that and the first \
+               records after it, up to one of which a part was written: it is found by its checksum and cut off.",
+        keys: "nodes; storage = \"kept\" (unless said), \"lost\", \"torn\" or \"unsynced_lost\"; connection = \"silent\" (the machine vanishes) or \"reset\" (it says so); \
+               for or until (absent: for good); every, times",
         example: "at = \"40s\"\nfor = \"20s\"\nkind = \"crash\"\nnodes = [\"n3\"]\nstorage = \"lost\"",
         under_way: "What the node has sent still arrives. What is sent to it is lost: TCP notices at once where connections are \
                     reset, and after `connection_timeout` where they fall silent.",
@@ -336,7 +339,7 @@ pub const FAULT_HELP: &[FaultHelp] = &[
     FaultHelp {
         kind: "pause",
         what: "The process stands still, as on a laptop that sleeps, and goes on when the fault ends; its connections stay.",
-        keys: "nodes; for or until (absent: until the end)",
+        keys: "nodes; for or until (absent: until the end); every, times",
         example: "at = \"40s\"\nfor = \"10s\"\nkind = \"pause\"\nnodes = [\"n3\", \"n4\"]",
         under_way: "TCP keeps what arrives, up to the high-water mark, and the node reads it all when it goes on. UDP drops it.",
     },
@@ -350,7 +353,7 @@ pub const FAULT_HELP: &[FaultHelp] = &[
     FaultHelp {
         kind: "leave",
         what: "The node says goodbye and stops; it starts again when the fault ends, if it does.",
-        keys: "nodes; for or until (absent: for good)",
+        keys: "nodes; for or until (absent: for good); every, times",
         example: "at = \"40s\"\nkind = \"leave\"\nnodes = [\"n9\"]",
         under_way: "What it has sent still arrives, its goodbye included. Its connections are closed; what is sent to it is lost.",
     },

@@ -7,9 +7,11 @@
 mod counters;
 mod detection;
 mod discovery;
+mod heal;
 mod heartbeat;
 mod jobs;
 mod samples;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -23,7 +25,7 @@ use crate::check::contact::Contact;
 use crate::check::views::Views;
 use crate::observe::{Observation, Truth};
 use crate::outcome::{JobCounts, KpiResult, Verdict};
-use crate::scenario::{Comparison, FaultKind, KpiTarget, Scenario, Statistic};
+use crate::scenario::{Comparison, Fault, FaultKind, KpiTarget, Scenario, Statistic};
 use samples::{Judgement, Samples};
 
 /// What a KPI is, whatever the run.
@@ -58,7 +60,7 @@ impl KpiSpec {
 }
 
 /// Every KPI that is measured, in the order of the contract's table.
-pub static KPIS: [KpiSpec; 14] = [
+pub static KPIS: [KpiSpec; 16] = [
     spec("message_latency", "ms", 1e3, "message and receiver").with(Statistic::P99, Comparison::Less, 50.0),
     spec("peer_discovery", "s", 1e6, "start").with(Statistic::Max, Comparison::Less, 5.0),
     spec("heartbeat_interval", "s", 1e6, "PING").with(Statistic::Mean, Comparison::Within(5), 3.0),
@@ -68,6 +70,8 @@ pub static KPIS: [KpiSpec; 14] = [
     spec("overhead_per_job", "B", 1.0, "job").with(Statistic::Mean, Comparison::Less, 10_000.0),
     spec("throughput", "1/s", 1.0, "second of load").with(Statistic::Mean, Comparison::AtLeast, 100.0),
     spec("consensus_learned", "s", 1e6, "job"),
+    spec("takeover", "s", 1e6, "job taken over"),
+    spec("heal", "s", 1e6, "end of a cut"),
     spec("false_deaths", "1", 1.0, "live and connected peer marked dead").with(
         Statistic::Count,
         Comparison::Equal,
@@ -90,6 +94,8 @@ pub struct Kpis {
     detection: detection::Detection,
     heartbeats: heartbeat::Heartbeats,
     jobs: jobs::Jobs,
+    takeovers: takeover::Takeovers,
+    heals: heal::Heals,
     traffic: traffic::Traffic,
     counters: counters::Counters,
 }
@@ -123,6 +129,8 @@ impl Kpis {
             detection: detection::Detection::new(scenario),
             heartbeats: heartbeat::Heartbeats::new(scenario),
             jobs: jobs::Jobs::new(scenario),
+            takeovers: takeover::Takeovers::new(scenario),
+            heals: heal::Heals::new(scenario),
             traffic: traffic::Traffic::new(scenario),
             counters: counters::Counters::default(),
         }
@@ -167,6 +175,8 @@ impl Kpis {
         self.detection.observe(truth, o, &self.views);
         self.views.observe(now, o);
         self.follow_contacts(truth, o);
+        self.takeovers.observe(truth, o, &self.contact);
+        self.heals.observe(truth, o, &self.contact, &self.views);
         if self.jobs.observe(truth, o, &self.contact) {
             self.traffic.on_completed(now);
         }
@@ -215,6 +225,8 @@ impl Kpis {
         self.heartbeats.finish(truth.now);
         self.traffic.finish(truth.now);
         self.jobs.finish(truth, scenario);
+        self.takeovers.finish(truth.now);
+        self.heals.finish(truth.now);
         let mut counters = self.counters.named();
         let jobs = self.jobs.counts;
         counters.extend([
@@ -222,6 +234,7 @@ impl Kpis {
             ("jobs_completed", jobs.completed),
             ("jobs_failed", jobs.failed),
             ("duplicate_executions", jobs.duplicate_executions),
+            ("takeovers", self.takeovers.takeovers),
         ]);
         Findings {
             kpis: KPIS.iter().map(|spec| self.result(spec, truth, scenario)).collect(),
@@ -244,6 +257,8 @@ impl Kpis {
             "overhead_per_job" => (&overhead, self.traffic.overhead_per_job(self.jobs.judged)),
             "throughput" => (&self.traffic.throughput, self.traffic.throughput(truth.now)),
             "consensus_learned" => (&self.jobs.learned, None),
+            "takeover" => (&self.takeovers.samples, None),
+            "heal" => (&self.heals.samples, None),
             "false_deaths" => (&self.detection.false_deaths, None),
             "background_bytes_per_node_s" => (&self.traffic.background, self.traffic.background_per_node_s()),
             "jobs_lost" => (&self.jobs.lost, None),
@@ -324,6 +339,21 @@ impl Kpis {
                 met(lasting || samples.len() > 0, "no crash and no cut that lasts 15 s")
             }
             "throughput" => self.traffic.throughput_occasion(),
+            "takeover" => {
+                let lose = |kind: &FaultKind| match kind {
+                    FaultKind::Crash { .. }
+                    | FaultKind::Pause { .. }
+                    | FaultKind::Partition { .. }
+                    | FaultKind::OneWay { .. } => true,
+                    FaultKind::Link { .. } | FaultKind::Join { .. } | FaultKind::Leave { .. } => false,
+                };
+                met(scenario.faults.iter().any(|fault| lose(&fault.kind)), "no crash, no pause and no cut")
+            }
+            "heal" => {
+                let cuts = |kind: &FaultKind| matches!(kind, FaultKind::Partition { .. } | FaultKind::OneWay { .. });
+                let ends = |fault: &Fault| cuts(&fault.kind) && fault.until.is_some();
+                met(scenario.faults.iter().any(ends), "no cut that ends")
+            }
             "peer_discovery" | "false_deaths" => met(scenario.nodes.len() > 1, "one node has no peers"),
             "job_broadcast"
             | "consensus"

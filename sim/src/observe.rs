@@ -15,6 +15,8 @@ pub enum Observation<'a> {
     NodeStarted { node: NodeNo, restart: bool },
     /// A node's process ended.
     NodeStopped { node: NodeNo, how: Stop },
+    /// A crash took the last records of a node's store, written since then and not durable; of the first half may have been left.
+    StoreCut { node: NodeNo, records: u64, since: Time, torn: bool },
     /// It stands still, or goes on.
     NodePaused { node: NodeNo, paused: bool },
     /// Who can reach whom has changed; [`Truth::reaches`] is already new.
@@ -31,6 +33,8 @@ pub enum Observation<'a> {
     Discovered { node: NodeNo, peer: NodeNo },
     /// A node sees a member differently now.
     PeerState { node: NodeNo, peer: NodeNo, state: PeerState },
+    /// A node's digest of what must be equal everywhere is another now.
+    Digest { node: NodeNo, digest: u64 },
     /// A node became degraded, or recovered.
     Degraded { node: NodeNo, degraded: bool },
     /// Bytes left a node: `copies` receivers, `bytes` each with topic and framing. A bundle is reported once per kind in it.
@@ -57,6 +61,8 @@ pub enum Observation<'a> {
     ExecutionStarted { node: NodeNo, job: JobId, round: u32 },
     /// An execution ended by itself (`false`: it was cancelled).
     ExecutionEnded { node: NodeNo, job: JobId, by_itself: bool },
+    /// A node stopped an execution because a later claim has fenced it.
+    Fenced { node: NodeNo, job: JobId },
     /// A submitter has a result.
     JobCompleted { node: NodeNo, job: JobId, executor: NodeNo, status: JobStatus },
     /// A submitter gave a job up, visibly.
@@ -80,7 +86,11 @@ pub const COUNTERS: &[&str] = &[
     "rounds_beyond_first",
     "refused",
     "restarts",
+    "records_lost",
+    "records_torn",
     "duplicate_executions",
+    "executions_fenced",
+    "takeovers",
 ];
 
 impl Observation<'_> {
@@ -91,6 +101,7 @@ impl Observation<'_> {
             Observation::Accepted { .. }
             | Observation::Sent { .. }
             | Observation::Pinged { .. }
+            | Observation::Digest { .. }
             | Observation::FramesCut { .. }
             | Observation::SegmentLost { .. } => return None,
             Observation::Certified { node, job, round, votes, members, .. } => {
@@ -98,6 +109,9 @@ impl Observation<'_> {
             }
             Observation::NodeStarted { node, restart } => Observation::NodeStarted { node, restart },
             Observation::NodeStopped { node, how } => Observation::NodeStopped { node, how },
+            Observation::StoreCut { node, records, since, torn } => {
+                Observation::StoreCut { node, records, since, torn }
+            }
             Observation::NodePaused { node, paused } => Observation::NodePaused { node, paused },
             Observation::ReachChanged => Observation::ReachChanged,
             Observation::Refused { node, reason } => Observation::Refused { node, reason },
@@ -119,6 +133,7 @@ impl Observation<'_> {
             Observation::ExecutionEnded { node, job, by_itself } => {
                 Observation::ExecutionEnded { node, job, by_itself }
             }
+            Observation::Fenced { node, job } => Observation::Fenced { node, job },
             Observation::JobCompleted { node, job, executor, status } => {
                 Observation::JobCompleted { node, job, executor, status }
             }
@@ -134,6 +149,7 @@ impl Observation<'_> {
             Observation::Accepted { .. }
                 | Observation::Sent { .. }
                 | Observation::Pinged { .. }
+                | Observation::Digest { .. }
                 | Observation::FramesCut { .. }
                 | Observation::SegmentLost { .. }
         )
@@ -147,6 +163,8 @@ pub enum Stop {
     CrashKept,
     /// It crashed and lost its store.
     CrashLost,
+    /// It crashed and lost what its store had not made durable.
+    CrashUnsynced,
     /// It said goodbye.
     Leave,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
+use marlos::metrics::GetMetrics;
 use marlos::time::Time;
 
 use crate::scenario::{KpiTarget, Scenario};
@@ -112,6 +113,17 @@ pub struct TimelineRow {
     pub alive_seen: Vec<u32>,
 }
 
+/// The document's `get_metrics` of one node, at the end of the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeMetrics {
+    /// Its name.
+    pub node: String,
+    /// Whether it is up; else these are its last words.
+    pub up: bool,
+    /// Of its last process.
+    pub metrics: GetMetrics,
+}
+
 /// A run's results. Everything but [`Outcome::wall`] is a function of scenario, seed and version.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -139,6 +151,8 @@ pub struct Outcome {
     pub refusals: BTreeMap<String, u64>,
     /// Counters that `[expect]` can name.
     pub counters: BTreeMap<&'static str, u64>,
+    /// The document's `get_metrics` of each node, in the order of their numbers.
+    pub metrics: Vec<NodeMetrics>,
     /// One row per simulated second.
     pub timeline: Vec<TimelineRow>,
     /// The last state changes before a violation, oldest first; empty where there was none.

@@ -19,8 +19,17 @@ use std::path::{Path, PathBuf};
 use crate::outcome::Outcome;
 
 /// What a results directory holds, as `write` and later commands leave it there. `trace` is followed by its format.
-const OURS: [&str; 8] =
-    ["summary.json", "run.json", "scenario.toml", "kpi.csv", "timeline.csv", "histograms", "plots", "report.html"];
+const OURS: [&str; 9] = [
+    "summary.json",
+    "metrics.json",
+    "run.json",
+    "scenario.toml",
+    "kpi.csv",
+    "timeline.csv",
+    "histograms",
+    "plots",
+    "report.html",
+];
 
 /// Writes `dir` with everything that a run found. `resolved_toml` is the scenario as a runnable file.
 ///
@@ -51,6 +60,7 @@ fn fill(outcome: &Outcome, resolved_toml: &str, dir: &Path) -> io::Result<()> {
         std::fs::create_dir(&new).map_err(|e| at(&new, "create", &e))?;
     }
     put(&dir.join("summary.json"), summary::json(outcome).as_bytes())?;
+    put(&dir.join("metrics.json"), summary::metrics_json(outcome).as_bytes())?;
     put(&dir.join("run.json"), summary::run_json(outcome).as_bytes())?;
     put(&dir.join("scenario.toml"), resolved_toml.as_bytes())?;
     put(&dir.join("kpi.csv"), &csv::kpis(outcome)?)?;

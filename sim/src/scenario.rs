@@ -173,6 +173,8 @@ pub struct JobTemplate {
     pub output_bytes: u32,
     /// How many fail.
     pub failing: Ppm,
+    /// How often one is run at most, where running it fails.
+    pub max_attempts: u32,
 }
 
 /// One thing that goes wrong.
@@ -209,10 +211,25 @@ pub enum FaultKind {
 /// What a crash leaves of the store. Keys are kept in every case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// Everything that was persisted.
+    /// Everything that was written: the process dies, not its machine.
     Kept,
     /// Nothing.
     Lost,
+    /// What was durable, and of the rest what the disk had finished when one record was torn in two.
+    Torn,
+    /// What was durable, and nothing else.
+    UnsyncedLost,
+}
+
+impl Storage {
+    /// As scenarios name them, in the order of the kinds.
+    pub const NAMES: [&'static str; 4] = ["kept", "lost", "torn", "unsynced_lost"];
+
+    /// As scenarios name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Storage::NAMES[self as usize]
+    }
 }
 
 /// What a crash does to the connections.

@@ -10,6 +10,7 @@ mod hash;
 mod report;
 mod sight;
 mod slot;
+mod store;
 
 use std::collections::VecDeque;
 
@@ -26,7 +27,7 @@ use crate::memo::Memo;
 use crate::network::latency::LatencyTable;
 use crate::network::{Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
 use crate::observe::{Observation, Stop, Truth};
-use crate::outcome::{Outcome, Verdict, Wall};
+use crate::outcome::{NodeMetrics, Outcome, Verdict, Wall};
 use crate::queue::EventQueue;
 use crate::scenario::{CrashConnection, NodeNo, Scenario};
 use crate::timeline::Timeline;
@@ -268,6 +269,7 @@ impl World {
             payment: template.payment,
             priority: template.priority,
             deadline: template.deadline,
+            max_attempts: template.max_attempts,
         };
         self.handle(node, Input::Command(Command::Submit(spec)), watcher);
     }
@@ -306,7 +308,9 @@ impl World {
         let held = self.frames.lend(frame);
         self.memo.enter_frame(&held.bytes, held.verified);
         self.hash.input(self.sight.truth.now, node, held.origin.number);
-        self.slots[node].arriving = Some(held.origin);
+        let slot = &mut self.slots[node];
+        slot.tally.on_bytes(self.sight.truth.now, held.bytes.len() as u64);
+        slot.arriving = Some(held.origin);
         self.handle(node, Input::Frame { link, bytes: &held.bytes }, watcher);
         self.slots[node].arriving = None;
         let verified = self.memo.leave_frame();
@@ -321,8 +325,12 @@ impl World {
         outbox.clear();
         machine.handle(now, input, &mut self.memo, &mut outbox);
         machine.check_invariants();
+        let digest = machine.view().state_digest();
         self.hash.actions(now.mono, node, &outbox);
         self.apply(node, &outbox, watcher);
+        if self.slots[node].digest.replace(digest) != Some(digest) {
+            self.observe(&Observation::Digest { node, digest }, watcher);
+        }
         self.outbox = outbox;
         self.arm(node);
     }
@@ -349,9 +357,12 @@ impl World {
                 Action::Report(event) => self.on_report(node, event, outbox, watcher),
                 Action::Send { to, kind, frame } => self.send(node, *to, *kind, outbox.slice(frame), watcher),
                 Action::Persist { key, value } => {
-                    self.slots[node].store.insert(outbox.slice(key).to_vec(), outbox.slice(value).to_vec());
+                    let now = self.sight.truth.now;
+                    self.slots[node].store.persist(now, outbox.slice(key), outbox.slice(value));
                 }
-                Action::Forget { key } => drop(self.slots[node].store.remove(outbox.slice(key))),
+                Action::Forget { key } => {
+                    self.slots[node].store.forget(self.sight.truth.now, outbox.slice(key));
+                }
                 Action::Connect { link, endpoint } => self.dial(node, *link, Dial::Subscribe, outbox.text(endpoint)),
                 Action::Reach { link, endpoint } => self.dial(node, *link, Dial::Reach, outbox.text(endpoint)),
                 Action::Disconnect(link) => self.network.hang_up(self.sight.truth.now, node, *link),
@@ -367,6 +378,7 @@ impl World {
 
     fn send(&mut self, node: NodeNo, to: To, kind: MsgType, bytes: &[u8], watcher: &mut dyn Watcher) {
         let now = self.sight.truth.now;
+        self.slots[node].store.sync();
         let frame = self.frames.seal(bytes, node, now);
         let length = bytes.len() as u64;
         let (size, copies) = match to {
@@ -383,6 +395,9 @@ impl World {
                 (size, self.network.publish(now, Parcel { from: node, to, kind, frame, bytes: size }))
             }
         };
+        let tally = &mut self.slots[node].tally;
+        tally.on_sent();
+        tally.on_bytes(now, size * copies);
         if kind != MsgType::Bundle {
             return self.observe(&Observation::Sent { node, kind, bytes: size, copies }, watcher);
         }
@@ -469,6 +484,12 @@ impl World {
     #[must_use]
     pub fn finish(self) -> Outcome {
         let Sight { truth, kpis, checks, timeline, deliveries, changes, violation } = self.sight;
+        let metrics = self.slots.iter().zip(&self.scenario.nodes).map(|(slot, spec)| NodeMetrics {
+            node: spec.name.clone(),
+            up: slot.node.is_some(),
+            metrics: slot.tally.read(truth.now),
+        });
+        let metrics = metrics.collect();
         let findings = kpis.finish(&truth, &self.scenario);
         let checks = checks.finish(&truth, &self.scenario, &findings.counters);
         let verdicts = findings.kpis.iter().map(|kpi| kpi.verdict).chain(checks.iter().map(|check| check.verdict));
@@ -487,6 +508,7 @@ impl World {
             bytes_per_message_type: findings.bytes_per_message_type,
             refusals: findings.refusals,
             counters: findings.counters,
+            metrics,
             timeline: timeline.finish(truth.now),
             last_changes: if violation.is_some() { changes.iter().map(line).collect() } else { Vec::new() },
             wall: Wall::default(),

@@ -6,6 +6,7 @@ mod worlds;
 use marlos::io::PeerState;
 use marlos::time::{Span, Time};
 use marlos_sim::observe::{Observation, Stop};
+use marlos_sim::outcome::{CheckKind, Verdict};
 use marlos_sim::scenario::NodeNo;
 use marlos_sim::world::{Unwatched, World};
 use worlds::{at, scenario, watched};
@@ -110,6 +111,62 @@ fn a_crashed_node_is_silent_and_comes_back_with_the_store_it_kept_or_without_the
         world.run_until(at(30), &mut Unwatched);
         assert!(world.node(2).expect("up").view().incarnation() > 1, "{storage}: more than its last life");
     }
+}
+
+/// Four busy nodes, one of which crashes often.
+const BUSY: &str = r#"
+name = "busy"
+duration = "60s"
+warmup = "5s"
+settle = "10s"
+[nodes]
+count = 4
+[network]
+profile = "lan"
+[workload]
+jobs_per_second = 100.0
+from = ["n0..n3"]
+end = "40s"
+job = { type = "simulated", duration = "100ms", deadline = "30s" }
+[[fault]]
+at = "10.001s"
+for = "1s"
+every = "2.003s"
+times = 14
+kind = "crash"
+nodes = ["n3"]
+storage = "STORAGE"
+connection = "reset"
+"#;
+
+/// Records lost and torn in the crashes of a run, by what each crash took.
+fn cuts(storage: &str) -> Vec<(u64, bool)> {
+    let (outcome, cuts) = watched(&BUSY.replace("STORAGE", storage), 1, |now, o| match *o {
+        Observation::StoreCut { node, records, since, torn } => {
+            assert!(node == 3 && since <= now, "{o:?}");
+            Some((records, torn))
+        }
+        _ => None,
+    });
+    let cuts: Vec<(u64, bool)> = cuts.into_iter().map(|(_, cut)| cut).collect();
+    assert_eq!(outcome.counters["restarts"], 14);
+    assert_eq!(outcome.counters["records_lost"], cuts.iter().map(|(records, _)| records).sum::<u64>());
+    assert_eq!(outcome.counters["records_torn"], cuts.iter().filter(|(_, torn)| *torn).count() as u64);
+    let safety = |check: &&marlos_sim::outcome::CheckResult| check.kind == CheckKind::Safety;
+    let safe = outcome.checks.iter().filter(safety).all(|check| check.verdict == Verdict::Pass);
+    assert!(safe, "{storage}: {:#?}", worlds::failed(&outcome));
+    cuts
+}
+
+#[test]
+fn a_crash_of_a_busy_node_takes_only_what_was_not_durable_and_only_where_it_is_said_to() {
+    assert_eq!(cuts("kept"), []);
+    let all = cuts("unsynced_lost");
+    assert!(all.len() > 3 && all.iter().all(|(records, torn)| *records > 0 && !torn), "{all:?}");
+    let torn = cuts("torn");
+    assert!(torn.len() > 3 && torn.iter().all(|(records, torn)| *records > 0 && *torn), "{torn:?}");
+    let sum = |cuts: &[(u64, bool)]| cuts.iter().map(|(records, _)| records).sum::<u64>();
+    assert!(sum(&torn) < sum(&all), "a tear leaves some of them: {} of {}", sum(&torn), sum(&all));
 }
 
 #[test]

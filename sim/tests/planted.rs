@@ -140,6 +140,26 @@ overhead_per_job_B = false
 consensus_s = false
 "#;
 
+/// Four nodes with as many jobs as they can take: each has more to say to each than the rate limit lets pass one by one.
+const CROWDED: &str = r#"
+name = "crowded"
+duration = "20s"
+warmup = "4s"
+settle = "5s"
+[nodes]
+count = 4
+config = { PLANT }
+[network]
+profile = "lan"
+[workload]
+jobs_per_second = 150.0
+from = ["n0..n3"]
+end = "10s"
+job = { type = "simulated", duration = { distribution = "uniform", min = "10ms", max = "50ms" }, deadline = "60s" }
+[kpi]
+overhead_per_job_B = false
+"#;
+
 const CHANCES: &[Chance] = &[
     Chance { plant: "quorum-one-short", check: "S1", exit: 3, scenario: QUIET },
     Chance { plant: "any-coordinator", check: "S1", exit: 3, scenario: VIEWS_DIFFER },
@@ -147,6 +167,7 @@ const CHANCES: &[Chance] = &[
     Chance { plant: "votes-not-persisted", check: "S1", exit: 3, scenario: ROUND_ACROSS_A_RESTART },
     Chance { plant: "execute-without-claim", check: "S2", exit: 3, scenario: QUIET },
     Chance { plant: "replay-window-off", check: "S4", exit: 3, scenario: QUIET },
+    Chance { plant: "nothing-bundled", check: "S5", exit: 3, scenario: CROWDED },
     Chance { plant: "announces-dropped", check: "L1", exit: 4, scenario: QUIET },
     Chance { plant: "deadline-ignored", check: "L2", exit: 4, scenario: CUT_OFF },
 ];
@@ -170,7 +191,7 @@ fn every_planted_defect_is_caught_by_its_check_within_a_few_seeds() {
 
 #[test]
 fn the_same_scenarios_pass_without_the_defect() {
-    for scenario in [QUIET, VIEWS_DIFFER, ROUND_ACROSS_A_RESTART, CUT_OFF] {
+    for scenario in [QUIET, VIEWS_DIFFER, ROUND_ACROSS_A_RESTART, CROWDED, CUT_OFF] {
         let text = scenario.replace("PLANT", "plant = \"nothing\"");
         for seed in 1..=2 {
             let outcome = run(&text, seed);

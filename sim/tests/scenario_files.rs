@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use marlos_sim::cli;
 use marlos_sim::fault::{FAULT_HELP, Timeline};
 use marlos_sim::scenario::{
-    Comparison, Diagnostic, FaultKind, KpiTarget, LatencyLaw, Overrides, Scenario, Statistic, Topology,
+    Comparison, Diagnostic, FaultKind, KpiTarget, LatencyLaw, Overrides, Scenario, Statistic, Storage, Topology,
 };
 use proptest::prelude::*;
 
@@ -151,9 +151,9 @@ fn every_mistake_is_shown_at_its_place_with_what_is_allowed() {
         (fault, "", (14, 1), &["a `crash` fault has no `nodes`"]),
         (
             fault,
-            "nodes = [\"n3\"]\nstorage = \"torn\"",
+            "nodes = [\"n3\"]\nstorage = \"tron\"",
             (19, 11),
-            &["not available yet in this version", "`kept`, `lost`"],
+            &["did you mean `torn`?", "`kept`, `lost`, `torn`, `unsynced_lost`"],
         ),
         (fault, "nodes = [\"n3\"]\ngroups = [[\"n1\"]]", (19, 1), &["unknown key `groups` in a `crash` fault"]),
         (fault, "nodes = [\"n3\"]\nuntil = \"40s\"", (19, 9), &["either `for` or `until`"]),
@@ -167,6 +167,23 @@ fn every_mistake_is_shown_at_its_place_with_what_is_allowed() {
         ("for = \"20s\"", "for = \"100s\"", (16, 7), &["this fault ends at 130s", "stays until the end"]),
         ("for = \"20s\"", "for = \"0s\"", (16, 7), &["out of range"]),
         ("for = \"20s\"", "until = \"20s\"", (16, 9), &["must end after it starts"]),
+        ("for = \"20s\"", "for = \"20s\"\nevery = \"30s\"", (17, 9), &["`every` without `times`"]),
+        ("for = \"20s\"", "for = \"20s\"\ntimes = 3", (17, 9), &["`times` without `every`"]),
+        ("for = \"20s\"", "every = \"30s\"\ntimes = 2", (16, 9), &["a fault that stays", "needs `for`"]),
+        (
+            "for = \"20s\"",
+            "for = \"20s\"\nevery = \"20s\"\ntimes = 2",
+            (17, 9),
+            &["one that never ends", "more than 20s"],
+        ),
+        ("for = \"20s\"", "for = \"20s\"\nevery = \"30s\"\ntimes = 0", (18, 9), &["`times = 0` is out of range"]),
+        (
+            "for = \"20s\"",
+            "for = \"20s\"\nevery = \"30s\"\ntimes = 4",
+            (18, 9),
+            &["the last of 4 ends at 140s", "at most 3"],
+        ),
+        ("for = \"20s\"", "for = \"20s\"\nevery = 30\ntimes = 2", (17, 9), &["must be a duration"]),
         (
             "kind = \"crash\"\nnodes = [\"n3\"]",
             "kind = \"partition\"\ngroups = [[\"n0..n3\"], [\"n3..n9\"]]",
@@ -411,6 +428,36 @@ fn groups_regions_laws_and_targets_are_read_as_meant() {
     assert_eq!(target("heartbeat_interval").comparison, Comparison::Within(5));
     assert_eq!(target("throughput").comparison, Comparison::AtLeast);
     assert_eq!(target("false_deaths").comparison, Comparison::AtMost, "no count is below zero");
+}
+
+#[test]
+fn a_repeated_fault_is_as_many_faults_and_is_written_as_such() {
+    let repeated = changed("for = \"20s\"", "for = \"5s\"\nevery = \"10s\"\ntimes = 6");
+    let scenario = parse(&repeated).unwrap();
+    let seconds: Vec<_> =
+        scenario.faults.iter().map(|f| (f.at.0 / 1_000_000, f.until.map(|until| until.0 / 1_000_000))).collect();
+    assert_eq!(seconds, [30, 40, 50, 60, 70, 80].map(|at| (at, Some(at + 5))));
+    assert!(scenario.faults.iter().all(|fault| fault.kind == scenario.faults[0].kind));
+    let written = scenario.to_toml();
+    assert_eq!((written.matches("[[fault]]").count(), written.matches("every").count()), (6, 0), "{written}");
+    assert_eq!(parse(&written).unwrap(), scenario);
+    // Every one of them must fit to the others.
+    let other = "\n[[fault]]\nat = \"62s\"\nfor = \"1s\"\nkind = \"pause\"\nnodes = [\"n3\"]\n[kpi]";
+    let diagnostic = parse(&repeated.replace("\n[kpi]", other)).unwrap_err();
+    assert!(diagnostic.message().contains("`n3` is already down, paused or absent from 60s to 65s"), "{diagnostic}");
+}
+
+#[test]
+fn what_a_crash_leaves_of_the_store_is_read_and_written_by_its_name() {
+    for storage in Storage::NAMES {
+        let text = changed("nodes = [\"n3\"]", &format!("nodes = [\"n3\"]\nstorage = \"{storage}\""));
+        let scenario = parse(&text).unwrap();
+        let FaultKind::Crash { storage: read, .. } = &scenario.faults[0].kind else { panic!("it is a crash") };
+        assert_eq!(read.name(), storage);
+        assert_eq!(parse(&scenario.to_toml()).unwrap(), scenario);
+        let said = Timeline::new(&scenario).describe(&scenario).join("\n");
+        assert!(said.contains(&format!("storage {storage}")), "{said}");
+    }
 }
 
 #[test]

@@ -182,3 +182,29 @@ fn a_run_that_is_stopped_early_says_how_far_it_came() {
     let outcome = world::run(scenario, Some(at(4)), &mut Unwatched);
     assert_eq!(outcome.reached, at(4));
 }
+
+#[test]
+fn what_is_tallied_of_a_nodes_reports_is_what_the_node_itself_knows() {
+    let fault = "[[fault]]\nat = \"6s\"\nfor = \"12s\"\nkind = \"partition\"\ngroups = [[\"n0\"], [\"n1..n3\"]]";
+    let scenario = worlds::scenario(&small("", fault).replace("duration = \"20s\"", "duration = \"40s\""), 5);
+    for until in [at(3), at(17), at(40)] {
+        let mut world = world::World::new(scenario.clone());
+        world.run_until(until, &mut Unwatched);
+        let expected: Vec<_> = (0..4)
+            .map(|node| {
+                let view = world.node(node).expect("up").view();
+                let alive = view.peers(until).filter(|peer| peer.state == marlos::io::PeerState::Alive).count();
+                let counted = view.metrics();
+                (alive as u32, counted.messages_sent, counted.messages_received, view.degraded())
+            })
+            .collect();
+        assert_eq!(expected[0].3, until == at(17), "n0 is cut off in the middle");
+        let outcome = world.finish();
+        let tallied = outcome.metrics.iter().map(|node| {
+            let said = node.metrics;
+            assert!(node.up && said.avg_latency_us > 0 && said.bandwidth_usage_bits_per_s > 0, "{node:?}");
+            (said.peer_count, said.messages_sent, said.messages_received, said.partition_detected)
+        });
+        assert_eq!(tallied.collect::<Vec<_>>(), expected);
+    }
+}

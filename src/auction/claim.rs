@@ -1,6 +1,6 @@
 //! Votes, and the claim that enough of them make (protocol.md, section 6, steps 4 and 5).
 
-use super::{Auctions, Effect, Proposal, Timer};
+use super::{Auctions, Claim, Effect, Proposal, Timer};
 use crate::auction::round::{Promise, may_vote};
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
@@ -26,6 +26,11 @@ impl Auctions {
             return Err(Refusal::InsufficientBalance); // 6.4: the submitter can pay, and the winner can stake
         }
         let job = self.jobs.get_mut(&id).expect("the caller found it");
+        // 9: whom this node would not give the job does not get its vote.
+        let peer = members.find(proposal.winner).ok_or(Refusal::NotAMember)?;
+        if members.peer(peer).standing.trust_for(id, proposal.winner).is_none() {
+            return Err(Refusal::Quarantined);
+        }
         if !votes_forgotten_planted(cx.config) {
             may_vote(&job.promise, proposal.round, proposal.winner, cx.now.mono)?;
         }
@@ -62,11 +67,14 @@ impl Auctions {
         let own = cx.self_id();
         let voter = members.id(from);
         let job = self.jobs.get_mut(&vote.job_id).ok_or(Refusal::UnknownJob)?;
-        if job.claim.is_some_and(|(round, _)| round >= vote.round) {
+        if job.claim.is_some_and(|claim| claim.round >= vote.round) {
             return Ok(());
         }
         if members.electorate().position(voter).is_none() {
             return Err(Refusal::NotAMember);
+        }
+        if members.peer(from).standing.proven {
+            return Err(Refusal::Quarantined);
         }
         let proposal = match job.proposal {
             Some(proposal) if proposal.round == vote.round && proposal.winner == own => proposal,
@@ -116,7 +124,8 @@ impl Auctions {
         certificate: ClaimCertificate,
     ) {
         let round = proposal.round;
-        cx.persist(&store_key::of_job(store_key::CERTIFICATE, id), &certificate);
+        let broadcast = &self.jobs[&id].broadcast;
+        cx.persist(&store_key::of_job(store_key::CERTIFICATE, id), &(broadcast.clone(), certificate.clone()));
         let votes = u32::try_from(certificate.signatures.len()).expect("bounded by members");
         let start = cx.out.at();
         binary::encode_into(&certificate, &mut cx.out.bytes);
@@ -125,17 +134,13 @@ impl Auctions {
         cx.report(Event::Certified { job: id, round, votes, members: electorate, certificate: bytes });
         cx.broadcast(&Payload::JobClaim(JobClaim { job_id: id, round }));
         let submitter = self.jobs[&id].broadcast.submitter;
-        let mut holders: Vec<NodeId> = [Some(submitter), proposal.backup].into_iter().flatten().collect();
-        holders.dedup();
-        let proof = Payload::ClaimCertificate(certificate.clone());
-        for holder in holders {
-            if let Some(peer) = members.find(holder).filter(|peer| *peer != PeerIdx::SELF) {
-                cx.direct(peer, holder, &proof);
-            }
+        if let Some(peer) = members.find(submitter).filter(|peer| *peer != PeerIdx::SELF) {
+            cx.direct(peer, submitter, &Payload::ClaimCertificate(certificate.clone()));
         }
         self.jobs.get_mut(&id).expect("known").certificate = Some(certificate);
-        self.accept_claim(cx, id, round, cx.self_id());
-        self.effects.push(Effect::Won { job: id, round });
+        self.accept_claim(cx, id, round, cx.self_id(), proposal.backup);
+        let claim = Claim { round, claimer: cx.self_id(), backup: proposal.backup, lapsed: None };
+        self.effects.push(Effect::Won { job: id, claim });
     }
 
     /// Somebody says that it holds a certificate. Believed where it is the winner we saw proposed; else it must show it.
@@ -151,14 +156,17 @@ impl Auctions {
         let Some(job) = self.jobs.get_mut(&id) else {
             return self.keep_early(cx, id, from, Payload::JobClaim(claim));
         };
-        if job.claim == Some((claim.round, claimer)) {
+        if job.claim.is_some_and(|held| held.round == claim.round && held.claimer == claimer) {
             return Ok(());
         }
-        if job.claim.is_some_and(|(round, _)| round > claim.round) {
+        if job.claim.is_some_and(|held| held.round > claim.round) {
             return Err(Refusal::OutOfPlace);
         }
-        if job.claim.is_none() && job.proposal.is_some_and(|p| p.round == claim.round && p.winner == claimer) {
-            self.accept_claim(cx, id, claim.round, claimer);
+        let seen = job.proposal.filter(|p| p.round == claim.round && p.winner == claimer);
+        // Of two claims of one round, only proof tells which is right; and who holds a standing claim is not replaced by a word.
+        let open = job.standing().is_none() && job.claim.is_none_or(|held| held.round < claim.round);
+        if let Some(proposal) = seen.filter(|_| open) {
+            self.accept_claim(cx, id, claim.round, claimer, proposal.backup);
         } else if job.asked_for_certificate.replace((claim.round, claimer)) != Some((claim.round, claimer)) {
             cx.direct(from, claimer, &Payload::CertificateRequest(CertificateRequest { job_id: id }));
         }
@@ -183,16 +191,25 @@ impl Auctions {
         quorum::check_certificate(&certificate, electorate.members(), needed, &cx.config.network_id, cx.verify)
             .map_err(|_| Refusal::BadCertificate)?;
         job.certificate = Some(certificate);
-        if job.claim.is_none_or(|(round, _)| round < statement.round) {
-            self.accept_claim(cx, statement.job_id, statement.round, statement.winner);
+        if job.claim.is_none_or(|held| held.round < statement.round) {
+            self.accept_claim(cx, statement.job_id, statement.round, statement.winner, statement.backup);
         }
         Ok(())
     }
 
-    fn accept_claim(&mut self, cx: &mut Ctx<'_>, id: JobId, round: u32, claimer: NodeId) {
+    pub(super) fn accept_claim(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        id: JobId,
+        round: u32,
+        claimer: NodeId,
+        backup: Option<NodeId>,
+    ) {
         let job = self.jobs.get_mut(&id).expect("the caller found it");
-        assert!(job.claim.is_none_or(|(held, _)| held < round), "claims only move to later rounds");
-        job.claim = Some((round, claimer));
+        assert!(job.claim.is_none_or(|held| held.round < round), "claims only move to later rounds");
+        let claim = Claim { round, claimer, backup, lapsed: None };
+        let before = job.claim.replace(claim).map(|held| held.claimer);
+        job.takeover = None;
         job.round = job.round.max(round);
         job.promise.lease_until = cx.now.mono + cx.config.lease;
         job.bids = Vec::new();
@@ -201,7 +218,7 @@ impl Auctions {
         self.timers.disarm((id, Timer::BidsClose));
         self.timers.disarm((id, Timer::RoundEnds));
         cx.report(Event::ClaimLearned { job: id, round, claimer });
-        self.effects.push(Effect::Claimed { job: id, round, claimer });
+        self.effects.push(Effect::Claimed { job: id, claim, before });
     }
 }
 

@@ -1,5 +1,7 @@
 //! A job as its auction sees it.
 
+use bincode::{Decode, Encode};
+
 use crate::auction::round::Promise;
 use crate::cx::Ctx;
 use crate::id::{ElectorateId, JobId, NodeId, PeerIdx};
@@ -16,8 +18,8 @@ pub struct Job {
     pub broadcast: JobBroadcast,
     /// The round this node is in.
     pub round: u32,
-    /// Who holds the claim, and of which round.
-    pub claim: Option<(u32, NodeId)>,
+    /// The newest claim that is known.
+    pub claim: Option<Claim>,
     /// The certificate, where this node holds it.
     pub certificate: Option<ClaimCertificate>,
     /// The newest proposal accepted.
@@ -28,8 +30,32 @@ pub struct Job {
     pub(super) promise: Promise,
     pub(super) votes: Vec<(NodeId, Signature)>,
     pub(super) early_votes: Vec<(PeerIdx, ClaimVote)>,
+    /// A backup's wish to run the job, until the claim that it is about is seen to be over.
+    pub(super) takeover: Option<Proposal>,
     /// Whom this node has asked to prove which claim.
     pub(super) asked_for_certificate: Option<(u32, NodeId)>,
+}
+
+/// Who may run a job, as far as this node knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Claim {
+    /// Its round.
+    pub round: u32,
+    /// Who holds it.
+    pub claimer: NodeId,
+    /// Who may ask for a later round directly once the claimer is gone.
+    pub backup: Option<NodeId>,
+    /// Whether, and why, it brings no result any more.
+    pub lapsed: Option<Lapse>,
+}
+
+/// Why a claim brings no result any more (protocol.md, section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Lapse {
+    /// Its submitter says so.
+    Told,
+    /// This node saw its holder die or leave. If it was wrong, the claim stands again.
+    Seen,
 }
 
 /// A coordinator's proposal that passed this node's checks.
@@ -61,8 +87,23 @@ impl Job {
             promise,
             votes: Vec::new(),
             early_votes: Vec::new(),
+            takeover: None,
             asked_for_certificate: None,
         }
+    }
+
+    /// Enters a round.
+    pub(super) fn begin(&mut self, round: u32, coordinator: NodeId) {
+        assert!(round >= self.round, "rounds only grow");
+        self.round = round;
+        self.coordinator = coordinator;
+        self.bids.clear();
+    }
+
+    /// The claim, unless it has lapsed.
+    #[must_use]
+    pub fn standing(&self) -> Option<Claim> {
+        self.claim.filter(|claim| claim.lapsed.is_none())
     }
 
     /// Until when the claim holds: extended by every sign of life of its holder (6.4).

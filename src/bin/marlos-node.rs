@@ -132,6 +132,9 @@ struct Submit {
     /// From now: 90s, 5m, 1h
     #[arg(long, default_value = "5m", value_parser = Span::parse)]
     deadline: Span,
+    /// How often it is run at most, where running it fails
+    #[arg(long, default_value_t = 1, value_name = "TIMES")]
+    attempts: u32,
     /// A further capability that the node which runs it must have
     #[arg(long = "require", value_name = "CAPABILITY")]
     requirements: Vec<String>,
@@ -199,6 +202,7 @@ impl Submit {
             payment: Tokens(millionths("payment", &self.payment)?),
             priority,
             deadline: self.deadline,
+            max_attempts: self.attempts,
         })
     }
 }

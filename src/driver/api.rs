@@ -114,6 +114,9 @@ pub struct Submission {
     /// From now.
     #[serde(default = "five_minutes")]
     pub deadline: Span,
+    /// How often it is run at most, where running it fails.
+    #[serde(default = "once")]
+    pub max_attempts: u32,
 }
 
 fn shell() -> String {
@@ -132,6 +135,10 @@ fn five_minutes() -> Span {
     Span::secs(300)
 }
 
+fn once() -> u32 {
+    1
+}
+
 /// What the node said to a submission, as an answer.
 pub fn submitted(verdict: Option<Result<JobId, SubmitRefusal>>) -> Answer {
     let refused = |status, message: &str| Err(Problem { status, message: message.to_owned() });
@@ -143,6 +150,7 @@ pub fn submitted(verdict: Option<Result<JobId, SubmitRefusal>>) -> Answer {
                 refused(StatusCode::BAD_REQUEST, "a job type or requirement has 1 to 32 bytes; 16 requirements at most")
             }
             SubmitRefusal::BadDeadline => refused(StatusCode::BAD_REQUEST, "a deadline lies within 30 days"),
+            SubmitRefusal::BadAttempts => refused(StatusCode::BAD_REQUEST, "a job is run 1 to 100 times"),
             SubmitRefusal::TooManyJobs => refused(StatusCode::TOO_MANY_REQUESTS, "too many jobs are open"),
             SubmitRefusal::InsufficientBalance => refused(
                 StatusCode::PAYMENT_REQUIRED,

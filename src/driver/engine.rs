@@ -1,7 +1,9 @@
 //! The loop: hands inputs to the node and does, in order, what it says.
 //!
-//! Inputs that wait together are handed over together, and everything that the node wants remembered is committed at once,
-//! before any of the frames that followed are sent: one wait for the disk per turn, not per vote.
+//! It never waits for the disk: what follows from its inputs is gathered while the last commit is under way, and done when it
+//! is durable itself ([`writer`]).
+
+pub mod writer;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,16 +12,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use self::writer::{Batch, Writer};
 use super::api::{Ask, Request};
 use super::beacon::Beacon;
 use super::events::{Hub, Reporter};
 use super::executor::{Executor, Finished};
 use super::front::Counters;
 use super::inbound::{FromPeer, Waiting};
-use super::store::{Change, Store};
+use super::store::Store;
 use super::zmq::{TOPIC_ALL, Transport, topic_of};
 use crate::Node;
-use crate::id::Link;
+use crate::id::{JobId, Link};
 use crate::identity::StrictVerifier;
 use crate::io::{Action, Command, Event, Input, JobSpec, JobStatus, Outbox, Outcome, Record, Refusal, To};
 use crate::time::{Now, Time, WallTime};
@@ -30,14 +33,10 @@ const SMALL_PER_TURN: usize = 64;
 const BULK_PER_TURN: usize = 4;
 /// How long sockets get to pass on the goodbye.
 const GOODBYE: Duration = Duration::from_millis(200);
-/// Forgets that may wait for the next commit; they need not be durable.
-const FORGETS: usize = 1_024;
 
 /// What the loop acts with.
 #[derive(Debug)]
 pub struct Hands {
-    /// What is remembered.
-    pub store: Store,
     /// Frames to peers.
     pub transport: Transport,
     /// Frames to the local network.
@@ -68,8 +67,10 @@ pub struct Engine {
     verify: StrictVerifier,
     hands: Hands,
     reporter: Reporter,
-    outbox: Outbox,
-    forgets: Vec<Vec<u8>>,
+    gathered: Batch,
+    writer: Writer,
+    /// Jobs whose stop stands in the batch that is being written.
+    stopping: Vec<JobId>,
     clock: Clock,
 }
 
@@ -104,15 +105,18 @@ impl Clock {
 impl Engine {
     /// A node that has not started.
     #[must_use]
-    pub fn new(node: Node, hands: Hands, hub: Hub) -> Engine {
+    pub fn new(node: Node, store: Store, hands: Hands, hub: Hub) -> Engine {
+        let clock = Clock { start: Instant::now() };
+        let blacklist_duration = node.view().config().blacklist_duration;
         Engine {
             node,
             verify: StrictVerifier,
             hands,
-            reporter: Reporter::new(hub),
-            outbox: Outbox::default(),
-            forgets: Vec::new(),
-            clock: Clock { start: Instant::now() },
+            reporter: Reporter::new(hub, clock.mono(), blacklist_duration),
+            gathered: Batch::default(),
+            writer: Writer::new(store),
+            stopping: Vec::new(),
+            clock,
         }
     }
 
@@ -122,7 +126,7 @@ impl Engine {
     /// The store cannot be written.
     pub async fn start(&mut self, records: &[Record]) -> Result<(), String> {
         self.handle(Input::Start(records));
-        self.apply().await
+        self.finish().await
     }
 
     /// Runs until `stop` says why to stop.
@@ -135,15 +139,17 @@ impl Engine {
     {
         let mut stop = std::pin::pin!(stop);
         loop {
+            self.settle().await;
+            let hears = !self.gathered.is_full();
             let deadline = self.node.next_deadline().filter(|d| *d != Time::NEVER).and_then(|d| self.clock.instant(d));
             // A deadline that has come goes first: no flood of frames may hold back a heartbeat.
-            if deadline.is_some_and(|d| d <= tokio::time::Instant::now()) {
+            if hears && deadline.is_some_and(|d| d <= tokio::time::Instant::now()) {
                 self.handle(Input::Wake);
-                self.apply().await?;
+                self.settle().await;
                 // A node that wants to be woken at once again must not shut out its sources.
                 tokio::task::yield_now().await;
                 self.turn(None, &mut sources);
-                self.apply().await?;
+                self.settle().await;
             }
             let wake = async {
                 match deadline {
@@ -154,18 +160,18 @@ impl Engine {
             tokio::select! {
                 biased;
                 why = &mut stop => return Ok(why),
-                Some(finished) = sources.finished.recv() => self.finished(&finished),
-                Some(request) = sources.asked.recv() => self.answer(request, &sources.waiting).await?,
-                () = wake => self.handle(Input::Wake),
-                first = sources.waiting.next() => {
+                batch = self.writer.written() => self.carry_out(batch?).await,
+                Some(finished) = sources.finished.recv(), if hears => self.finished(&finished),
+                Some(request) = sources.asked.recv(), if hears => self.answer(request, &sources.waiting),
+                () = wake, if hears => self.handle(Input::Wake),
+                first = sources.waiting.next(), if hears => {
                     let first = first.ok_or("the task that receives from peers has ended")?;
                     self.turn(Some(first), &mut sources);
                 }
-                Some(beacon) = sources.beacons.recv() => {
+                Some(beacon) = sources.beacons.recv(), if hears => {
                     self.handle(Input::Frame { link: Link::BEACON, bytes: &beacon });
                 }
             }
-            self.apply().await?;
         }
     }
 
@@ -175,9 +181,9 @@ impl Engine {
     /// The store cannot be written.
     pub async fn leave(&mut self) -> Result<(), String> {
         self.handle(Input::Command(Command::Leave));
-        self.apply().await?;
+        self.finish().await?;
         let (_, ()) = tokio::join!(tokio::time::sleep(GOODBYE), self.hands.executor.stop());
-        self.commit_forgets()
+        self.writer.finish().await
     }
 
     /// Hands over what waits, small frames first.
@@ -202,9 +208,9 @@ impl Engine {
     fn hear(&mut self, item: &FromPeer, waiting: &Waiting) {
         match item {
             FromPeer::Frame { link, connection, bytes } => {
-                let before = self.outbox.actions.len();
+                let before = self.gathered.outbox.actions.len();
                 self.handle(Input::Frame { link: *link, bytes });
-                if self.outbox.actions[before..].iter().any(is_junk) {
+                if self.gathered.outbox.actions[before..].iter().any(is_junk) {
                     waiting.strike(*connection);
                 }
             }
@@ -214,18 +220,20 @@ impl Engine {
     }
 
     fn finished(&mut self, finished: &Finished) {
-        if self.hands.executor.accept(finished) {
+        // Where the node has stopped it already, and that is only not done yet, nothing more is heard of it.
+        let stopped = self.stopping.contains(&finished.job) || self.gathered.cancels(finished.job);
+        if self.hands.executor.accept(finished) && !stopped {
             let status = if finished.success { JobStatus::Success } else { JobStatus::Failure };
             let outcome = Outcome { status, output: &finished.output, duration: finished.duration };
             self.handle(Input::Finished { job: finished.job, outcome });
         }
     }
 
-    async fn answer(&mut self, request: Request, waiting: &Waiting) -> Result<(), String> {
+    fn answer(&mut self, request: Request, waiting: &Waiting) {
         let Request { ask, answer } = request;
-        let said = match ask {
+        match ask {
             Ask::Submit(job) => {
-                let before = self.outbox.actions.len();
+                let before = self.gathered.outbox.actions.len();
                 self.handle(Input::Command(Command::Submit(JobSpec {
                     job_type: &job.job_type,
                     command: &job.command,
@@ -233,89 +241,85 @@ impl Engine {
                     payment: job.payment,
                     priority: job.priority,
                     deadline: job.deadline,
+                    max_attempts: job.max_attempts,
                 })));
-                let verdict = self.outbox.actions[before..].iter().find_map(|action| match action {
+                let verdict = self.gathered.outbox.actions[before..].iter().find_map(|action| match action {
                     Action::Report(Event::JobSubmitted { job }) => Some(Ok(*job)),
                     Action::Report(Event::SubmitRefused { reason }) => Some(Err(*reason)),
                     _ => None,
                 });
                 // Answered after the job is remembered and sent: what was accepted is not lost.
-                self.apply().await?;
-                super::api::submitted(verdict)
+                self.gathered.answers.push((answer, super::api::submitted(verdict)));
             }
-            other => self.reporter.answer(&other, &self.node, &self.hands, waiting, self.clock.now()),
-        };
-        // Whoever asked may have gone.
-        let _ = answer.send(said);
-        Ok(())
+            other => {
+                let said = self.reporter.answer(&other, &self.node, &self.hands, waiting, self.clock.now());
+                // Whoever asked may have gone.
+                let _ = answer.send(said);
+            }
+        }
     }
 
     fn handle(&mut self, input: Input<'_>) {
-        self.node.handle(self.clock.now(), input, &mut self.verify, &mut self.outbox);
+        self.node.handle(self.clock.now(), input, &mut self.verify, &mut self.gathered.outbox);
     }
 
-    /// Does what the node said: first everything that has to be remembered, then the rest in its order.
-    async fn apply(&mut self) -> Result<(), String> {
-        if self.outbox.actions.is_empty() {
-            return Ok(());
+    /// Where the store is free, hands over what was gathered, and does what needs no memory.
+    async fn settle(&mut self) {
+        if !self.writer.is_free() || self.gathered.is_empty() {
+            return;
         }
-        self.commit()?;
-        let outbox = std::mem::take(&mut self.outbox);
-        for action in &outbox.actions {
-            self.act(action, &outbox).await;
-        }
-        self.outbox = outbox;
-        self.outbox.clear();
-        Ok(())
-    }
-
-    /// One transaction for every change that stands in the outbox. Remembering earlier than asked is allowed, later is not.
-    fn commit(&mut self) -> Result<(), String> {
-        let outbox = &self.outbox;
-        let changes = outbox.actions.iter().filter_map(|action| match action {
-            Action::Persist { key, value } => {
-                Some(Change::Persist { key: outbox.slice(key), value: outbox.slice(value) })
-            }
-            Action::Forget { key } => Some(Change::Forget { key: outbox.slice(key) }),
+        let batch = std::mem::replace(&mut self.gathered, self.writer.spare());
+        let cancelled = batch.outbox.actions.iter().filter_map(|action| match action {
+            Action::Cancel(job) => Some(*job),
             _ => None,
         });
-        if outbox.actions.iter().any(|a| matches!(a, Action::Persist { .. })) {
-            let forgets = self.forgets.iter().map(|key| Change::Forget { key });
-            let store = &self.hands.store;
-            tokio::task::block_in_place(|| store.commit(forgets.chain(changes)))?;
-            self.forgets.clear();
-            return Ok(());
+        self.stopping.extend(cancelled);
+        if let Some(batch) = self.writer.hand_over(batch) {
+            self.carry_out(batch).await;
         }
-        for change in changes {
-            if let Change::Forget { key } = change {
-                self.forgets.push(key.to_vec());
-            }
-        }
-        if self.forgets.len() > FORGETS { self.commit_forgets() } else { Ok(()) }
     }
 
-    fn commit_forgets(&mut self) -> Result<(), String> {
-        if !self.forgets.is_empty() {
-            let (store, forgets) = (&self.hands.store, &self.forgets);
-            tokio::task::block_in_place(|| store.commit(forgets.iter().map(|key| Change::Forget { key })))?;
-            self.forgets.clear();
+    /// Everything that was said is remembered and done.
+    async fn finish(&mut self) -> Result<(), String> {
+        while !(self.writer.is_free() && self.gathered.is_empty()) {
+            self.settle().await;
+            if !self.writer.is_free() {
+                let batch = self.writer.written().await?;
+                self.carry_out(batch).await;
+            }
         }
         Ok(())
+    }
+
+    /// Does what the node said, in its order; what it wanted remembered is durable.
+    async fn carry_out(&mut self, mut batch: Batch) {
+        for action in &batch.outbox.actions {
+            self.act(action, &batch.outbox).await;
+        }
+        for (answer, said) in batch.answers.drain(..) {
+            // Whoever asked may have gone.
+            let _ = answer.send(said);
+        }
+        self.stopping.clear();
+        self.writer.reuse(batch);
     }
 
     async fn act(&mut self, action: &Action, outbox: &Outbox) {
         let Hands { transport, beacon, executor, .. } = &mut self.hands;
         match action {
-            // Done by `commit`.
+            // Done by the writer.
             Action::Persist { .. } | Action::Forget { .. } => {}
-            Action::Send { to, kind: _, frame } => match to {
-                To::All => transport.send(TOPIC_ALL, outbox.slice(frame)).await,
-                To::One(peer) => {
-                    let topic = topic_of(self.node.view().peer_id(*peer));
-                    transport.send(&topic, outbox.slice(frame)).await;
+            Action::Send { to, kind: _, frame } => {
+                self.reporter.sent();
+                match to {
+                    To::All => transport.send(TOPIC_ALL, outbox.slice(frame)).await,
+                    To::One(peer) => {
+                        let topic = topic_of(self.node.view().peer_id(*peer));
+                        transport.send(&topic, outbox.slice(frame)).await;
+                    }
+                    To::Beacon => beacon.send(outbox.slice(frame)),
                 }
-                To::Beacon => beacon.send(outbox.slice(frame)),
-            },
+            }
             Action::Connect { link, endpoint } => transport.connect(*link, outbox.text(endpoint)),
             Action::Reach { link, endpoint } => transport.reach(*link, outbox.text(endpoint)),
             Action::Disconnect(link) => transport.disconnect(*link),
@@ -323,7 +327,7 @@ impl Engine {
                 executor.execute(*job, outbox.text(job_type), outbox.text(command), *deadline);
             }
             Action::Cancel(job) => executor.cancel(*job),
-            Action::Report(event) => self.reporter.report(event, outbox, &self.node),
+            Action::Report(event) => self.reporter.report(self.clock.mono(), event, outbox, &self.node),
         }
     }
 }

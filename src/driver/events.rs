@@ -12,6 +12,8 @@ use tokio::sync::broadcast;
 use crate::Node;
 use crate::id::{JobId, NodeId};
 use crate::io::{Event, JobStatus, Outbox};
+use crate::metrics::Tally;
+use crate::time::{Span, Time};
 
 /// Events that a slow listener may be behind.
 const STREAM: usize = 1_024;
@@ -70,7 +72,9 @@ pub struct Reporter {
     kept_bytes: usize,
     refusals: Throttle,
     counts: Counts,
-    rate: answers::Rate,
+    tally: Tally,
+    /// Bytes that the connections had moved when the tally was last told.
+    told_bytes: u64,
 }
 
 /// Events that the node's own metrics do not count.
@@ -120,7 +124,7 @@ impl Throttle {
 impl Reporter {
     /// Nothing was told yet.
     #[must_use]
-    pub fn new(hub: Hub) -> Reporter {
+    pub fn new(hub: Hub, now: Time, blacklist_duration: Span) -> Reporter {
         Reporter {
             hub,
             started: Instant::now(),
@@ -129,12 +133,19 @@ impl Reporter {
             kept_bytes: 0,
             refusals: Throttle::new(),
             counts: Counts::default(),
-            rate: answers::Rate::new(),
+            tally: Tally::new(now, blacklist_duration),
+            told_bytes: 0,
         }
     }
 
+    /// Takes note of a frame that leaves.
+    pub fn sent(&mut self) {
+        self.tally.on_sent();
+    }
+
     /// Takes note of an event.
-    pub fn report(&mut self, event: &Event, outbox: &Outbox, node: &Node) {
+    pub fn report(&mut self, now: Time, event: &Event, outbox: &Outbox, node: &Node) {
+        self.tally.on_event(now, event);
         self.count(event, outbox);
         self.log(event, node);
         if self.hub.0.receiver_count() > 0 {
@@ -201,6 +212,8 @@ impl Reporter {
             Event::PeerDiscovered { peer } => tracing::info!(peer = %id(*peer), "discovered"),
             Event::PeerState { peer, state } => tracing::info!(peer = %id(*peer), ?state, "peer"),
             Event::Blacklisted { peer } => tracing::warn!(peer = %id(*peer), "blacklisted"),
+            Event::Quarantined { peer } => tracing::warn!(peer = %id(*peer), "quarantined: no work but trials"),
+            Event::Released { peer } => tracing::info!(peer = %id(*peer), "released from quarantine"),
             Event::Degraded { reachable, quorum } => tracing::warn!(reachable, quorum, "degraded: jobs wait"),
             Event::Recovered { reachable, quorum } => tracing::info!(reachable, quorum, "enough members again"),
             Event::JobSubmitted { job } => tracing::info!(%job, "submitted"),
@@ -208,6 +221,9 @@ impl Reporter {
             Event::Certified { job, round, votes, members, .. } => {
                 tracing::info!(%job, round, votes, members, "claimed by this node");
             }
+            Event::ClaimLapsed { job, round, claimer } => tracing::info!(%job, round, %claimer, "claim lapsed"),
+            Event::TakeoverAsked { job, round } => tracing::info!(%job, round, "takes over"),
+            Event::JobRetried { job, attempt } => tracing::info!(%job, attempt, "run again"),
             Event::ExecutionStarted { job, round } => tracing::info!(%job, round, "execution started"),
             Event::ExecutionCancelled { job } => tracing::info!(%job, "execution cancelled"),
             Event::JobCompleted { job, executor, status, .. } => tracing::info!(%job, %executor, ?status, "completed"),
@@ -223,7 +239,7 @@ mod tests {
 
     #[test]
     fn results_are_kept_within_number_and_bytes_oldest_gone_first() {
-        let mut reporter = Reporter::new(Hub::default());
+        let mut reporter = Reporter::new(Hub::default(), Time(0), Span::secs(1));
         let kept = |bytes: usize| Kept { executor: None, end: Ok(JobStatus::Success), output: vec![0; bytes] };
         let job = |n: u32| JobId(std::array::from_fn(|i| if i < 4 { n.to_be_bytes()[i] } else { 0 }));
         for n in 0..1_005 {

@@ -80,8 +80,11 @@ impl Members {
     /// A verified message: the one thing that happens on every delivery.
     pub fn on_sign_of_life(&mut self, cx: &mut Ctx<'_>, from: PeerIdx) {
         let peer = &mut self.peers[from.at()];
-        peer.last_heard = Some(cx.now.mono);
+        let before = peer.last_heard.replace(cx.now.mono);
         if peer.state != PeerState::Alive {
+            if matches!(peer.state, PeerState::Dead | PeerState::Left) {
+                self.missed(before);
+            }
             self.set_forgotten(from, false);
             self.set_state(cx, from, PeerState::Alive);
             self.dial(cx, from);
@@ -105,6 +108,13 @@ impl Members {
     /// The subscription to a member is up.
     pub fn on_connected(&mut self, peer: PeerIdx) {
         self.peers[peer.at()].link_up = true;
+        self.missed(self.peers[peer.at()].last_heard);
+    }
+
+    /// What a member said after `last_heard` may not have come through.
+    fn missed(&mut self, last_heard: Option<Time>) {
+        let since = last_heard.unwrap_or(Time(0));
+        self.missed_since = Some(self.missed_since.map_or(since, |earlier| earlier.min(since)));
     }
 
     /// The connection to a member broke: it is suspected at once.

@@ -173,6 +173,7 @@ impl Node {
             let peer = PeerIdx(u32::try_from(self.guard.len()).expect("bounded by max_members"));
             let floor = self.floors.get(&self.members.id(peer)).copied().unwrap_or(0);
             self.guard.add_sender(peer, floor, &self.config, now.mono);
+            self.members.set_standing(peer, self.reputation.standing(self.members.id(peer)));
             self.ledger.open(self.members.id(peer));
         }
         let (mut cx, parts) = self.split(now, verify, out);

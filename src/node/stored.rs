@@ -6,10 +6,12 @@ use crate::auction::round::Promise;
 use crate::cx::store_key;
 use crate::id::{JobId, NodeId};
 use crate::io::Record;
+use crate::jobs::OwnRecord;
 use crate::ledger::Remembered;
+use crate::reputation::score::Experience;
 use crate::time::{Time, WallTime};
 use crate::wire::binary;
-use crate::wire::message::{Announce, JobBroadcast, Transfer};
+use crate::wire::message::{Announce, ClaimCertificate, JobBroadcast, Transfer};
 
 /// What the store remembers, sorted out. A record that cannot be read was not written by us: it is left out.
 #[derive(Default)]
@@ -19,7 +21,9 @@ pub(super) struct Stored {
     pub(super) records: BTreeMap<NodeId, Announce>,
     pub(super) votes: BTreeMap<JobId, Promise>,
     pub(super) vote_floor: WallTime,
-    pub(super) own_jobs: Vec<JobBroadcast>,
+    pub(super) own_jobs: Vec<(JobId, OwnRecord)>,
+    pub(super) seen: BTreeMap<NodeId, Experience>,
+    pub(super) claims: Vec<(JobId, JobBroadcast, ClaimCertificate)>,
     pub(super) ledger: Remembered,
 }
 
@@ -38,13 +42,22 @@ impl Stored {
                 (Some(store_key::RECORD), Some(id)) => {
                     stored.records.extend(binary::decode(value).map(|record| (NodeId(id), record)));
                 }
+                (Some(store_key::EXPERIENCE), Some(id)) => {
+                    stored.seen.extend(binary::decode(value).map(|seen| (NodeId(id), seen)));
+                }
                 (Some(store_key::VOTE), Some(id)) => {
                     if let Ok(voted) = binary::decode(value) {
                         let promise = Promise { voted: Some(voted), lease_until: Time(0) };
                         stored.votes.insert(JobId(id), promise);
                     }
                 }
-                (Some(store_key::OWN_JOB), Some(_)) => stored.own_jobs.extend(binary::decode::<JobBroadcast>(value)),
+                (Some(store_key::OWN_JOB), Some(id)) => {
+                    stored.own_jobs.extend(binary::decode(value).map(|record| (JobId(id), record)));
+                }
+                (Some(store_key::CERTIFICATE), Some(id)) => {
+                    let claim = binary::decode(value);
+                    stored.claims.extend(claim.map(|(broadcast, proof)| (JobId(id), broadcast, proof)));
+                }
                 (Some(store_key::ACCOUNT), Some(_)) => stored.ledger.records.extend(binary::decode(value)),
                 (Some(store_key::TRANSACTION), Some(_)) => stored.ledger.transactions.extend(binary::decode(value)),
                 (Some(store_key::PAYMENT), Some(_)) => stored.ledger.payments.extend(binary::decode::<Transfer>(value)),

@@ -7,6 +7,7 @@ use crate::io::{FailReason, JobStatus, PeerState};
 use crate::ledger::Supply;
 use crate::metrics::Metrics;
 use crate::time::{Span, Time};
+use crate::units::Ppm;
 use crate::units::Tokens;
 use crate::wire::message::JobBroadcast;
 
@@ -39,6 +40,10 @@ pub struct PeerView<'a> {
     pub clock_offset_us: Option<i64>,
     /// What it can run.
     pub capabilities: &'a [String],
+    /// How far this node trusts it.
+    pub trust: Ppm,
+    /// Whether it gets no work from this node but trials.
+    pub quarantined: bool,
 }
 
 /// A job as the node sees it.
@@ -128,6 +133,18 @@ impl<'a> NodeView<'a> {
         self.node.members.peer(peer).state
     }
 
+    /// How far this node trusts a member: its own experience and what others say, together. Of itself it has no opinion.
+    #[must_use]
+    pub fn trust(&self, peer: PeerIdx) -> Ppm {
+        self.node.members.peer(peer).standing.trust
+    }
+
+    /// Whether a member gets no work from this node but trials.
+    #[must_use]
+    pub fn quarantined(&self, peer: PeerIdx) -> bool {
+        self.node.members.peer(peer).standing.excluded()
+    }
+
     /// Every member but the node itself.
     pub fn peers(&self, now: Time) -> impl Iterator<Item = PeerView<'a>> {
         self.node.members.iter().skip(1).map(move |(peer, entry)| PeerView {
@@ -141,6 +158,8 @@ impl<'a> NodeView<'a> {
             round_trip: entry.round_trip(),
             clock_offset_us: entry.clock_offset_us(),
             capabilities: &entry.record.capabilities,
+            trust: entry.standing.trust,
+            quarantined: entry.standing.excluded(),
         })
     }
 
@@ -148,12 +167,12 @@ impl<'a> NodeView<'a> {
     pub fn jobs(&self) -> impl Iterator<Item = JobView<'a>> {
         let open = self.node.auctions.iter().filter(|(id, _)| self.node.jobs.ended_job(*id).is_none());
         let open = open.map(|(id, job)| {
-            let phase = match job.claim {
+            let phase = match job.standing() {
                 _ if self.node.jobs.is_running(id) => JobPhase::Running,
                 Some(_) => JobPhase::Claimed,
                 None => JobPhase::Open,
             };
-            let claimer = job.claim.map(|(_, claimer)| claimer);
+            let claimer = job.claim.map(|claim| claim.claimer);
             JobView::of(id, &job.broadcast, job.round, claimer, phase)
         });
         let ended = self.node.jobs.ended().map(|(id, ended)| {
@@ -194,6 +213,13 @@ impl<'a> NodeView<'a> {
     #[must_use]
     pub fn blacklisted(&self, now: Time) -> usize {
         self.node.guard.blacklisted(now)
+    }
+
+    /// A digest of what must be equal on all nodes that can reach each other, once news has gone round (protocol.md,
+    /// section 10). In constant time: the simulator asks after every event.
+    #[must_use]
+    pub fn state_digest(&self) -> u64 {
+        u64::from(self.node.members.records_digest())
     }
 
     /// The offset it applies to its own wall clock, in microseconds.

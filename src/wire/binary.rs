@@ -16,7 +16,7 @@ use super::{COMPRESS_ABOVE, Header, Sign, Signature, Signed, VERSION, compress, 
 use crate::id::NodeId;
 use crate::io::Refusal;
 use crate::time::WallTime;
-use crate::wire::message::{MsgType, Payload};
+use crate::wire::message::{JobBody, JobBroadcast, MsgType, Payload};
 
 /// No decoded value may claim more memory than this. [`allowance`] is what really holds; this only needs to be larger.
 const LIMIT: usize = 1024 * 1024 * 1024;
@@ -36,6 +36,13 @@ struct WireHeader {
     timestamp: WallTime,
     incarnation: u32,
     counter: u64,
+}
+
+/// A job as it lies on the wire: its submitter is the envelope's sender, since nobody else may broadcast it.
+#[derive(Decode)]
+struct JobOnWire {
+    counter: u64,
+    body: JobBody,
 }
 
 /// Flag bit: a recipient follows the header.
@@ -80,20 +87,20 @@ pub(super) fn ends_with_record(payload: &[u8], signature: &Signature) -> bool {
 
 /// Decodes what a payload of this kind holds: all of it before `each` sees any.
 pub(super) fn payloads(
-    kind: MsgType,
+    header: &Header,
     bytes: &[u8],
     max_message_size: u32,
     each: &mut dyn FnMut(Payload),
 ) -> Result<(), Refusal> {
-    if kind != MsgType::Bundle {
-        each(decode_payload(kind, bytes)?);
+    if header.kind != MsgType::Bundle {
+        each(decode_payload(header.kind, header.sender, bytes)?);
         return Ok(());
     }
-    bundle_payloads(bytes, max_message_size)?.into_iter().for_each(each);
+    bundle_payloads(header.sender, bytes, max_message_size)?.into_iter().for_each(each);
     Ok(())
 }
 
-fn bundle_payloads(bytes: &[u8], max_message_size: u32) -> Result<Vec<Payload>, Refusal> {
+fn bundle_payloads(sender: NodeId, bytes: &[u8], max_message_size: u32) -> Result<Vec<Payload>, Refusal> {
     let mut payloads = Vec::new();
     let mut rest = bytes;
     while let Some((kind, after)) = rest.split_first() {
@@ -106,7 +113,7 @@ fn bundle_payloads(bytes: &[u8], max_message_size: u32) -> Result<Vec<Payload>, 
         if length > kind.max_payload(max_message_size) {
             return Err(Refusal::TooLarge);
         }
-        payloads.push(decode_payload(kind, item)?);
+        payloads.push(decode_payload(kind, sender, item)?);
         rest = after;
     }
     Ok(payloads)
@@ -141,7 +148,7 @@ pub fn bundle_items(frame: &[u8]) -> Vec<(MsgType, usize)> {
     items
 }
 
-fn decode_payload(kind: MsgType, bytes: &[u8]) -> Result<Payload, Refusal> {
+fn decode_payload(kind: MsgType, sender: NodeId, bytes: &[u8]) -> Result<Payload, Refusal> {
     match kind {
         MsgType::PeerAnnounce => Payload::PeerAnnounce(decode(bytes)?),
         MsgType::PeerRecords => Payload::PeerRecords(decode(bytes)?),
@@ -149,7 +156,10 @@ fn decode_payload(kind: MsgType, bytes: &[u8]) -> Result<Payload, Refusal> {
         MsgType::PeerProbe => Payload::PeerProbe(decode(bytes)?),
         MsgType::PeerSeen => Payload::PeerSeen(decode(bytes)?),
         MsgType::Goodbye => Payload::Goodbye(decode(bytes)?),
-        MsgType::JobBroadcast => Payload::JobBroadcast(decode(bytes)?),
+        MsgType::JobBroadcast => {
+            let JobOnWire { counter, body } = decode(bytes)?;
+            Payload::JobBroadcast(JobBroadcast { counter, submitter: sender, body })
+        }
         MsgType::JobBid => Payload::JobBid(decode(bytes)?),
         MsgType::AuctionCoordinate => Payload::AuctionCoordinate(decode(bytes)?),
         MsgType::ClaimVote => Payload::ClaimVote(decode(bytes)?),
@@ -158,6 +168,12 @@ fn decode_payload(kind: MsgType, bytes: &[u8]) -> Result<Payload, Refusal> {
         MsgType::CertificateRequest => Payload::CertificateRequest(decode(bytes)?),
         MsgType::JobHeartbeat => Payload::JobHeartbeat(decode(bytes)?),
         MsgType::JobResult => Payload::JobResult(decode(bytes)?),
+        MsgType::Takeover => Payload::Takeover(decode(bytes)?),
+        MsgType::LeaseLapsed => Payload::LeaseLapsed(decode(bytes)?),
+        MsgType::OutputRequest => Payload::OutputRequest(decode(bytes)?),
+        MsgType::OutputChunk => Payload::OutputChunk(decode(bytes)?),
+        MsgType::StateRequest => Payload::StateRequest(decode(bytes)?),
+        MsgType::ReputationUpdate => Payload::ReputationUpdate(decode(bytes)?),
         MsgType::TokenTransaction => Payload::TokenTransaction(decode(bytes)?),
         MsgType::LedgerVote => Payload::LedgerVote(decode(bytes)?),
         MsgType::LedgerCertificate => Payload::LedgerCertificate(decode(bytes)?),
@@ -177,7 +193,10 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::PeerProbe(p) => encode_into(p, out),
         Payload::PeerSeen(p) => encode_into(p, out),
         Payload::Goodbye(p) => encode_into(p, out),
-        Payload::JobBroadcast(p) => encode_into(p, out),
+        Payload::JobBroadcast(JobBroadcast { counter, submitter: _, body }) => {
+            encode_into(counter, out);
+            encode_into(body, out);
+        }
         Payload::JobBid(p) => encode_into(p, out),
         Payload::AuctionCoordinate(p) => encode_into(p, out),
         Payload::ClaimVote(p) => encode_into(p, out),
@@ -186,6 +205,12 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::CertificateRequest(p) => encode_into(p, out),
         Payload::JobHeartbeat(p) => encode_into(p, out),
         Payload::JobResult(p) => encode_into(p, out),
+        Payload::Takeover(p) => encode_into(p, out),
+        Payload::LeaseLapsed(p) => encode_into(p, out),
+        Payload::OutputRequest(p) => encode_into(p, out),
+        Payload::OutputChunk(p) => encode_into(p, out),
+        Payload::StateRequest(p) => encode_into(p, out),
+        Payload::ReputationUpdate(p) => encode_into(p, out),
         Payload::TokenTransaction(p) => encode_into(p, out),
         Payload::LedgerVote(p) => encode_into(p, out),
         Payload::LedgerCertificate(p) => encode_into(p, out),

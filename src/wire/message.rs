@@ -3,18 +3,22 @@
 //! Field names are the document's where it has them. Limits on every list are enforced by [`Payload::within_limits`], which
 //! both codecs apply to whatever they decoded.
 
-use bincode::de::Decoder;
-use bincode::enc::Encoder;
-use bincode::error::{DecodeError, EncodeError};
+mod money;
+mod standing;
+
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ElectorateId, JobId, NodeId, TxId};
+use crate::id::{ElectorateId, JobId, NodeId};
 use crate::io::{JobStatus, Refusal};
-use crate::quorum::Proof;
 use crate::time::{Span, WallTime};
 use crate::units::{MAX_JSON_INTEGER, Ppm, Tokens};
 use crate::wire::{Signature, binary};
+pub use money::{
+    AccountRecord, AccountRequest, HeadProof, LedgerCertificate, LedgerVote, MAX_ROW, MAX_TRANSFERS, RowEntry,
+    TokenTransaction, Transfer, TransferReason,
+};
+pub use standing::{MAX_REPORTED, ReputationUpdate, TrustReport};
 
 /// Announces in one PEER_RECORDS at most.
 pub const MAX_RECORDS: usize = 256;
@@ -28,14 +32,14 @@ pub const MAX_CAPABILITIES: usize = 32;
 pub const MAX_CAPABILITY_BYTES: usize = 32;
 /// Requirements of one job at most.
 pub const MAX_REQUIREMENTS: usize = 16;
+/// Runs of one job at most: a guess, beyond which trying again is not what helps.
+pub const MAX_ATTEMPTS: u32 = 100;
+/// Bytes of output in one JOB_RESULT or OUTPUT_CHUNK at most; what is longer follows piece by piece, when it is asked for.
+pub const OUTPUT_CHUNK: usize = 256 * 1024;
 /// Bids listed in one AUCTION_COORDINATE at most: the largest `listed_bids`.
 pub const MAX_LISTED_BIDS: usize = 64;
 /// Votes in one certificate at most: the largest `max_members`.
 pub const MAX_VOTES: usize = 4_096;
-/// Transfers of one transaction at most: the largest `settle_batch`.
-pub const MAX_TRANSFERS: u32 = 64;
-/// Payees of one account at most: the largest `max_members`.
-pub const MAX_ROW: usize = 4_096;
 
 /// The kind of a message, and its number in the binary codec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -59,16 +63,22 @@ pub enum MsgType {
     JobHeartbeat = 14,
     JobResult = 15,
     Bundle = 16,
-    TokenTransaction = 17,
-    LedgerVote = 18,
-    LedgerCertificate = 19,
-    AccountRequest = 20,
-    AccountRecord = 21,
+    Takeover = 17,
+    LeaseLapsed = 18,
+    OutputRequest = 19,
+    OutputChunk = 20,
+    StateRequest = 21,
+    ReputationUpdate = 22,
+    TokenTransaction = 23,
+    LedgerVote = 24,
+    LedgerCertificate = 25,
+    AccountRequest = 26,
+    AccountRecord = 27,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 21] = [
+    pub const ALL: [MsgType; 27] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -85,6 +95,12 @@ impl MsgType {
         MsgType::JobHeartbeat,
         MsgType::JobResult,
         MsgType::Bundle,
+        MsgType::Takeover,
+        MsgType::LeaseLapsed,
+        MsgType::OutputRequest,
+        MsgType::OutputChunk,
+        MsgType::StateRequest,
+        MsgType::ReputationUpdate,
         MsgType::TokenTransaction,
         MsgType::LedgerVote,
         MsgType::LedgerCertificate,
@@ -118,6 +134,12 @@ impl MsgType {
             MsgType::JobHeartbeat => "JOB_HEARTBEAT",
             MsgType::JobResult => "JOB_RESULT",
             MsgType::Bundle => "BUNDLE",
+            MsgType::Takeover => "TAKEOVER",
+            MsgType::LeaseLapsed => "LEASE_LAPSED",
+            MsgType::OutputRequest => "OUTPUT_REQUEST",
+            MsgType::OutputChunk => "OUTPUT_CHUNK",
+            MsgType::StateRequest => "STATE_REQUEST",
+            MsgType::ReputationUpdate => "REPUTATION_UPDATE",
             MsgType::TokenTransaction => "TOKEN_TRANSACTION",
             MsgType::LedgerVote => "LEDGER_VOTE",
             MsgType::LedgerCertificate => "LEDGER_CERTIFICATE",
@@ -129,7 +151,35 @@ impl MsgType {
     /// Whether its bytes count towards `overhead_per_job`.
     #[must_use]
     pub fn is_job_traffic(self) -> bool {
-        self as u8 >= MsgType::JobBroadcast as u8
+        match self {
+            MsgType::PeerAnnounce
+            | MsgType::PeerRecords
+            | MsgType::Ping
+            | MsgType::PeerProbe
+            | MsgType::PeerSeen
+            | MsgType::Goodbye
+            | MsgType::StateRequest
+            | MsgType::ReputationUpdate => false,
+            MsgType::JobBroadcast
+            | MsgType::JobBid
+            | MsgType::AuctionCoordinate
+            | MsgType::ClaimVote
+            | MsgType::JobClaim
+            | MsgType::ClaimCertificate
+            | MsgType::CertificateRequest
+            | MsgType::JobHeartbeat
+            | MsgType::JobResult
+            | MsgType::Bundle
+            | MsgType::Takeover
+            | MsgType::LeaseLapsed
+            | MsgType::OutputRequest
+            | MsgType::OutputChunk
+            | MsgType::TokenTransaction
+            | MsgType::LedgerVote
+            | MsgType::LedgerCertificate
+            | MsgType::AccountRequest
+            | MsgType::AccountRecord => true,
+        }
     }
 
     /// The largest payload of this kind, in bytes, once unpacked: a guess with room, so that nothing small can be made large.
@@ -138,13 +188,19 @@ impl MsgType {
         let limit = match self {
             MsgType::Ping | MsgType::PeerProbe | MsgType::PeerSeen | MsgType::Goodbye => 384,
             MsgType::JobBid | MsgType::ClaimVote | MsgType::JobClaim | MsgType::CertificateRequest => 512,
-            MsgType::JobHeartbeat | MsgType::LedgerVote | MsgType::AccountRequest => 512,
+            MsgType::StateRequest
+            | MsgType::JobHeartbeat
+            | MsgType::Takeover
+            | MsgType::LeaseLapsed
+            | MsgType::OutputRequest
+            | MsgType::LedgerVote
+            | MsgType::AccountRequest => 512,
             MsgType::PeerAnnounce => 4_096,
             MsgType::AuctionCoordinate => 8_192,
-            MsgType::TokenTransaction => 16 * 1024,
+            MsgType::ReputationUpdate | MsgType::TokenTransaction => 16 * 1024,
             MsgType::ClaimCertificate | MsgType::LedgerCertificate => 512 * 1024,
             MsgType::PeerRecords | MsgType::Bundle | MsgType::AccountRecord => 1024 * 1024,
-            MsgType::JobBroadcast | MsgType::JobResult => max_message_size,
+            MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk => max_message_size,
         };
         limit.min(max_message_size)
     }
@@ -170,6 +226,12 @@ pub enum Payload {
     CertificateRequest(CertificateRequest),
     JobHeartbeat(JobHeartbeat),
     JobResult(JobResult),
+    Takeover(Takeover),
+    LeaseLapsed(LeaseLapsed),
+    OutputRequest(OutputRequest),
+    OutputChunk(OutputChunk),
+    StateRequest(StateRequest),
+    ReputationUpdate(ReputationUpdate),
     TokenTransaction(TokenTransaction),
     LedgerVote(LedgerVote),
     LedgerCertificate(LedgerCertificate),
@@ -197,6 +259,12 @@ impl Payload {
             Payload::CertificateRequest(_) => MsgType::CertificateRequest,
             Payload::JobHeartbeat(_) => MsgType::JobHeartbeat,
             Payload::JobResult(_) => MsgType::JobResult,
+            Payload::Takeover(_) => MsgType::Takeover,
+            Payload::LeaseLapsed(_) => MsgType::LeaseLapsed,
+            Payload::OutputRequest(_) => MsgType::OutputRequest,
+            Payload::OutputChunk(_) => MsgType::OutputChunk,
+            Payload::StateRequest(_) => MsgType::StateRequest,
+            Payload::ReputationUpdate(_) => MsgType::ReputationUpdate,
             Payload::TokenTransaction(_) => MsgType::TokenTransaction,
             Payload::LedgerVote(_) => MsgType::LedgerVote,
             Payload::LedgerCertificate(_) => MsgType::LedgerCertificate,
@@ -221,10 +289,11 @@ impl Payload {
                 certificate.signatures.len() <= MAX_VOTES && certificate.voters.len() <= MAX_VOTES / 8
             }
             Payload::JobHeartbeat(heartbeat) => heartbeat.progress <= Ppm::ONE,
+            Payload::ReputationUpdate(update) => update.within_limits(),
             Payload::TokenTransaction(transaction) => transaction.within_limits(),
             Payload::LedgerVote(vote) => vote.seq <= MAX_JSON_INTEGER,
             Payload::LedgerCertificate(certificate) => {
-                certificate.seq <= MAX_JSON_INTEGER && proof_within_limits(&certificate.proof)
+                certificate.seq <= MAX_JSON_INTEGER && money::proof_within_limits(&certificate.proof)
             }
             Payload::AccountRecord(record) => record.within_limits(),
             Payload::Ping(_)
@@ -234,9 +303,14 @@ impl Payload {
             | Payload::ClaimVote(_)
             | Payload::JobClaim(_)
             | Payload::CertificateRequest(_)
+            | Payload::Takeover(_)
+            | Payload::LeaseLapsed(_)
+            | Payload::OutputRequest(_)
+            | Payload::StateRequest(_)
             | Payload::AccountRequest(_)
-            // Its output is bounded by the size of the message.
-            | Payload::JobResult(_) => true,
+            // Output is bounded by the size of the message.
+            | Payload::JobResult(_)
+            | Payload::OutputChunk(_) => true,
         }
     }
 
@@ -263,26 +337,8 @@ impl JobBody {
             && self.requirements.len() <= MAX_REQUIREMENTS
             && self.requirements.iter().all(|requirement| is_capability(requirement))
             && self.priority <= Ppm::ONE
+            && (1..=MAX_ATTEMPTS).contains(&self.max_attempts)
     }
-}
-
-impl TokenTransaction {
-    fn within_limits(&self) -> bool {
-        self.seq <= MAX_JSON_INTEGER && self.transfers.len() <= MAX_TRANSFERS as usize
-    }
-}
-
-impl AccountRecord {
-    fn within_limits(&self) -> bool {
-        self.seq <= MAX_JSON_INTEGER
-            && self.row.len() <= MAX_ROW
-            && self.proof.as_ref().is_none_or(|proof| proof_within_limits(&proof.votes))
-            && self.pending.as_ref().is_none_or(TokenTransaction::within_limits)
-    }
-}
-
-fn proof_within_limits(proof: &Proof) -> bool {
-    proof.signatures.len() <= MAX_VOTES && proof.voters.len() <= MAX_VOTES / 8
 }
 
 fn is_capability(text: &str) -> bool {
@@ -432,6 +488,8 @@ pub struct JobBody {
     pub requirements: Vec<String>,
     /// What a claim needs.
     pub consistency: Consistency,
+    /// How often it is run at most, where running it fails; at least 1.
+    pub max_attempts: u32,
 }
 
 /// A job as the document writes it: flat, and with its id, which is checked when it is read.
@@ -447,6 +505,7 @@ struct JobFields {
     payment: Tokens,
     requirements: Vec<String>,
     consistency: Consistency,
+    max_attempts: u32,
     submitter: NodeId,
     counter: u64,
 }
@@ -457,7 +516,8 @@ impl From<JobBroadcast> for JobFields {
         binary::encode_into(&job.body, &mut encoded);
         let JobBroadcast { counter, submitter, body } = job;
         let job_id = JobId::of_job(submitter, counter, &encoded);
-        let JobBody { job_type, command, priority, submitted, deadline, payment, requirements, consistency } = body;
+        let JobBody { job_type, command, priority, submitted, deadline, payment, requirements, .. } = body;
+        let JobBody { consistency, max_attempts, .. } = body;
         JobFields {
             job_id,
             job_type,
@@ -468,6 +528,7 @@ impl From<JobBroadcast> for JobFields {
             payment,
             requirements,
             consistency,
+            max_attempts,
             submitter,
             counter,
         }
@@ -479,9 +540,19 @@ impl TryFrom<JobFields> for JobBroadcast {
 
     fn try_from(fields: JobFields) -> Result<JobBroadcast, String> {
         let JobFields { job_id, submitter, counter, .. } = fields;
-        let JobFields { job_type, command, priority, submitted, deadline, payment, requirements, consistency, .. } =
-            fields;
-        let body = JobBody { job_type, command, priority, submitted, deadline, payment, requirements, consistency };
+        let JobFields { job_type, command, priority, submitted, deadline, payment, requirements, .. } = fields;
+        let JobFields { consistency, max_attempts, .. } = fields;
+        let body = JobBody {
+            job_type,
+            command,
+            priority,
+            submitted,
+            deadline,
+            payment,
+            requirements,
+            consistency,
+            max_attempts,
+        };
         let mut encoded = Vec::new();
         binary::encode_into(&body, &mut encoded);
         let expected = JobId::of_job(submitter, counter, &encoded);
@@ -622,190 +693,70 @@ pub struct JobResult {
     pub round: u32,
     /// How it ended.
     pub status: JobStatus,
-    /// What it printed.
+    /// The beginning of what it printed: at most [`OUTPUT_CHUNK`] bytes.
     #[serde(with = "crate::wire::json::base64_bytes")]
     pub output: Vec<u8>,
-    /// Whether the output was longer.
+    /// How many bytes of output there are; those that are missing here are asked for with OUTPUT_REQUEST.
+    pub output_bytes: u32,
+    /// Whether the output was longer than `max_output_bytes`, so that its end is lost.
     pub truncated: bool,
     /// How long it ran.
     #[serde(with = "crate::units::seconds")]
     pub duration: Span,
 }
 
-/// What an account owes, in its order of transactions. A signed record: anyone may pass it on, nobody can alter it. Its payer
-/// stands in it and not only in the envelope, so that two that contradict each other convict their signer before anyone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "TransactionFields", try_from = "TransactionFields")]
-pub struct TokenTransaction {
-    /// Who pays; only it may broadcast.
-    pub account: NodeId,
-    /// Counts the transactions of the account, from 1.
-    pub seq: u64,
-    /// At most 64, each for another job.
-    pub transfers: Vec<Transfer>,
-    /// The payer's, over everything above (see `ledger::transaction`).
-    pub transaction_signature: Signature,
-}
-
-/// One payment, for one job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+/// "The executor of the claim that named me its backup is gone: vote for me", to all. Who saw that claim and holds its
+/// executor for dead, or has the submitter's LEASE_LAPSED, votes for the sender in this round.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Transfer {
-    /// For which job: each is named at most once.
+pub struct Takeover {
+    /// The job.
     pub job_id: JobId,
-    /// Who is paid.
-    pub to: NodeId,
-    /// How much.
-    pub amount: Tokens,
-    /// Why that much.
-    pub reason: TransferReason,
-}
-
-/// What decided the amount of a transfer (protocol.md, section 8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TransferReason {
-    /// The result came by the deadline: 120 % of the payment.
-    OnTime,
-    /// It came later: 90 %.
-    Late,
-    /// It came later than twice the deadline's span: 50 %.
-    VeryLate,
-    /// Nothing is owed: the execution failed, or was the payer's own. It only releases what the job has bound.
-    Release,
-}
-
-/// A transaction in binary: a payee's id is written once for what it gets in a row, which is a tenth of the message to each member.
-/// What is signed names it with each transfer.
-#[derive(Encode, Decode)]
-struct TransactionGroups {
-    account: NodeId,
-    seq: u64,
-    groups: Vec<(NodeId, Vec<(JobId, Tokens, TransferReason)>)>,
-    signature: Signature,
-}
-
-impl Encode for TokenTransaction {
-    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        let item = |transfer: &Transfer| (transfer.job_id, transfer.amount, transfer.reason);
-        let of_one = self.transfers.chunk_by(|a, b| a.to == b.to);
-        let groups = of_one.map(|group| (group[0].to, group.iter().map(item).collect())).collect();
-        let (account, seq, signature) = (self.account, self.seq, self.transaction_signature);
-        TransactionGroups { account, seq, groups, signature }.encode(encoder)
-    }
-}
-
-impl<Context> Decode<Context> for TokenTransaction {
-    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<TokenTransaction, DecodeError> {
-        let TransactionGroups { account, seq, groups, signature } = TransactionGroups::decode(decoder)?;
-        let transfers = groups.into_iter().flat_map(|(to, items)| {
-            items.into_iter().map(move |(job_id, amount, reason)| Transfer { job_id, to, amount, reason })
-        });
-        Ok(TokenTransaction { account, seq, transfers: transfers.collect(), transaction_signature: signature })
-    }
-}
-
-bincode::impl_borrow_decode!(TokenTransaction);
-
-/// A transaction as JSON has it: with its id, which is checked when it is read, and the document's `from`.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TransactionFields {
-    tx_id: TxId,
-    from: NodeId,
-    seq: u64,
-    transfers: Vec<Transfer>,
-    signature: Signature,
-}
-
-impl From<TokenTransaction> for TransactionFields {
-    fn from(transaction: TokenTransaction) -> TransactionFields {
-        let tx_id = transaction.id();
-        let TokenTransaction { account, seq, transfers, transaction_signature } = transaction;
-        TransactionFields { tx_id, from: account, seq, transfers, signature: transaction_signature }
-    }
-}
-
-impl TryFrom<TransactionFields> for TokenTransaction {
-    type Error = String;
-
-    fn try_from(fields: TransactionFields) -> Result<TokenTransaction, String> {
-        let TransactionFields { tx_id, from, seq, transfers, signature } = fields;
-        let transaction = TokenTransaction { account: from, seq, transfers, transaction_signature: signature };
-        let expected = transaction.id();
-        if tx_id == expected {
-            Ok(transaction)
-        } else {
-            Err(format!("the transaction's id is {expected}, not {tx_id}"))
-        }
-    }
-}
-
-/// A vote for a transaction, directed to its payer. What is signed is [`crate::ledger::transaction::LedgerStatement`], which the
-/// payer rebuilds.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LedgerVote {
-    /// The transaction's number in the payer's account.
-    pub seq: u64,
-    /// The voter's electorate: a payer with another does not count the vote.
+    /// The round in which the backup wants to run it: later than the round of the claim that named it.
+    pub round: u32,
+    /// Digest of the electorate this is for, as in [`AuctionCoordinate`].
     pub electorate: ElectorateId,
-    /// The voter's signature over the statement.
-    pub vote_signature: Signature,
 }
 
-/// "A quorum has voted for my transaction." The receivers hold the transaction and rebuild what the votes are of.
+/// The submitter's word, to all: the claim of this round brings no result any more, so the job may be claimed in a later one.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LedgerCertificate {
-    /// The transaction's number in the payer's account.
-    pub seq: u64,
-    /// The votes.
-    pub proof: Proof,
+pub struct LeaseLapsed {
+    /// The job.
+    pub job_id: JobId,
+    /// The round of the claim.
+    pub round: u32,
 }
 
-/// "How far is this account, by what you know?"
+/// "Send me the output from here on."
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AccountRequest {
-    /// Whose.
-    pub account: NodeId,
+pub struct OutputRequest {
+    /// The job.
+    pub job_id: JobId,
+    /// Where to begin, in bytes.
+    pub offset: u32,
 }
 
-/// What an account has paid out in all its certified transactions: with its proof, everything that anyone needs to know of it.
+/// A piece of a job's output.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AccountRecord {
-    /// Whose.
-    pub account: NodeId,
-    /// Its newest certified transaction; 0 before the first.
-    pub seq: u64,
-    /// What it has paid to whom in transactions 1 to `seq`, sorted by payee.
-    pub row: Vec<RowEntry>,
-    /// What proves it; nothing before the first.
-    pub proof: Option<HeadProof>,
-    /// To the account's owner: the transaction after it that the sender has voted for, which an owner that lost its store has
-    /// forgotten.
-    pub pending: Option<TokenTransaction>,
+pub struct OutputChunk {
+    /// The job.
+    pub job_id: JobId,
+    /// The round of the claim under which it ran.
+    pub round: u32,
+    /// Where it begins, in bytes.
+    pub offset: u32,
+    /// At most [`OUTPUT_CHUNK`] bytes.
+    #[serde(with = "crate::wire::json::base64_bytes")]
+    pub bytes: Vec<u8>,
 }
 
-/// Proof of an account's newest transaction, and so of all that it has paid.
+/// "I could not hear everyone: tell me what is still open of what you said", to all. Each answers for itself.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HeadProof {
-    /// Digest of the transaction: a part of what was voted for.
-    #[serde(with = "crate::wire::json::base64_array")]
-    pub transaction: [u8; 32],
-    /// The votes.
-    pub votes: Proof,
-}
-
-/// What an account has paid to one payee.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RowEntry {
-    /// The payee.
-    pub to: NodeId,
-    /// In all.
-    pub paid: Tokens,
+pub struct StateRequest {
+    /// Since when; zero asks for everything.
+    pub since: WallTime,
 }

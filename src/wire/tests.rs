@@ -157,7 +157,7 @@ fn pong() -> impl Strategy<Value = Pong> {
 
 fn job() -> impl Strategy<Value = Payload> {
     let body = (text(1..32), text(0..6_000), share(), amount(), amount(), amount(), capabilities(16));
-    (0..=1u64 << 53, node_id(), body).prop_map(|(counter, submitter, body)| {
+    (0..=1u64 << 53, body).prop_map(|(counter, body)| {
         let (job_type, command, priority, submitted, deadline, payment, requirements) = body;
         let body = JobBody {
             job_type,
@@ -168,8 +168,9 @@ fn job() -> impl Strategy<Value = Payload> {
             payment: Tokens(payment),
             requirements,
             consistency: Consistency::Quorum,
+            max_attempts: 1 + (counter % u64::from(MAX_ATTEMPTS)) as u32,
         };
-        Payload::JobBroadcast(JobBroadcast { counter, submitter, body })
+        Payload::JobBroadcast(JobBroadcast { counter, submitter: keys().id(), body })
     })
 }
 
@@ -214,9 +215,20 @@ fn job_result() -> impl Strategy<Value = Payload> {
     (job_id(), any::<u32>(), any::<bool>(), output, any::<bool>(), amount()).prop_map(
         |(job_id, round, success, output, truncated, duration)| {
             let status = if success { JobStatus::Success } else { JobStatus::Failure };
-            Payload::JobResult(JobResult { job_id, round, status, output, truncated, duration: Span(duration) })
+            let output_bytes = output.len() as u32 + u32::from(truncated) * 7;
+            let duration = Span(duration);
+            Payload::JobResult(JobResult { job_id, round, status, output, output_bytes, truncated, duration })
         },
     )
+}
+
+fn trust_report() -> impl Strategy<Value = TrustReport> {
+    (node_id(), share(), any::<[u32; 2]>()).prop_map(|(node_id, trust_score, counts)| TrustReport {
+        node_id,
+        trust_score,
+        total_jobs: counts[0].max(counts[1]),
+        good_jobs: counts[0].min(counts[1]),
+    })
 }
 
 fn proof() -> impl Strategy<Value = Proof> {
@@ -288,6 +300,17 @@ fn payload() -> impl Strategy<Value = Payload> {
         (job_id(), any::<u32>(), share())
             .prop_map(|(job_id, round, progress)| { Payload::JobHeartbeat(JobHeartbeat { job_id, round, progress }) }),
         job_result(),
+        (job_id(), any::<u32>(), any::<[u8; 8]>()).prop_map(|(job_id, round, electorate)| {
+            Payload::Takeover(Takeover { job_id, round, electorate: ElectorateId(electorate) })
+        }),
+        (job_id(), any::<u32>()).prop_map(|(job_id, round)| Payload::LeaseLapsed(LeaseLapsed { job_id, round })),
+        (job_id(), any::<u32>()).prop_map(|(job_id, offset)| Payload::OutputRequest(OutputRequest { job_id, offset })),
+        (job_id(), any::<u32>(), any::<u32>(), vec(any::<u8>(), 0..2_000)).prop_map(
+            |(job_id, round, offset, bytes)| { Payload::OutputChunk(OutputChunk { job_id, round, offset, bytes }) }
+        ),
+        amount().prop_map(|since| Payload::StateRequest(StateRequest { since: WallTime(since) })),
+        vec(trust_report(), 0..=MAX_REPORTED)
+            .prop_map(|reports| Payload::ReputationUpdate(ReputationUpdate { reports })),
         transaction().prop_map(Payload::TokenTransaction),
         (0..=1u64 << 53, any::<[u8; 8]>(), signature()).prop_map(|(seq, electorate, vote_signature)| {
             Payload::LedgerVote(LedgerVote { seq, electorate: ElectorateId(electorate), vote_signature })
@@ -412,6 +435,7 @@ fn examples(codec: Codec) -> [Vec<u8>; 2] {
         round: 2,
         status: JobStatus::Success,
         output: vec![b'x'; 9_000],
+        output_bytes: 9_000,
         truncated: false,
         duration: Span(4_500_000),
     });
@@ -664,8 +688,9 @@ fn job_with(change: impl FnOnce(&mut JobBroadcast)) -> Payload {
         payment: Tokens::whole(10),
         requirements: Vec::new(),
         consistency: Consistency::Quorum,
+        max_attempts: 1,
     };
-    let mut job = JobBroadcast { counter: 1, submitter: NodeId([3; 16]), body };
+    let mut job = JobBroadcast { counter: 1, submitter: keys().id(), body };
     change(&mut job);
     Payload::JobBroadcast(job)
 }

@@ -131,6 +131,7 @@ pub fn shell(deadline: Span) -> JobSpec<'static> {
         payment: Tokens::whole(10),
         priority: Ppm(500_000),
         deadline,
+        max_attempts: 1,
     }
 }
 

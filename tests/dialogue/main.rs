@@ -6,4 +6,7 @@ mod hand;
 mod jobs;
 mod membership;
 mod net;
+mod reputation;
 mod robustness;
+mod sync;
+mod takeover;

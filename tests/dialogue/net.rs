@@ -79,6 +79,8 @@ pub struct Net {
     pub beacons: bool,
     /// How long executions take; nothing: they never end.
     pub run_for: Option<Span>,
+    /// How many of the next executions fail.
+    pub failures: u32,
     pub output: Vec<u8>,
     pub outputs: BTreeMap<JobId, Vec<u8>>,
     pub certified: BTreeMap<(JobId, u32), NodeId>,
@@ -121,6 +123,7 @@ impl Net {
             fate: Box::new(|_, _, _| Some(Span::ZERO)),
             beacons: false,
             run_for: Some(Span::millis(50)),
+            failures: 0,
             output: b"done\n".to_vec(),
             outputs: BTreeMap::new(),
             certified: BTreeMap::new(),
@@ -368,7 +371,9 @@ impl Net {
             Due::Finished { of, life, job } if self.slots[of].life == life && self.slots[of].running.contains(&job) => {
                 self.slots[of].running.retain(|running| *running != job);
                 let output = self.output.clone();
-                let outcome = Outcome { status: JobStatus::Success, output: &output, duration: Span::millis(50) };
+                let status = if self.failures > 0 { JobStatus::Failure } else { JobStatus::Success };
+                self.failures = self.failures.saturating_sub(1);
+                let outcome = Outcome { status, output: &output, duration: Span::millis(50) };
                 self.input(of, Input::Finished { job, outcome });
             }
             Due::Frame { .. } | Due::Dial { .. } | Due::Broken { .. } | Due::Finished { .. } => {}

@@ -100,6 +100,7 @@ pub(crate) fn scenario_with_jobs(nodes: usize, duration: &str, jobs_per_second: 
         requirements: Vec::new(),
         output_bytes: 0,
         failing: Ppm(0),
+        max_attempts: 1,
     };
     let workload = WorkloadSpec {
         jobs_per_1000_s: jobs_per_second * 1_000,

@@ -46,7 +46,7 @@ impl Detection {
         match *o {
             Observation::NodeStarted { node, .. } => self.recovered(node),
             Observation::NodeStopped { node, how: Stop::Leave } => self.recovered(node),
-            Observation::NodeStopped { node, how: Stop::CrashKept | Stop::CrashLost } => {
+            Observation::NodeStopped { node, how: Stop::CrashKept | Stop::CrashLost | Stop::CrashUnsynced } => {
                 self.cannot_observe(node);
                 for observer in 0..self.nodes {
                     self.fails(truth, observer, node, views);

@@ -542,9 +542,12 @@ fn counters_count_the_whole_run_and_refusals_are_named() {
     run.at(1_000, Observation::Refused { node: 0, reason: Refusal::BadSignature });
     run.at(1_000, Observation::Degraded { node: 0, degraded: true });
     run.at(1_000, Observation::Degraded { node: 0, degraded: false });
+    run.at(1_000, Observation::Fenced { node: 1, job: id(1) });
     run.at(1_000, Observation::Voted { node: 0, job: id(1), round: 0, winner: 1 });
     run.submit(1_000, 0, 1).certified(1_100, 1, 1).completed(2_000, 1).completed(2_000, 1);
-    run.stop(3_000, 1, Stop::CrashLost).start(4_000, 1, true);
+    run.stop(3_000, 1, Stop::CrashUnsynced);
+    run.at(3_000, Observation::StoreCut { node: 1, records: 5, since: Time(2_999_000), torn: true });
+    run.start(4_000, 1, true);
     let findings = run.end(10_000);
     assert_eq!(findings.refusals, BTreeMap::from([("bad_signature".to_string(), 1)]));
     let expected = [
@@ -552,6 +555,7 @@ fn counters_count_the_whole_run_and_refusals_are_named() {
         ("deaths_detected", 0),
         ("degraded", 1),
         ("duplicate_executions", 0),
+        ("executions_fenced", 1),
         ("false_deaths", 0),
         ("frames_cut", 7),
         ("jobs_completed", 1),
@@ -559,10 +563,13 @@ fn counters_count_the_whole_run_and_refusals_are_named() {
         ("jobs_submitted", 1),
         ("recovered", 1),
         ("refused", 1),
+        ("records_lost", 5),
+        ("records_torn", 1),
         ("rejoins", 0),
         ("restarts", 1),
         ("rounds_beyond_first", 0),
         ("segments_lost", 1),
+        ("takeovers", 0),
         ("votes", 1),
     ];
     assert_eq!(findings.counters, BTreeMap::from(expected));
@@ -573,6 +580,157 @@ fn every_kpi_is_reported_once_in_the_order_of_the_table() {
     let names: Vec<&str> = Run::met(scenario(2, "60s")).end(60_000).kpis.iter().map(|kpi| kpi.name).collect();
     assert_eq!(names, KPIS.iter().map(|spec| spec.name).collect::<Vec<_>>());
     assert!(names.iter().all(|name| KpiSpec::named(name).is_some_and(|spec| spec.name == *name)));
-    assert_eq!(KpiSpec::named("takeover"), None, "not measured yet");
+    assert_eq!(KpiSpec::named("no such thing"), None);
     assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), names.len());
+}
+
+/// Ten nodes that crash, stand still and are cut off, judged by their slowest takeover.
+fn with_takeovers() -> Run {
+    let mut scenario = by_max(scenario_with_jobs(10, "100s", 1), "takeover", 12.0);
+    scenario.faults = crash_scenario(10).faults;
+    Run::met(scenario)
+}
+
+fn executes(node: NodeNo, job: u8, round: u32) -> Observation<'static> {
+    Observation::ExecutionStarted { node, job: id(job), round }
+}
+
+fn stops_executing(node: NodeNo, job: u8, by_itself: bool) -> Observation<'static> {
+    Observation::ExecutionEnded { node, job: id(job), by_itself }
+}
+
+#[test]
+fn a_takeover_is_timed_from_the_crash_of_the_executor_to_the_start_of_another_in_a_later_round() {
+    let mut run = with_takeovers();
+    run.at(1_000, executes(1, 1, 0))
+        .at(1_000, executes(1, 2, 0))
+        .at(1_000, executes(1, 3, 0))
+        .at(1_000, executes(2, 4, 0));
+    run.at(5_000, stops_executing(1, 3, true));
+    for job in [1, 2] {
+        run.at(10_000, stops_executing(1, job, false));
+    }
+    run.stop(10_000, 1, Stop::CrashKept);
+    run.at(18_500, executes(3, 1, 1)).at(19_000, executes(4, 2, 1));
+    // Not of the crash: an execution that had ended, and one of another node.
+    run.at(20_000, executes(5, 3, 1)).at(20_000, executes(5, 4, 1));
+    assert_eq!(run.kpi(30_000, "takeover"), (2, Some(9.0), Pass));
+}
+
+#[test]
+fn a_job_gives_one_sample_and_an_execution_of_the_same_round_is_no_takeover() {
+    let mut run = with_takeovers();
+    run.at(1_000, executes(1, 1, 2)).stop(10_000, 1, Stop::CrashLost);
+    run.at(11_000, executes(3, 1, 2)).at(12_000, executes(4, 1, 1)).at(16_000, executes(2, 1, 3));
+    run.stop(20_000, 2, Stop::CrashKept).at(50_000, executes(5, 1, 4));
+    assert_eq!(run.kpi(60_000, "takeover"), (1, Some(6.0), Pass));
+    // The backup that crashes before it has begun does not begin the time anew.
+    let mut run = with_takeovers();
+    run.at(1_000, executes(1, 1, 0)).stop(10_000, 1, Stop::CrashKept).stop(12_000, 2, Stop::CrashKept);
+    run.at(21_000, executes(3, 1, 2));
+    assert_eq!(run.kpi(60_000, "takeover"), (1, Some(11.0), Pass));
+}
+
+#[test]
+fn an_executor_that_stands_still_is_taken_over_from_and_one_that_goes_on_soon_is_not() {
+    let pause = |node, paused| Observation::NodePaused { node, paused };
+    let mut run = with_takeovers();
+    run.at(1_000, executes(1, 1, 0)).at(1_000, executes(2, 2, 0)).at(1_000, executes(3, 3, 0));
+    run.at(10_000, pause(1, true)).at(10_000, pause(2, true)).at(10_000, pause(3, true));
+    // It ends while its node stands still: the others do not know.
+    run.at(15_000, stops_executing(1, 1, true)).at(17_000, executes(4, 1, 1)).at(18_000, pause(2, false));
+    assert_eq!(run.kpi(18_000, "takeover"), (1, Some(7.0), Pass));
+    run.at(25_000, pause(3, false));
+    let result = run.result(26_000, "takeover");
+    assert_eq!((result.measured, result.verdict), (Some(15.0), Fail), "n3 was away for 15 s");
+    assert_eq!(result.note, "1 of 2 never happened before the end");
+}
+
+#[test]
+fn an_executor_is_cut_off_when_it_reaches_no_quorum_and_others_do() {
+    let mut run = with_takeovers();
+    run.at(1_000, executes(9, 1, 0)).at(1_000, executes(0, 2, 0)).at(1_000, executes(8, 3, 0));
+    let (majority, minority) = ([0, 1, 2, 3, 4, 5, 6], [7, 8, 9]);
+    run.reach(10_000, &majority, &minority, false).at(18_000, executes(1, 1, 1)).at(19_000, executes(3, 2, 1));
+    assert_eq!(run.kpi(20_000, "takeover"), (1, Some(8.0), Pass), "n0 is on the side that decides");
+    run.reach(22_000, &majority, &minority, true);
+    assert_eq!(run.kpi(60_000, "takeover"), (1, Some(8.0), Pass), "n8 is back before anybody had to act");
+    // Six to four: nobody decides, so nobody can take over.
+    let mut run = with_takeovers();
+    run.at(1_000, executes(9, 1, 0)).reach(10_000, &[0, 1, 2, 3, 4, 5], &[6, 7, 8, 9], false);
+    run.stop(11_000, 9, Stop::CrashKept);
+    assert_eq!(run.kpi(60_000, "takeover"), (0, None, Unknown));
+}
+
+#[test]
+fn a_job_that_nobody_took_over_is_a_miss_unless_its_executor_ran_it_again_or_its_result_was_there() {
+    let mut run = with_takeovers();
+    for job in [1, 2, 3, 4] {
+        run.at(1_000, executes(1, job, 0)).submit(1_000, 0, job);
+    }
+    run.stop(10_000, 1, Stop::CrashKept).completed(10_010, 1).start(12_000, 1, true).at(12_001, executes(1, 2, 0));
+    run.at(24_999, Observation::JobFailed { node: 0, job: id(4), reason: marlos::io::FailReason::NoResult });
+    assert_eq!(run.kpi(24_999, "takeover"), (0, None, Unknown), "job 3 may still be");
+    assert_eq!(run.kpi(25_000, "takeover"), (1, Some(15.0), Fail));
+    assert_eq!(Run::met(by_max(scenario(3, "60s"), "takeover", 1.0)).kpi(1_000, "takeover").2, NotApplicable);
+}
+
+fn with_heals() -> Run {
+    let mut scenario = by_max(scenario(4, "100s"), "heal", 10.0);
+    let kind = FaultKind::Partition { groups: vec![vec![0, 1]] };
+    scenario.faults = vec![Fault { at: Time(10_000_000), until: Some(Time(20_000_000)), kind }];
+    let mut run = Run::met(scenario);
+    for node in 0..4 {
+        run.at(100, Observation::Digest { node, digest: 7 });
+    }
+    run
+}
+
+#[test]
+fn a_cut_is_healed_when_all_in_reach_hold_each_other_for_alive_and_have_equal_digests() {
+    let mut run = with_heals();
+    run.at(5_000, Observation::Digest { node: 0, digest: 8 }).at(6_000, Observation::Digest { node: 0, digest: 7 });
+    run.reach(10_000, &[0, 1], &[2, 3], false);
+    for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
+        run.state(18_000, a, b, PeerState::Dead).state(18_000, b, a, PeerState::Dead);
+    }
+    run.at(19_000, Observation::Digest { node: 3, digest: 9 }).reach(20_000, &[0, 1], &[2, 3], true);
+    for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
+        run.state(22_000, a, b, PeerState::Alive).state(22_000, b, a, PeerState::Alive);
+    }
+    assert_eq!(run.kpi(22_500, "heal"), (0, None, Unknown), "n3 knows something that the others do not");
+    run.at(23_000, Observation::Digest { node: 0, digest: 9 }).at(23_000, Observation::Digest { node: 1, digest: 9 });
+    run.at(24_000, Observation::Digest { node: 2, digest: 9 });
+    run.at(30_000, Observation::Digest { node: 2, digest: 1 });
+    assert_eq!(run.kpi(90_000, "heal"), (1, Some(4.0), Pass));
+}
+
+#[test]
+fn who_is_down_or_still_cut_off_is_not_waited_for() {
+    let mut run = with_heals();
+    run.reach(10_000, &[0, 1], &[2, 3], false).reach(10_000, &[2], &[3], false);
+    run.at(11_000, Observation::Digest { node: 3, digest: 1 }).at(11_000, Observation::Digest { node: 1, digest: 2 });
+    run.reach(20_000, &[0, 1], &[2], true);
+    assert_eq!(run.kpi(21_000, "heal").0, 0, "n1 differs");
+    run.stop(22_500, 1, Stop::CrashKept);
+    assert_eq!(run.kpi(23_000, "heal"), (1, Some(2.5), Pass));
+    // It starts again with a digest that nobody has heard yet, after the heal was over.
+    run.start(24_000, 1, true);
+    assert_eq!(run.kpi(90_000, "heal").0, 1);
+}
+
+#[test]
+fn a_heal_that_never_comes_is_a_miss_unless_the_next_cut_comes_too_soon() {
+    let differs = Observation::Digest { node: 0, digest: 1 };
+    let mut run = with_heals();
+    run.at(5_000, differs.clone()).reach(10_000, &[0], &[1], false).reach(20_000, &[0], &[1], true);
+    run.reach(39_999, &[0], &[1], false);
+    assert_eq!(run.kpi(40_000, "heal"), (0, None, Unknown));
+    let mut run = with_heals();
+    run.at(5_000, differs).reach(10_000, &[0], &[1], false).reach(20_000, &[0], &[1], true);
+    run.reach(40_000, &[0], &[1], false).reach(41_000, &[0], &[1], true);
+    run.at(42_000, Observation::Digest { node: 0, digest: 7 });
+    let result = run.result(50_000, "heal");
+    assert_eq!((result.histogram.len(), result.measured, result.verdict), (2, Some(20.0), Fail));
+    assert_eq!(result.note, "1 of 2 never happened before the end");
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
+use marlos::metrics::GetMetrics;
 use marlos::time::{Span, Time};
 use marlos::units::Ppm;
 
-use crate::outcome::{CheckKind, CheckResult, JobCounts, KpiResult, Outcome, TimelineRow, Verdict, Wall};
+use crate::outcome::{CheckKind, CheckResult, JobCounts, KpiResult, NodeMetrics, Outcome, TimelineRow, Verdict, Wall};
 use crate::scenario::{
     Comparison, CrashConnection, Fault, FaultKind, KpiTarget, LatencyLaw, NetworkSpec, NodeSpec, Scenario, Statistic,
     Storage, Topology,
@@ -72,6 +73,19 @@ pub fn outcome(nodes: usize, seconds: u64) -> Outcome {
         bytes_per_message_type: bytes(),
         refusals: BTreeMap::from([("replayed".to_owned(), 4)]),
         counters: BTreeMap::from([("deaths_detected", 9), ("frames_cut", 1_204)]),
+        metrics: vec![NodeMetrics {
+            node: "n0".to_owned(),
+            up: true,
+            metrics: GetMetrics {
+                peer_count: 4,
+                messages_sent: 1_000,
+                messages_received: 3_000,
+                avg_latency_us: 2_345,
+                bandwidth_usage_bits_per_s: 1_234_567,
+                blacklisted_peers: 0,
+                partition_detected: false,
+            },
+        }],
         timeline,
         last_changes: vec![
             "55.120 s  n2  n3 is suspect".to_owned(),

@@ -1,4 +1,4 @@
-//! `summary.json`, the same bytes for the same scenario, seed and version, and `run.json`, all that is not.
+//! `summary.json` and `metrics.json`, the same bytes for the same scenario, seed and version, and `run.json`, all that is not.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::words;
-use crate::outcome::{CheckResult, JobCounts, KpiResult, Outcome, Verdict, Wall};
+use crate::outcome::{CheckResult, JobCounts, KpiResult, NodeMetrics, Outcome, Verdict, Wall};
 use crate::scenario::Statistic;
 
 /// `summary.json`: the fields of the contract in its order, further ones after them.
@@ -107,6 +107,37 @@ pub fn json(outcome: &Outcome) -> String {
         refusals: &outcome.refusals,
         counters: &outcome.counters,
     })
+}
+
+/// The content of `metrics.json`: what each node would answer to the document's `get_metrics` at the end, by its names.
+#[must_use]
+pub fn metrics_json(outcome: &Outcome) -> String {
+    #[derive(Serialize)]
+    struct Node<'a> {
+        node: &'a str,
+        up: bool,
+        peer_count: u32,
+        messages_sent: u64,
+        messages_received: u64,
+        avg_latency_ms: f64,
+        bandwidth_usage_mbps: f64,
+        blacklisted_peers: u32,
+        partition_detected: bool,
+    }
+    fn of(NodeMetrics { node, up, metrics }: &NodeMetrics) -> Node<'_> {
+        Node {
+            node,
+            up: *up,
+            peer_count: metrics.peer_count,
+            messages_sent: metrics.messages_sent,
+            messages_received: metrics.messages_received,
+            avg_latency_ms: metrics.avg_latency_us as f64 / 1e3,
+            bandwidth_usage_mbps: metrics.bandwidth_usage_bits_per_s as f64 / 1e6,
+            blacklisted_peers: metrics.blacklisted_peers,
+            partition_detected: metrics.partition_detected,
+        }
+    }
+    pretty(&outcome.metrics.iter().map(of).collect::<Vec<_>>())
 }
 
 /// The content of `run.json`: speed and machine.

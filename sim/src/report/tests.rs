@@ -41,6 +41,7 @@ fn all_files_of_the_contract_are_there_and_equal_when_written_twice() {
     assert_eq!(first["scenario.toml"], TOML.as_bytes());
     let expected = [
         "summary.json",
+        "metrics.json",
         "run.json",
         "kpi.csv",
         "timeline.csv",

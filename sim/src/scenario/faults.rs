@@ -1,4 +1,6 @@
 //! `[[fault]]`: what goes wrong, and when.
+//!
+//! A fault with `every` and `times` stands for as many faults as it has times; from here on there is only the explicit timeline.
 
 use std::ops::Range;
 
@@ -34,25 +36,31 @@ pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time) -> Rea
     let mut named = 0;
     let mut faults = Vec::new();
     for table in tables {
-        let (fault, nodes_span) = read_one(table, names, duration)?;
-        named += named_nodes(&fault.kind);
+        let (fault, repeats, nodes_span) = read_one(table, names, duration)?;
+        named += named_nodes(&fault.kind).saturating_mul(repeats.times);
         if named > limits::NODES_NAMED_IN_FAULTS {
             let message = format!("the faults name more than {} nodes", limits::NODES_NAMED_IN_FAULTS);
             return Err(table.problem(message, "at this one"));
         }
-        faults.push((fault, nodes_span));
+        if faults.len() + repeats.times > limits::FAULTS {
+            let message = format!("more than {} faults, repeated ones counted", limits::FAULTS);
+            return Err(table.problem(message, "at this one"));
+        }
+        faults.extend(repeats.of(&fault).map(|fault| (fault, nodes_span.clone())));
     }
     faults.sort_by_key(|(fault, _)| fault.at);
     refuse_overlaps(&faults, names)?;
     Ok(faults.into_iter().map(|(fault, _)| fault).collect())
 }
 
-fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Range<usize>)> {
+fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Repeats, Range<usize>)> {
     let kind = kind_of(item)?;
     let (kind_name, own) = KINDS[kind];
-    let common: &[&str] = if kind_name == "join" { &["at", "kind"] } else { &["at", "for", "until", "kind"] };
+    let common: &[&str] =
+        if kind_name == "join" { &["at", "kind"] } else { &["at", "for", "until", "every", "times", "kind"] };
     let fields = Fields::of(item, &format!("a `{kind_name}` fault"), &[common, own].concat())?;
     let (at, until) = times(&fields, duration)?;
+    let repeats = Repeats::read(&fields, at, until, duration)?;
     let nodes_item = own.iter().find_map(|key| fields.get(key)).unwrap_or(item);
     let nodes = || names.read_list(fields.need("nodes")?);
     let kind = match kind_name {
@@ -63,8 +71,10 @@ fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Range
         "link" => link(&fields, names)?,
         "crash" => FaultKind::Crash {
             nodes: nodes()?,
-            storage: match fields.get("storage").map(|s| s.one_of(&["kept", "lost"], &["torn"])).transpose()? {
+            storage: match fields.get("storage").map(|s| s.one_of(&Storage::NAMES, &[])).transpose()? {
                 Some(1) => Storage::Lost,
+                Some(2) => Storage::Torn,
+                Some(3) => Storage::UnsyncedLost,
                 _ => Storage::Kept,
             },
             connection: match fields.get("connection").map(|c| c.one_of(&["silent", "reset"], &[])).transpose()? {
@@ -76,7 +86,7 @@ fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Range
         "join" => FaultKind::Join { nodes: nodes()? },
         _ => FaultKind::Leave { nodes: nodes()? },
     };
-    Ok((Fault { at, until, kind }, nodes_item.value.span()))
+    Ok((Fault { at, until, kind }, repeats, nodes_item.value.span()))
 }
 
 /// The kind decides which keys are known, so it is read first.
@@ -125,6 +135,50 @@ fn times(fields: &Fields<'_>, duration: Time) -> Read<(Time, Option<Time>)> {
             .help("leave it out for a fault that stays until the end"));
     }
     Ok((Time(at.0), Some(Time(until.0))))
+}
+
+/// How often a fault happens: once, unless it says otherwise.
+#[derive(Clone, Copy)]
+struct Repeats {
+    every: Span,
+    times: usize,
+}
+
+impl Repeats {
+    /// The first of the faults is `at` to `until`.
+    fn read(fields: &Fields<'_>, at: Time, until: Option<Time>, duration: Time) -> Read<Repeats> {
+        let (every_item, times_item) = match (fields.get("every"), fields.get("times")) {
+            (None, None) => return Ok(Repeats { every: Span::ZERO, times: 1 }),
+            (Some(every), Some(times)) => (every, times),
+            (Some(every), None) => return Err(every.problem("`every` without `times`", "how often?")),
+            (None, Some(times)) => return Err(times.problem("`times` without `every`", "how far apart?")),
+        };
+        let every = every_item.duration(Span(1)..=limits::DURATION)?;
+        let times = times_item.whole(1..=limits::FAULTS as u64)?;
+        let Some(until) = until else {
+            return Err(every_item.problem("a fault that stays cannot be repeated", "needs `for`"));
+        };
+        let lasts = until.since(at);
+        if every <= lasts {
+            let message = format!("a fault of {lasts} every {every} is one that never ends");
+            return Err(every_item.problem(message, format!("must be more than {lasts}")));
+        }
+        let last = until.0.saturating_add(every.0.saturating_mul(times - 1));
+        if last > duration.0 {
+            let (last, end) = (Span(last), Span(duration.0));
+            let most = (duration.0 - until.0) / every.0 + 1;
+            let message = format!("the last of {times} ends at {last}, after the end of the run at {end}");
+            return Err(times_item.problem(message, format!("at most {most}")));
+        }
+        Ok(Repeats { every, times: usize::try_from(times).expect("at most as many as there may be faults") })
+    }
+
+    fn of(self, first: &Fault) -> impl Iterator<Item = Fault> {
+        (0..self.times as u64).map(move |n| {
+            let later = self.every.times(n);
+            Fault { at: first.at + later, until: first.until.map(|until| until + later), kind: first.kind.clone() }
+        })
+    }
 }
 
 fn groups(fields: &Fields<'_>, names: &Names) -> Read<Vec<Vec<NodeNo>>> {

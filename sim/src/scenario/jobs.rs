@@ -80,11 +80,22 @@ fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
         requirements: Vec::new(),
         output_bytes: 64,
         failing: Ppm(0),
+        max_attempts: 1,
     };
     let Some(item) = item else {
         return Ok(job);
     };
-    let keys = ["type", "duration", "payment", "priority", "deadline", "requirements", "output_bytes", "failing"];
+    let keys = [
+        "type",
+        "duration",
+        "payment",
+        "priority",
+        "deadline",
+        "requirements",
+        "output_bytes",
+        "failing",
+        "max_attempts",
+    ];
     let fields = Fields::of(item, "`job`", &keys)?;
     if let Some(item) = fields.get("type") {
         job.job_type = item.short_text(32)?.to_owned();
@@ -113,6 +124,9 @@ fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
     }
     if let Some(item) = fields.get("failing") {
         job.failing = item.percentage()?;
+    }
+    if let Some(item) = fields.get("max_attempts") {
+        job.max_attempts = u32::try_from(item.whole(1..=100)?).expect("in range");
     }
     Ok(job)
 }

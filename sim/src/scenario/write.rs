@@ -8,7 +8,7 @@ use marlos::units::{Ppm, write_millionths};
 
 use super::{
     Arrival, Comparison, CrashConnection, Fault, FaultKind, KpiTarget, LatencyLaw, NetworkSpec, NodeNo, NodeSpec,
-    Scenario, Storage, Topology, WorkloadSpec, targets,
+    Scenario, Topology, WorkloadSpec, targets,
 };
 
 /// Writing to a `String` cannot fail.
@@ -142,6 +142,7 @@ fn workload(out: &mut String, spec: &WorkloadSpec) {
     line!(out, "requirements = {}", texts(&job.requirements));
     line!(out, "output_bytes = {}", job.output_bytes);
     line!(out, "failing = {}", percentage(job.failing));
+    line!(out, "max_attempts = {}", job.max_attempts);
 }
 
 fn write_fault(out: &mut String, fault: &Fault) {
@@ -170,10 +171,7 @@ fn write_fault(out: &mut String, fault: &Fault) {
             }
         }
         FaultKind::Crash { nodes, storage, connection } => {
-            let storage = match storage {
-                Storage::Kept => "kept",
-                Storage::Lost => "lost",
-            };
+            let storage = storage.name();
             let connection = match connection {
                 CrashConnection::Silent => "silent",
                 CrashConnection::Reset => "reset",

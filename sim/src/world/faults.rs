@@ -3,6 +3,7 @@
 use marlos::io::{Command, Input};
 use marlos::time::Span;
 
+use super::store::Cut;
 use super::{Watcher, World, WorldEvent};
 use crate::draw::Purpose;
 use crate::fault::Step as FaultStep;
@@ -35,11 +36,7 @@ impl World {
             }
             (FaultKind::Link { .. }, false) => self.network.clear_override(step.fault),
             (FaultKind::Crash { nodes, storage, connection }, true) => {
-                let how = match storage {
-                    Storage::Kept => Stop::CrashKept,
-                    Storage::Lost => Stop::CrashLost,
-                };
-                nodes.iter().for_each(|node| self.stop(*node, how, *connection, watcher));
+                nodes.iter().for_each(|node| self.crash(*node, *storage, *connection, watcher));
             }
             (FaultKind::Crash { nodes, .. } | FaultKind::Leave { nodes }, false) => {
                 for node in nodes {
@@ -79,12 +76,31 @@ impl World {
         let restart = self.sight.truth.started[node];
         self.sight.truth.started[node] = true;
         self.sight.truth.up[node] = true;
+        let now = self.sight.truth.now;
         let slot = &mut self.slots[node];
-        slot.begin_life(self.draws.seed_of(Purpose::NodeSeed, node, u64::from(slot.life)));
-        self.network.node_up(self.sight.truth.now, node);
+        slot.begin_life(now, self.draws.seed_of(Purpose::NodeSeed, node, u64::from(slot.life)));
+        self.network.node_up(now, node);
         self.observe(&Observation::NodeStarted { node, restart }, watcher);
-        let records = self.slots[node].records();
+        let records = self.slots[node].store.records();
         self.handle(node, Input::Start(&records), watcher);
+    }
+
+    /// A node's process dies, and takes from its store what the fault says.
+    fn crash(&mut self, node: NodeNo, storage: Storage, connection: CrashConnection, watcher: &mut dyn Watcher) {
+        if self.slots[node].node.is_none() {
+            return;
+        }
+        let how = match storage {
+            Storage::Kept => Stop::CrashKept,
+            Storage::Lost => Stop::CrashLost,
+            Storage::Torn | Storage::UnsyncedLost => Stop::CrashUnsynced,
+        };
+        self.stop(node, how, connection, watcher);
+        let slot = &mut self.slots[node];
+        let draw = self.draws.one(Purpose::Tear, node, 0, 0, u64::from(slot.life));
+        if let Some(Cut { records, since, torn }) = slot.store.crash(storage, draw) {
+            self.observe(&Observation::StoreCut { node, records, since, torn }, watcher);
+        }
     }
 
     /// A node's process ends.
@@ -93,7 +109,7 @@ impl World {
             return;
         }
         self.set_paused(node, false, watcher);
-        for job in self.slots[node].end_life(how == Stop::CrashLost) {
+        for job in self.slots[node].end_life() {
             self.observe(&Observation::ExecutionEnded { node, job, by_itself: false }, watcher);
         }
         self.network.node_down(self.sight.truth.now, node, connection);

@@ -10,6 +10,7 @@ impl World {
     /// A node's own report, in the world's numbers.
     pub(super) fn on_report(&mut self, node: NodeNo, event: &Event, outbox: &Outbox, watcher: &mut dyn Watcher) {
         let slot = &mut self.slots[node];
+        slot.tally.on_event(self.sight.truth.now, event);
         let by_id = |id| {
             self.sight.truth.ids.iter().position(|known| *known == id).expect("every member is a node of this world")
         };
@@ -38,7 +39,11 @@ impl World {
             }
             Event::Degraded { .. } => Observation::Degraded { node, degraded: true },
             Event::Recovered { .. } => Observation::Degraded { node, degraded: false },
-            Event::JobSubmitted { job } => Observation::JobSubmitted { node, job: *job },
+            Event::JobSubmitted { job } => {
+                // Its client has the answer: as binding as a frame.
+                slot.store.sync();
+                Observation::JobSubmitted { node, job: *job }
+            }
             Event::SubmitRefused { .. } => Observation::SubmitRefused { node },
             Event::JobSeen { job, .. } => Observation::JobSeen { node, job: *job },
             Event::AuctionClosed { job, round, winner, .. } => {
@@ -59,6 +64,7 @@ impl World {
                 Observation::ClaimLearned { node, job: *job, round: *round, claimer: by_id(*claimer) }
             }
             Event::ExecutionStarted { job, round } => Observation::ExecutionStarted { node, job: *job, round: *round },
+            Event::ExecutionCancelled { job } => Observation::Fenced { node, job: *job },
             Event::JobCompleted { job, executor, status, .. } => {
                 Observation::JobCompleted { node, job: *job, executor: by_id(*executor), status: *status }
             }
@@ -70,7 +76,11 @@ impl World {
             | Event::TransactionApplied { .. }
             | Event::ConflictingTransactions { .. }
             | Event::ClockOffset { .. }
-            | Event::ExecutionCancelled { .. } => return,
+            | Event::ClaimLapsed { .. }
+            | Event::TakeoverAsked { .. }
+            | Event::JobRetried { .. }
+            | Event::Quarantined { .. }
+            | Event::Released { .. } => return,
         };
         self.sight.observe(&observation, &mut self.memo, watcher);
     }

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use marlos::config::Bootstrap;
 use marlos::id::{JobId, Link, PeerIdx};
 use marlos::identity::Keys;
-use marlos::io::Record;
+use marlos::metrics::Tally;
 use marlos::time::{Span, Time};
 use marlos::{Config, Node};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::frames::Origin;
+use super::store::Store;
 use crate::draw::{Draws, Purpose};
 use crate::scenario::{NodeNo, Scenario};
 
@@ -23,11 +24,15 @@ pub struct Slot {
     /// Its keys, which no crash takes.
     pub keys: Keys,
     /// Its store.
-    pub store: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub store: Store,
     /// Counts its processes.
     pub life: u32,
     /// When the queue will wake it.
     pub wake_at: Time,
+    /// What it counts of its present process, or of its last one.
+    pub tally: Tally,
+    /// Its digest of what must be equal everywhere, as last told.
+    pub digest: Option<u64>,
     /// What it runs, and the number of that execution.
     pub running: BTreeMap<JobId, u32>,
     /// Counts its executions.
@@ -71,9 +76,11 @@ impl Slot {
         Slot {
             node: None,
             keys: Keys::from_secret(&draws.seed_of(Purpose::NodeKey, number, 0)),
-            store: BTreeMap::new(),
+            store: Store::default(),
             life: 0,
             wake_at: Time::NEVER,
+            tally: Tally::new(Time(0), config.blacklist_duration),
+            digest: None,
             running: BTreeMap::new(),
             turns: 0,
             waiting: VecDeque::new(),
@@ -85,29 +92,22 @@ impl Slot {
     }
 
     /// Its process starts.
-    pub fn begin_life(&mut self, seed: [u8; 32]) {
+    pub fn begin_life(&mut self, now: Time, seed: [u8; 32]) {
         assert!(self.node.is_none(), "a process starts once");
         let node = Node::new(self.config.clone(), self.keys.clone(), ChaCha8Rng::from_seed(seed));
         self.node = Some(node.expect("the scenario's configurations were checked"));
         self.numbers = vec![self.number];
+        self.tally = Tally::new(now, self.config.blacklist_duration);
+        self.digest = None;
         self.wake_at = Time::NEVER;
     }
 
     /// Its process ends; what it was running is returned.
-    pub fn end_life(&mut self, store_lost: bool) -> Vec<JobId> {
+    pub fn end_life(&mut self) -> Vec<JobId> {
         self.node = None;
         self.life += 1;
         self.waiting.clear();
-        if store_lost {
-            self.store.clear();
-        }
         std::mem::take(&mut self.running).into_keys().collect()
-    }
-
-    /// What its store holds, by key.
-    #[must_use]
-    pub fn records(&self) -> Vec<Record> {
-        self.store.iter().map(|(key, value)| Record { key: key.clone(), value: value.clone() }).collect()
     }
 
     /// It numbers a member that it has met.

@@ -14,7 +14,8 @@ pub fn status(answer: &Value) -> String {
 /// `peers`.
 #[must_use]
 pub fn peers(answer: &Value) -> String {
-    let columns = ["node_id", "node_name", "state", "pub_endpoint", "silent_ms", "round_trip_us", "capabilities"];
+    let columns =
+        ["node_id", "node_name", "state", "trust", "pub_endpoint", "silent_ms", "round_trip_us", "capabilities"];
     table(answer, &columns, "no other node is known yet\n")
 }
 

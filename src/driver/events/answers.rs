@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -15,41 +14,6 @@ use crate::io::{PeerState, Refusal};
 use crate::node::{JobPhase, JobView, NodeView, PeerView};
 use crate::time::{Now, Span};
 use crate::{Node, id::JobId};
-
-/// Traffic is averaged over windows of this length.
-const WINDOW: Duration = Duration::from_secs(10);
-
-/// Bits per second of late.
-#[derive(Debug)]
-pub struct Rate {
-    since: Instant,
-    bytes: u64,
-    mbps: f64,
-}
-
-impl Rate {
-    /// Nothing was measured yet.
-    #[must_use]
-    pub fn new() -> Rate {
-        Rate { since: Instant::now(), bytes: 0, mbps: 0.0 }
-    }
-
-    /// The mean of the last full window, or of the running one where there was none yet.
-    fn mbps(&mut self, bytes: u64) -> f64 {
-        let elapsed = self.since.elapsed();
-        let now = (bytes - self.bytes) as f64 * 8.0 / 1e6 / elapsed.as_secs_f64().max(1e-3);
-        if elapsed >= WINDOW {
-            (self.since, self.bytes, self.mbps) = (Instant::now(), bytes, now);
-        }
-        if self.mbps > 0.0 { self.mbps } else { now }
-    }
-}
-
-impl Default for Rate {
-    fn default() -> Rate {
-        Rate::new()
-    }
-}
 
 impl Reporter {
     /// Answers everything but a submission.
@@ -120,15 +84,21 @@ impl Reporter {
     fn metrics(&mut self, view: NodeView<'_>, hands: &Hands, waiting: &Waiting, now: Now) -> String {
         let (of_node, front) = (view.metrics(), &hands.counters);
         let bytes = front.bytes_out.load(Relaxed) + front.bytes_in.load(Relaxed);
-        let latency = of_node.latency_us_sum as f64 / 1_000.0 / (of_node.messages_received.max(1)) as f64;
+        self.tally.on_bytes(now.mono, bytes - std::mem::replace(&mut self.told_bytes, bytes));
+        let tally = self.tally.read(now.mono);
+        let (latency, bits) = (tally.avg_latency_us as f64, tally.bandwidth_usage_bits_per_s as f64);
         let counts = self.counts;
         let mut text = String::new();
         let mut gauge = |name: &str, about: &str, value: f64| put(&mut text, name, "gauge", about, value);
-        gauge("peer_count", "members that are alive, without this node", f64::from(peer_count(view, now)));
-        gauge("avg_latency_ms", "mean one-way latency of accepted messages, by the stamps of both clocks", latency);
-        gauge("bandwidth_usage_mbps", "Mbit/s in and out, mean of the last 10 s", self.rate.mbps(bytes));
-        gauge("blacklisted_peers", "senders refused for a while", view.blacklisted(now.mono) as f64);
-        gauge("partition_detected", "1: too few members are reachable", f64::from(u8::from(view.degraded())));
+        gauge("peer_count", "members that are alive, without this node", f64::from(tally.peer_count));
+        gauge(
+            "avg_latency_ms",
+            "mean one-way latency of accepted messages, by the stamps of both clocks",
+            latency / 1e3,
+        );
+        gauge("bandwidth_usage_mbps", "Mbit/s in and out, mean of the last 10 s", bits / 1e6);
+        gauge("blacklisted_peers", "senders refused for a while", f64::from(tally.blacklisted_peers));
+        gauge("partition_detected", "1: too few members are reachable", f64::from(u8::from(tally.partition_detected)));
         gauge("members", "known members, this node included", f64::from(view.members()));
         gauge("reachable_members", "reachable members, this node included", f64::from(view.reachable()));
         gauge("quorum", "votes that a claim needs", f64::from(view.quorum()));
@@ -140,14 +110,14 @@ impl Reporter {
             "messages_sent",
             "counter",
             "messages sent; a broadcast counts once",
-            of_node.messages_sent as f64,
+            tally.messages_sent as f64,
         );
         put(
             &mut text,
             "messages_received",
             "counter",
             "messages that passed every check",
-            of_node.messages_received as f64,
+            tally.messages_received as f64,
         );
         let beacon = hands.beacon.counters();
         for (name, about, value) in [
@@ -199,6 +169,8 @@ fn peer_json(peer: &PeerView<'_>) -> Value {
         "round_trip_us": peer.round_trip.map(Span::as_micros),
         "clock_offset_us": peer.clock_offset_us,
         "capabilities": peer.capabilities,
+        "trust": peer.trust,
+        "quarantined": peer.quarantined,
     })
 }
 

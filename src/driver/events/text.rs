@@ -27,6 +27,8 @@ pub fn describe(event: &Event, outbox: &Outbox, node: &Node) -> (&'static str, V
         Event::PeerDiscovered { peer } => ("peer_discovered", json!({ "peer": id(*peer) })),
         Event::PeerState { peer, state } => ("peer_state", json!({ "peer": id(*peer), "state": state })),
         Event::Blacklisted { peer } => ("blacklisted", json!({ "peer": id(*peer) })),
+        Event::Quarantined { peer } => ("quarantined", json!({ "peer": id(*peer) })),
+        Event::Released { peer } => ("released", json!({ "peer": id(*peer) })),
         Event::Pinged => ("pinged", json!({})),
         Event::Degraded { reachable, quorum } => ("degraded", json!({ "reachable": reachable, "quorum": quorum })),
         Event::Recovered { reachable, quorum } => ("recovered", json!({ "reachable": reachable, "quorum": quorum })),
@@ -44,6 +46,11 @@ pub fn describe(event: &Event, outbox: &Outbox, node: &Node) -> (&'static str, V
         Event::ClaimLearned { job, round, claimer } => {
             ("claim_learned", json!({ "job": job, "round": round, "claimer": claimer }))
         }
+        Event::ClaimLapsed { job, round, claimer } => {
+            ("claim_lapsed", json!({ "job": job, "round": round, "claimer": claimer }))
+        }
+        Event::TakeoverAsked { job, round } => ("takeover_asked", json!({ "job": job, "round": round })),
+        Event::JobRetried { job, attempt } => ("job_retried", json!({ "job": job, "attempt": attempt })),
         Event::ExecutionStarted { job, round } => ("execution_started", json!({ "job": job, "round": round })),
         Event::ExecutionCancelled { job } => ("execution_cancelled", json!({ "job": job })),
         Event::JobCompleted { job, executor, status, output } => (

@@ -1,0 +1,212 @@
+//! What this node runs under a claim of its own (protocol.md, section 7).
+//!
+//! It tells submitter and backup that it lives, keeps its results until the job is over, and stops when a later round's claim
+//! fences it.
+
+use std::collections::BTreeMap;
+
+use super::{SHORTEST_RUN, send};
+use crate::auction::{Claim, Job};
+use crate::config::Config;
+use crate::cx::Ctx;
+use crate::id::{JobId, NodeId};
+use crate::io::{Action, Event, JobStatus, Outcome};
+use crate::membership::Members;
+use crate::time::Time;
+use crate::timers::Timers;
+use crate::units::Ppm;
+use crate::wire::Payload;
+use crate::wire::message::{JobHeartbeat, JobResult, OUTPUT_CHUNK, OutputChunk, OutputRequest};
+
+/// Executions, and results that may be asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Executor {
+    running: BTreeMap<JobId, Run>,
+    finished: BTreeMap<JobId, Finished>,
+    timers: Timers<(JobId, Timer)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A sign of life is due.
+    Heartbeat,
+    /// A result need not be kept any more.
+    Discard,
+}
+
+/// An execution.
+#[derive(Clone, Debug)]
+struct Run {
+    round: u32,
+    submitter: NodeId,
+    backup: Option<NodeId>,
+    kept_until: Time,
+}
+
+/// A result that may be asked for again.
+#[derive(Clone, Debug)]
+struct Finished {
+    submitter: NodeId,
+    /// As it is sent, with the beginning of the output.
+    result: JobResult,
+    output: Vec<u8>,
+}
+
+impl Executor {
+    /// How many jobs run.
+    #[must_use]
+    pub fn active(&self) -> u32 {
+        u32::try_from(self.running.len()).expect("bounded by the claims a node can win")
+    }
+
+    /// Whether this job runs.
+    #[must_use]
+    pub fn is_running(&self, job: JobId) -> bool {
+        self.running.contains_key(&job)
+    }
+
+    /// When something here is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Time {
+        self.timers.next()
+    }
+
+    /// This node holds a claim: run the job, unless it runs already or its result is there (6.5). What failed is run again.
+    pub fn on_won(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, claim: Claim, job: &Job) {
+        if self.running.contains_key(&id) {
+            return;
+        }
+        let body = &job.broadcast.body;
+        if let Some(finished) = self.finished.get(&id) {
+            if finished.result.status == JobStatus::Success {
+                return self.on_asked_again(cx, members, id, job.broadcast.submitter);
+            }
+            self.finished.remove(&id);
+            self.timers.disarm((id, Timer::Discard));
+        }
+        let left = body.deadline.since(cx.wall());
+        let run = Run {
+            round: claim.round,
+            submitter: job.broadcast.submitter,
+            backup: claim.backup,
+            kept_until: cx.now.mono + left + cx.config.lease.times(2),
+        };
+        self.running.insert(id, run);
+        self.timers.arm((id, Timer::Heartbeat), cx.now.mono + cx.config.job_heartbeat_interval);
+        let job_type = cx.out.put(body.job_type.as_bytes());
+        let command = cx.out.put(body.command.as_bytes());
+        cx.report(Event::ExecutionStarted { job: id, round: claim.round });
+        cx.out.actions.push(Action::Execute { job: id, job_type, command, deadline: left.max(SHORTEST_RUN) });
+    }
+
+    /// Somebody holds a claim: an execution of an earlier round is fenced (7).
+    pub fn on_claimed(&mut self, cx: &mut Ctx<'_>, id: JobId, claim: Claim) {
+        if claim.claimer == cx.self_id() {
+            // A later round of a job it has: submitter and voters know that claim now, and take results of no other.
+            if let Some(run) = self.running.get_mut(&id) {
+                run.round = claim.round;
+                run.backup = claim.backup;
+            }
+            if let Some(finished) = self.finished.get_mut(&id) {
+                finished.result.round = claim.round;
+            }
+        } else if self.running.get(&id).is_some_and(|run| run.round < claim.round) && !fence_ignored_planted(cx.config)
+        {
+            self.running.remove(&id);
+            self.timers.disarm((id, Timer::Heartbeat));
+            cx.out.actions.push(Action::Cancel(id));
+            cx.report(Event::ExecutionCancelled { job: id });
+        }
+    }
+
+    /// An execution ended by itself: the result goes to the submitter with its output, to the backup without. The page sends
+    /// it to the coordinator too, which has no use for it. Says what the result is where this node is the submitter itself.
+    pub fn on_finished(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        id: JobId,
+        outcome: &Outcome<'_>,
+    ) -> Option<(JobResult, Vec<u8>)> {
+        let run = self.running.remove(&id)?;
+        let kept = outcome.output.len().min(cx.config.max_output_bytes as usize);
+        let output = outcome.output[..kept].to_vec();
+        let result = JobResult {
+            job_id: id,
+            round: run.round,
+            status: outcome.status,
+            output: output[..kept.min(OUTPUT_CHUNK)].to_vec(),
+            output_bytes: u32::try_from(kept).expect("bounded by max_output_bytes"),
+            truncated: kept < outcome.output.len(),
+            duration: outcome.duration,
+        };
+        if let Some(backup) = run.backup.filter(|backup| *backup != run.submitter) {
+            let brief = JobResult { output: Vec::new(), output_bytes: 0, ..result.clone() };
+            send(cx, members, backup, &Payload::JobResult(brief));
+        }
+        send(cx, members, run.submitter, &Payload::JobResult(result.clone()));
+        let own = (run.submitter == cx.self_id()).then(|| (result.clone(), output.clone()));
+        self.finished.insert(id, Finished { submitter: run.submitter, result, output });
+        self.timers.disarm((id, Timer::Heartbeat));
+        self.timers.arm((id, Timer::Discard), run.kept_until.max(cx.now.mono + cx.config.lease));
+        own
+    }
+
+    /// Whether there is a result of this job.
+    #[must_use]
+    pub fn has_result(&self, id: JobId) -> bool {
+        self.finished.contains_key(&id)
+    }
+
+    /// Somebody asks about a job that this node claimed: its submitter gets the result, where there is one.
+    pub fn on_asked_again(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, who: NodeId) {
+        if let Some(finished) = self.finished.get(&id).filter(|finished| finished.submitter == who) {
+            let result = Payload::JobResult(finished.result.clone());
+            send(cx, members, who, &result);
+        }
+    }
+
+    /// The submitter wants more of an output (7).
+    pub fn on_output_request(&self, cx: &mut Ctx<'_>, members: &Members, who: NodeId, request: &OutputRequest) {
+        let id = request.job_id;
+        let Some(finished) = self.finished.get(&id).filter(|finished| finished.submitter == who) else { return };
+        let Some(rest) = finished.output.get(request.offset as usize..) else { return };
+        let bytes = rest[..rest.len().min(OUTPUT_CHUNK)].to_vec();
+        let chunk = OutputChunk { job_id: id, round: finished.result.round, offset: request.offset, bytes };
+        send(cx, members, who, &Payload::OutputChunk(chunk));
+    }
+
+    /// The next thing that is due now: the job whose sign of life was sent, if that is what it was.
+    pub fn on_timers(&mut self, cx: &mut Ctx<'_>, members: &Members) -> Vec<JobId> {
+        let mut alive = Vec::new();
+        while let Some((id, timer)) = self.timers.pop_due(cx.now.mono) {
+            match timer {
+                Timer::Heartbeat => {
+                    self.send_heartbeat(cx, members, id);
+                    alive.push(id);
+                }
+                Timer::Discard => drop(self.finished.remove(&id)),
+            }
+        }
+        alive
+    }
+
+    fn send_heartbeat(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId) {
+        let run = &self.running[&id];
+        let beat = Payload::JobHeartbeat(JobHeartbeat { job_id: id, round: run.round, progress: Ppm(0) });
+        send(cx, members, run.submitter, &beat);
+        if let Some(backup) = run.backup.filter(|backup| *backup != run.submitter) {
+            send(cx, members, backup, &beat);
+        }
+        self.timers.arm((id, Timer::Heartbeat), cx.now.mono + cx.config.job_heartbeat_interval);
+    }
+}
+
+fn fence_ignored_planted(config: &Config) -> bool {
+    #[cfg(feature = "plant")]
+    if config.plant == crate::config::Plant::FenceIgnored {
+        return true;
+    }
+    let _ = config;
+    false
+}
