@@ -35,6 +35,10 @@ use crate::units::{Ppm, Tokens};
 use crate::wire::message::{Announce, Goodbye};
 use crate::wire::{self, Payload, Signature};
 
+/// Calls in a row that may leave something due: one sub-machine's turn may make another's due at once, and a driver that is
+/// late has much to hand over before it wakes the node. Far fewer than a loop without end.
+const SPINS_MOST: u32 = 100_000;
+
 /// One node of the network: the whole protocol, without clock, randomness, sockets or files.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -57,6 +61,8 @@ pub struct Node {
     degraded_before: bool,
     /// The earliest deadline, kept so that a heartbeat's arrival costs no search for it.
     deadline: Time,
+    /// Calls in a row that left something due.
+    spins: u32,
     /// Payloads of the frame being handled; kept for its room.
     inbox: Vec<Payload>,
 }
@@ -88,6 +94,7 @@ impl Node {
             leaving: false,
             degraded_before: true,
             deadline: Time::NEVER,
+            spins: 0,
             inbox: Vec::new(),
             config,
         })
@@ -158,6 +165,8 @@ impl Node {
         let timers = present.min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
         let timers = timers.min(self.ledger.next_deadline());
         self.deadline = timers.min(self.egress.next_deadline().unwrap_or(Time::NEVER));
+        self.spins = if self.deadline > now.mono { 0 } else { self.spins + 1 };
+        assert!(self.spins < SPINS_MOST, "what is due gets done, or the driver would wake the node for ever");
     }
 
     /// When the node wants to be woken, if at all.
@@ -383,6 +392,7 @@ impl Node {
         parts.ledger.on_timers(&mut cx, parts.members);
         if !leaving {
             parts.sync.on_timer(&mut cx);
+            parts.reputation.on_timer(&mut cx);
         }
         let mut sealing = Sealing {
             now,

@@ -27,6 +27,8 @@ pub enum Observation<'a> {
     Refused { node: NodeNo, reason: Refusal },
     /// A node blacklisted a member.
     Blacklisted { node: NodeNo, peer: NodeNo },
+    /// A node gives a member no more work but trials.
+    Quarantined { node: NodeNo, peer: NodeNo },
     /// A node broadcast its heartbeat.
     Pinged { node: NodeNo },
     /// A node met a member for the first time.
@@ -90,6 +92,7 @@ pub const COUNTERS: &[&str] = &[
     "records_torn",
     "duplicate_executions",
     "executions_fenced",
+    "quarantines",
     "takeovers",
 ];
 
@@ -116,6 +119,7 @@ impl Observation<'_> {
             Observation::ReachChanged => Observation::ReachChanged,
             Observation::Refused { node, reason } => Observation::Refused { node, reason },
             Observation::Blacklisted { node, peer } => Observation::Blacklisted { node, peer },
+            Observation::Quarantined { node, peer } => Observation::Quarantined { node, peer },
             Observation::Discovered { node, peer } => Observation::Discovered { node, peer },
             Observation::PeerState { node, peer, state } => Observation::PeerState { node, peer, state },
             Observation::Degraded { node, degraded } => Observation::Degraded { node, degraded },

@@ -33,6 +33,7 @@ impl World {
             }
             Event::Refused { reason, .. } => Observation::Refused { node, reason: *reason },
             Event::Blacklisted { peer } => Observation::Blacklisted { node, peer: slot.world_number(*peer) },
+            Event::Quarantined { peer } => Observation::Quarantined { node, peer: slot.world_number(*peer) },
             Event::Pinged => Observation::Pinged { node },
             Event::PeerState { peer, state } => {
                 Observation::PeerState { node, peer: slot.world_number(*peer), state: *state }
@@ -79,7 +80,6 @@ impl World {
             | Event::ClaimLapsed { .. }
             | Event::TakeoverAsked { .. }
             | Event::JobRetried { .. }
-            | Event::Quarantined { .. }
             | Event::Released { .. } => return,
         };
         self.sight.observe(&observation, &mut self.memo, watcher);
