@@ -174,6 +174,7 @@ impl Node {
             let floor = self.floors.get(&self.members.id(peer)).copied().unwrap_or(0);
             self.guard.add_sender(peer, floor, &self.config, now.mono);
             self.members.set_standing(peer, self.reputation.standing(self.members.id(peer)));
+            self.ledger.open(self.members.id(peer));
         }
         let (mut cx, parts) = self.split(now, verify, out);
         parts.members.settle(&mut cx);

@@ -1,8 +1,9 @@
-//! What is said: every message type with its fields (protocol.md, sections 4 to 7).
+//! What is said: every message type with its fields (protocol.md, sections 4 to 8).
 //!
 //! Field names are the document's where it has them. Limits on every list are enforced by [`Payload::within_limits`], which
 //! both codecs apply to whatever they decoded.
 
+mod money;
 mod standing;
 
 use bincode::{Decode, Encode};
@@ -13,6 +14,10 @@ use crate::io::{JobStatus, Refusal};
 use crate::time::{Span, WallTime};
 use crate::units::{MAX_JSON_INTEGER, Ppm, Tokens};
 use crate::wire::{Signature, binary};
+pub use money::{
+    AccountRecord, AccountRequest, HeadProof, LedgerCertificate, LedgerVote, MAX_ROW, MAX_TRANSFERS, RowEntry,
+    TokenTransaction, Transfer, TransferReason,
+};
 pub use standing::{MAX_REPORTED, ReputationUpdate, TrustReport};
 
 /// Announces in one PEER_RECORDS at most.
@@ -64,11 +69,16 @@ pub enum MsgType {
     OutputChunk = 20,
     StateRequest = 21,
     ReputationUpdate = 22,
+    TokenTransaction = 23,
+    LedgerVote = 24,
+    LedgerCertificate = 25,
+    AccountRequest = 26,
+    AccountRecord = 27,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 22] = [
+    pub const ALL: [MsgType; 27] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -91,6 +101,11 @@ impl MsgType {
         MsgType::OutputChunk,
         MsgType::StateRequest,
         MsgType::ReputationUpdate,
+        MsgType::TokenTransaction,
+        MsgType::LedgerVote,
+        MsgType::LedgerCertificate,
+        MsgType::AccountRequest,
+        MsgType::AccountRecord,
     ];
 
     /// The kind with this number.
@@ -125,6 +140,11 @@ impl MsgType {
             MsgType::OutputChunk => "OUTPUT_CHUNK",
             MsgType::StateRequest => "STATE_REQUEST",
             MsgType::ReputationUpdate => "REPUTATION_UPDATE",
+            MsgType::TokenTransaction => "TOKEN_TRANSACTION",
+            MsgType::LedgerVote => "LEDGER_VOTE",
+            MsgType::LedgerCertificate => "LEDGER_CERTIFICATE",
+            MsgType::AccountRequest => "ACCOUNT_REQUEST",
+            MsgType::AccountRecord => "ACCOUNT_RECORD",
         }
     }
 
@@ -153,7 +173,12 @@ impl MsgType {
             | MsgType::Takeover
             | MsgType::LeaseLapsed
             | MsgType::OutputRequest
-            | MsgType::OutputChunk => true,
+            | MsgType::OutputChunk
+            | MsgType::TokenTransaction
+            | MsgType::LedgerVote
+            | MsgType::LedgerCertificate
+            | MsgType::AccountRequest
+            | MsgType::AccountRecord => true,
         }
     }
 
@@ -167,12 +192,14 @@ impl MsgType {
             | MsgType::JobHeartbeat
             | MsgType::Takeover
             | MsgType::LeaseLapsed
-            | MsgType::OutputRequest => 512,
+            | MsgType::OutputRequest
+            | MsgType::LedgerVote
+            | MsgType::AccountRequest => 512,
             MsgType::PeerAnnounce => 4_096,
             MsgType::AuctionCoordinate => 8_192,
-            MsgType::ReputationUpdate => 16 * 1024,
-            MsgType::ClaimCertificate => 512 * 1024,
-            MsgType::PeerRecords | MsgType::Bundle => 1024 * 1024,
+            MsgType::ReputationUpdate | MsgType::TokenTransaction => 16 * 1024,
+            MsgType::ClaimCertificate | MsgType::LedgerCertificate => 512 * 1024,
+            MsgType::PeerRecords | MsgType::Bundle | MsgType::AccountRecord => 1024 * 1024,
             MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk => max_message_size,
         };
         limit.min(max_message_size)
@@ -205,6 +232,11 @@ pub enum Payload {
     OutputChunk(OutputChunk),
     StateRequest(StateRequest),
     ReputationUpdate(ReputationUpdate),
+    TokenTransaction(TokenTransaction),
+    LedgerVote(LedgerVote),
+    LedgerCertificate(LedgerCertificate),
+    AccountRequest(AccountRequest),
+    AccountRecord(AccountRecord),
 }
 
 impl Payload {
@@ -233,6 +265,11 @@ impl Payload {
             Payload::OutputChunk(_) => MsgType::OutputChunk,
             Payload::StateRequest(_) => MsgType::StateRequest,
             Payload::ReputationUpdate(_) => MsgType::ReputationUpdate,
+            Payload::TokenTransaction(_) => MsgType::TokenTransaction,
+            Payload::LedgerVote(_) => MsgType::LedgerVote,
+            Payload::LedgerCertificate(_) => MsgType::LedgerCertificate,
+            Payload::AccountRequest(_) => MsgType::AccountRequest,
+            Payload::AccountRecord(_) => MsgType::AccountRecord,
         }
     }
 
@@ -253,6 +290,12 @@ impl Payload {
             }
             Payload::JobHeartbeat(heartbeat) => heartbeat.progress <= Ppm::ONE,
             Payload::ReputationUpdate(update) => update.within_limits(),
+            Payload::TokenTransaction(transaction) => transaction.within_limits(),
+            Payload::LedgerVote(vote) => vote.seq <= MAX_JSON_INTEGER,
+            Payload::LedgerCertificate(certificate) => {
+                certificate.seq <= MAX_JSON_INTEGER && money::proof_within_limits(&certificate.proof)
+            }
+            Payload::AccountRecord(record) => record.within_limits(),
             Payload::Ping(_)
             | Payload::PeerProbe(_)
             | Payload::PeerSeen(_)
@@ -264,6 +307,7 @@ impl Payload {
             | Payload::LeaseLapsed(_)
             | Payload::OutputRequest(_)
             | Payload::StateRequest(_)
+            | Payload::AccountRequest(_)
             // Output is bounded by the size of the message.
             | Payload::JobResult(_)
             | Payload::OutputChunk(_) => true,

@@ -12,7 +12,7 @@ use marlos::time::Span;
 
 use super::contact::Contact;
 use super::{Fact, Violation};
-use crate::observe::{Observation, Stop, Truth};
+use crate::observe::{Observation, Truth};
 use crate::scenario::{NodeNo, Scenario};
 
 const OWN: &str = "a node executes only with a certificate of its own";
@@ -29,7 +29,8 @@ pub(super) struct S2 {
     configs: Vec<Config>,
     submitters: BTreeMap<JobId, NodeNo>,
     running: BTreeMap<(JobId, NodeNo), Execution>,
-    /// Certificates that each node holds, in this life or in its store.
+    /// Certificates that each node has had. One that was lost with a store can come back from the submitter, to whom it was shown,
+    /// and proves as much as ever.
     held: BTreeMap<(JobId, u32), Vec<NodeNo>>,
     executed: BTreeMap<(JobId, u32), Fact>,
     last_stop: BTreeMap<NodeNo, Fact>,
@@ -68,9 +69,6 @@ impl S2 {
             Observation::JobSubmitted { node, job } => drop(self.submitters.insert(job, node)),
             Observation::NodeStopped { node, how } => {
                 self.last_stop.insert(node, Fact::now(truth, node, format!("its process ends ({how:?})")));
-                if how == Stop::CrashLost {
-                    self.held.values_mut().for_each(|holders| holders.retain(|holder| *holder != node));
-                }
                 self.running.retain(|(_, executor), _| *executor != node);
             }
             Observation::Certified { node, job, round, .. } => {
@@ -166,6 +164,7 @@ fn violated<T>(sentence: &'static str, first: Fact, second: Fact) -> Result<T, B
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::Stop;
     use crate::check::history::{History, scenario};
 
     const JOB: JobId = JobId([7; 16]);
@@ -210,12 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_outlives_a_crash_only_in_the_store() {
+    fn a_certificate_outlives_a_crash_for_it_can_come_back_from_the_submitter() {
         let stop = |how| Observation::NodeStopped { node: 1, how };
         let start = Observation::NodeStarted { node: 1, restart: true };
         let history = |how| [certified(1, 0), executes(1, 0), stop(how), start.clone(), executes(1, 0)];
         assert_eq!(ends_in(&history(Stop::CrashKept)), None);
-        assert_eq!(ends_in(&history(Stop::CrashLost)), Some(OWN));
+        assert_eq!(ends_in(&history(Stop::CrashLost)), None);
     }
 
     #[test]

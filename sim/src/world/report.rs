@@ -72,6 +72,10 @@ impl World {
             Event::JobFailed { job, reason } => Observation::JobFailed { node, job: *job, reason: *reason },
             Event::Started { .. }
             | Event::AuctionEmpty { .. }
+            | Event::TransactionVoted { .. }
+            | Event::TransactionCertified { .. }
+            | Event::TransactionApplied { .. }
+            | Event::ConflictingTransactions { .. }
             | Event::ClockOffset { .. }
             | Event::ClaimLapsed { .. }
             | Event::TakeoverAsked { .. }
