@@ -539,7 +539,7 @@ fn balance(node: &Node) -> u64 {
     node.json(&["wallet"])["balance_micro"].as_u64().unwrap()
 }
 
-/// Waits until all see the same accounts, of which something was paid. Meanwhile money is neither made nor lost.
+/// Waits until all see the same accounts, something was paid, and nothing waits to be. Meanwhile money is neither made nor lost.
 fn wallets_agree(nodes: &[&Node], accounts: u64) {
     until("all wallets agree", || {
         let seen: Vec<Value> = nodes.iter().map(|node| node.json(&["wallet"])["accounts"].clone()).collect();
@@ -550,7 +550,11 @@ fn wallets_agree(nodes: &[&Node], accounts: u64) {
         }
         let first = seen[0].as_array().unwrap();
         let moved = first.iter().any(|a| a["balance_micro"] != GENESIS);
-        first.len() as u64 == accounts && moved && seen.iter().all(|accounts| accounts == &seen[0])
+        let settled = nodes.iter().all(|node| {
+            let wallet = node.json(&["wallet"]);
+            wallet["reserved"] == 0 && wallet["staked"] == 0
+        });
+        first.len() as u64 == accounts && moved && settled && seen.iter().all(|accounts| accounts == &seen[0])
     });
 }
 
