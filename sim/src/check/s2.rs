@@ -164,8 +164,8 @@ fn violated<T>(sentence: &'static str, first: Fact, second: Fact) -> Result<T, B
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::Stop;
     use crate::check::history::{History, scenario};
+    use crate::observe::Stop;
 
     const JOB: JobId = JobId([7; 16]);
 
