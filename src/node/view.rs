@@ -241,6 +241,12 @@ impl<'a> NodeView<'a> {
         self.node.ledger.free(account)
     }
 
+    /// What an account has reserved for its jobs, and staked on its claims, as this node sees it.
+    #[must_use]
+    pub fn bound(&self, account: NodeId) -> (Tokens, Tokens) {
+        self.node.ledger.bound(account)
+    }
+
     /// Every account it knows with what it has, by id.
     pub fn accounts(&self) -> impl Iterator<Item = (NodeId, Tokens)> {
         self.node.ledger.accounts()
