@@ -92,6 +92,8 @@ pub mod store_key {
 
     /// Followed by a node id: what this node has seen of it.
     pub const EXPERIENCE: u8 = b's';
+    /// Followed by a node id: what proves its misbehaviour.
+    pub const PROVEN: u8 = b'e';
 
     /// The key of something about a job.
     #[must_use]

@@ -111,6 +111,11 @@ pub fn certificate(statement: Statement, electorate: usize, votes: &[(usize, Sig
     ClaimCertificate { statement, voters, signatures: sorted.into_iter().map(|(_, signature)| signature).collect() }
 }
 
+/// The places of a certificate's voters in its electorate, in the order of its signatures.
+pub fn voters(certificate: &ClaimCertificate) -> impl Iterator<Item = usize> + Clone {
+    bits(&certificate.voters)
+}
+
 /// The set bits of a bitmap, lowest first.
 fn bits(bitmap: &[u8]) -> impl Iterator<Item = usize> + Clone {
     bitmap

@@ -174,6 +174,7 @@ fn decode_payload(kind: MsgType, sender: NodeId, bytes: &[u8]) -> Result<Payload
         MsgType::OutputChunk => Payload::OutputChunk(decode(bytes)?),
         MsgType::StateRequest => Payload::StateRequest(decode(bytes)?),
         MsgType::ReputationUpdate => Payload::ReputationUpdate(decode(bytes)?),
+        MsgType::Evidence => Payload::Evidence(decode(bytes)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -206,6 +207,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::OutputChunk(p) => encode_into(p, out),
         Payload::StateRequest(p) => encode_into(p, out),
         Payload::ReputationUpdate(p) => encode_into(p, out),
+        Payload::Evidence(p) => encode_into(p, out),
     }
 }
 

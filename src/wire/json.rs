@@ -182,6 +182,7 @@ fn decode(kind: MsgType, payload: &Value) -> Result<Payload, Refusal> {
         MsgType::OutputChunk => Payload::OutputChunk(read(payload)?),
         MsgType::StateRequest => Payload::StateRequest(read(payload)?),
         MsgType::ReputationUpdate => Payload::ReputationUpdate(read(payload)?),
+        MsgType::Evidence => Payload::Evidence(read(payload)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -211,6 +212,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::OutputChunk(p) => write(p, out),
         Payload::StateRequest(p) => write(p, out),
         Payload::ReputationUpdate(p) => write(p, out),
+        Payload::Evidence(p) => write(p, out),
     }
 }
 

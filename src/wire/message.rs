@@ -13,7 +13,7 @@ use crate::io::{JobStatus, Refusal};
 use crate::time::{Span, WallTime};
 use crate::units::{MAX_JSON_INTEGER, Ppm, Tokens};
 use crate::wire::{Signature, binary};
-pub use standing::{MAX_REPORTED, ReputationUpdate, TrustReport};
+pub use standing::{Evidence, MAX_EVIDENCE_FRAME, MAX_REPORTED, Proof, ReputationUpdate, SignedVote, TrustReport};
 
 /// Announces in one PEER_RECORDS at most.
 pub const MAX_RECORDS: usize = 256;
@@ -64,11 +64,12 @@ pub enum MsgType {
     OutputChunk = 20,
     StateRequest = 21,
     ReputationUpdate = 22,
+    Evidence = 23,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 22] = [
+    pub const ALL: [MsgType; 23] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -91,6 +92,7 @@ impl MsgType {
         MsgType::OutputChunk,
         MsgType::StateRequest,
         MsgType::ReputationUpdate,
+        MsgType::Evidence,
     ];
 
     /// The kind with this number.
@@ -125,6 +127,7 @@ impl MsgType {
             MsgType::OutputChunk => "OUTPUT_CHUNK",
             MsgType::StateRequest => "STATE_REQUEST",
             MsgType::ReputationUpdate => "REPUTATION_UPDATE",
+            MsgType::Evidence => "EVIDENCE",
         }
     }
 
@@ -139,7 +142,8 @@ impl MsgType {
             | MsgType::PeerSeen
             | MsgType::Goodbye
             | MsgType::StateRequest
-            | MsgType::ReputationUpdate => false,
+            | MsgType::ReputationUpdate
+            | MsgType::Evidence => false,
             MsgType::JobBroadcast
             | MsgType::JobBid
             | MsgType::AuctionCoordinate
@@ -170,7 +174,7 @@ impl MsgType {
             | MsgType::OutputRequest => 512,
             MsgType::PeerAnnounce => 4_096,
             MsgType::AuctionCoordinate => 8_192,
-            MsgType::ReputationUpdate => 16 * 1024,
+            MsgType::ReputationUpdate | MsgType::Evidence => 16 * 1024,
             MsgType::ClaimCertificate => 512 * 1024,
             MsgType::PeerRecords | MsgType::Bundle => 1024 * 1024,
             MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk => max_message_size,
@@ -205,6 +209,8 @@ pub enum Payload {
     OutputChunk(OutputChunk),
     StateRequest(StateRequest),
     ReputationUpdate(ReputationUpdate),
+    /// In a box, as an announce: it may hold two.
+    Evidence(Box<Evidence>),
 }
 
 impl Payload {
@@ -233,6 +239,7 @@ impl Payload {
             Payload::OutputChunk(_) => MsgType::OutputChunk,
             Payload::StateRequest(_) => MsgType::StateRequest,
             Payload::ReputationUpdate(_) => MsgType::ReputationUpdate,
+            Payload::Evidence(_) => MsgType::Evidence,
         }
     }
 
@@ -253,6 +260,7 @@ impl Payload {
             }
             Payload::JobHeartbeat(heartbeat) => heartbeat.progress <= Ppm::ONE,
             Payload::ReputationUpdate(update) => update.within_limits(),
+            Payload::Evidence(evidence) => evidence.within_limits(),
             Payload::Ping(_)
             | Payload::PeerProbe(_)
             | Payload::PeerSeen(_)

@@ -76,6 +76,7 @@ impl World {
             | Event::JobRetried { .. }
             | Event::Quarantined { .. }
             | Event::Released { .. }
+            | Event::Proven { .. }
             | Event::ExecutionCancelled { .. } => return,
         };
         self.sight.observe(&observation, &mut self.memo, watcher);
