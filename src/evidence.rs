@@ -156,7 +156,7 @@ impl Proofs {
         let _ = self.on_evidence(cx, members, evidence);
     }
 
-    /// An admitted frame carries a proposal, which was taken: kept, and compared with the one that was kept for this round.
+    /// An admitted frame carries a proposal, which may yet be refused: kept, or compared with what was kept for this round.
     pub fn on_proposal(
         &mut self,
         cx: &mut Ctx<'_>,
