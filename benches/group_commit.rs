@@ -1,7 +1,7 @@
 //! What group commit is worth: records per second in the store by how many share a commit, and jobs per second that a node
 //! takes by how many submit at once. Each job is remembered durably before its submission is answered.
 //!
-//! `cargo bench -p marlos --bench group_commit`; medians of five runs. `MARLOS_NODE_BIN=FILE` measures another binary.
+//! `cargo bench -p marlos --bench group_commit`; medians of five runs. `BENCHED_NODE=FILE` measures another binary.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -59,7 +59,7 @@ impl Drop for Node {
 }
 
 fn start(data: &Path) -> Node {
-    let binary = std::env::var("MARLOS_NODE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_marlos-node").to_owned());
+    let binary = std::env::var("BENCHED_NODE").unwrap_or_else(|_| env!("CARGO_BIN_EXE_marlos-node").to_owned());
     let child = Command::new(binary)
         .args(["run", "--no-multicast", "--bind", "127.0.0.1", "--api-port", "0"])
         .args(["--pub-port", "31950", "--sub-port", "31951", "--beacon-port", "31952", "--data-dir"])

@@ -11,7 +11,7 @@ pub mod round;
 pub mod score;
 mod takeover;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
@@ -47,10 +47,21 @@ pub struct Auctions {
     remembered: BTreeMap<JobId, Promise>,
     /// Jobs submitted before this are not voted on: a node that lost its store might have voted on them already.
     vote_floor: WallTime,
+    /// Whom and what the money does not reach.
+    pub funds: Funds,
     /// What `node.rs` must do now.
     pub effects: Vec<Effect>,
     /// Votes of members that exclude each other; `node.rs` carries them to the evidence.
     pub conflicts: Vec<Evidence>,
+}
+
+/// Whom and what the money does not reach, as `node.rs` carries it over from the ledger (8).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Funds {
+    /// Jobs whose submitter could not reserve what they may cost: they get no vote until it can.
+    pub unfunded: BTreeSet<JobId>,
+    /// Members that could not stake a claim: they get no vote, and do not bid.
+    pub without_stake: BTreeSet<NodeId>,
 }
 
 /// What an auction asks of the rest of the node.
@@ -65,6 +76,8 @@ pub enum Effect {
     Proposed { job: JobId },
     /// The submitter broadcast again a job that this node claimed.
     Reasked { job: JobId },
+    /// A job is not kept any more.
+    Expired { job: JobId },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +92,14 @@ impl Auctions {
     pub fn start(&mut self, remembered: BTreeMap<JobId, Promise>, vote_floor: WallTime) {
         self.remembered = remembered;
         self.vote_floor = vote_floor;
+    }
+
+    /// Others remember a life of this node that its store does not: it may have voted on any job that was submitted before now,
+    /// by a submitter whose clock may be ahead by as much as admission tolerates. On those it does not vote; on what it first
+    /// hears of later, it has not voted either. So a voter without memory never votes twice (protocol.md, section 6.4).
+    pub fn on_amnesia(&mut self, cx: &mut Ctx<'_>) {
+        self.vote_floor = self.vote_floor.max(cx.wall() + cx.config.clock_sync_tolerance);
+        cx.persist(store_key::VOTE_FLOOR, &self.vote_floor);
     }
 
     /// A job by its id.
@@ -166,7 +187,7 @@ impl Auctions {
         }
         self.timers.arm((id, Timer::RoundEnds), cx.now.mono + round::timeout(cx.config.round_timeout, round));
         let job = &self.jobs[&id];
-        let bid = JobBid { job_id: id, round, offer: offer(cx, &job.broadcast, active) };
+        let bid = JobBid { job_id: id, round, offer: self.offer(cx, &job.broadcast, active) };
         #[cfg(feature = "plant")]
         if cx.config.plant == crate::config::Plant::ExecuteWithoutClaim && bid.offer.is_some() {
             let claim = Claim { round, claimer: cx.self_id(), backup: None, lapsed: None };
@@ -236,7 +257,8 @@ impl Auctions {
         let trusted = |bidder: NodeId| {
             let peer = members.peer(members.find(bidder)?);
             let eligible = peer.state == PeerState::Alive && members.electorate().position(bidder).is_some();
-            peer.standing.trust_for(id, bidder).filter(|_| eligible)
+            let can_stake = !self.funds.without_stake.contains(&bidder);
+            peer.standing.trust_for(id, bidder).filter(|_| eligible && can_stake)
         };
         let ranked = |(bidder, offer): &(NodeId, Option<Offer>)| {
             let (offer, trust) = (offer.as_ref()?, trusted(*bidder)?);
@@ -357,6 +379,7 @@ impl Auctions {
                         continue;
                     }
                     self.jobs.remove(&id);
+                    self.effects.push(Effect::Expired { job: id });
                     self.timers.disarm((id, Timer::BidsClose));
                     self.timers.disarm((id, Timer::RoundEnds));
                     cx.forget(&store_key::of_job(store_key::VOTE, id));
@@ -433,6 +456,18 @@ impl Auctions {
         }
     }
 
+    /// This node's offer for a job, or nothing where it declines: also where it could not stake (8).
+    fn offer(&self, cx: &Ctx<'_>, broadcast: &JobBroadcast, active: u32) -> Option<Offer> {
+        let can = |need: &String| cx.config.capabilities.contains(need);
+        let suited = can(&broadcast.body.job_type) && broadcast.body.requirements.iter().all(can);
+        let can_stake = !self.funds.without_stake.contains(&cx.self_id());
+        (suited && can_stake && active < cx.config.max_active_jobs).then(|| Offer {
+            score: score::score(active, cx.config.max_active_jobs),
+            stake: cx.config.stake,
+            estimated_completion: Span::ZERO,
+        })
+    }
+
     /// Asserts what must always hold, in constant time.
     pub fn check_invariants(&self) {
         assert!(self.timers.len() >= self.jobs.len(), "every job expires");
@@ -463,17 +498,6 @@ fn check_limits(broadcast: &JobBroadcast, cx: &Ctx<'_>) -> Result<(), Refusal> {
         return Err(Refusal::TooLarge);
     }
     Ok(())
-}
-
-/// This node's offer for a job, or nothing where it declines.
-fn offer(cx: &Ctx<'_>, broadcast: &JobBroadcast, active: u32) -> Option<Offer> {
-    let can = |need: &String| cx.config.capabilities.contains(need);
-    let suited = can(&broadcast.body.job_type) && broadcast.body.requirements.iter().all(can);
-    (suited && active < cx.config.max_active_jobs).then(|| Offer {
-        score: score::score(active, cx.config.max_active_jobs),
-        stake: cx.config.stake,
-        estimated_completion: Span::ZERO,
-    })
 }
 
 /// A coordinator's message as a proposal, if it comes from the right one, for this electorate, about its members (6.4).

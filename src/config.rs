@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::NodeId;
 use crate::time::Span;
-use crate::units::Tokens;
+use crate::units::{MAX_JSON_INTEGER, Tokens};
+use crate::wire::message::MAX_TRANSFERS;
 
 /// The node's configuration. Every field has a default; unknown fields are errors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +83,15 @@ pub struct Config {
     pub max_known_jobs: u32,
     /// The stake of a bid.
     pub stake: Tokens,
+    /// What every account begins with. It must be the same on all nodes: one with another value sees other balances, and
+    /// votes for transactions that no other node would.
+    pub genesis_balance: Tokens,
+    /// How long a payment waits for company. A transaction costs some 9 KB to ten nodes whatever it carries, so at 5 jobs per
+    /// second the page's 10 s would take a fifth of the 10 KB that a job may cost; 30 s take a tenth. Too long: earnings
+    /// cannot be spent, and reserves stay bound.
+    pub settle_after: Span,
+    /// Payments in one transaction at most; that many do not wait any longer.
+    pub settle_batch: u32,
     /// The largest command of a job, in bytes.
     pub max_command_bytes: u32,
     /// The largest output of a job that is kept and taken, in bytes; the rest is cut off and said to be. An executor holds the
@@ -180,6 +190,12 @@ pub enum Plant {
     EvidenceUnchecked,
     /// Every payload leaves in an envelope of its own, however many there are.
     NothingBundled,
+    /// A payer signs two transactions of one number, and voters vote for both.
+    DoubleVote,
+    /// Neither who votes for a transaction nor who applies it looks at the payer's balance.
+    BalanceUnchecked,
+    /// A payer forgets that a transaction carries its payments, and voters that they are paid.
+    PaidTwice,
 }
 
 impl Default for Config {
@@ -217,6 +233,9 @@ impl Default for Config {
             max_active_jobs: 16,
             max_known_jobs: 65_536,
             stake: Tokens::whole(10),
+            genesis_balance: Tokens::whole(10_000),
+            settle_after: Span::secs(30),
+            settle_batch: 64,
             max_command_bytes: 64 * 1024,
             max_output_bytes: 1024 * 1024,
             election: Election::Modulo,
@@ -263,6 +282,7 @@ impl Config {
             ("rebroadcast_interval", self.rebroadcast_interval, Span::millis(100), Span::secs(3_600)),
             ("job_heartbeat_interval", self.job_heartbeat_interval, Span::millis(100), self.lease),
             ("reputation_interval", self.reputation_interval, Span::secs(1), Span::secs(3_600)),
+            ("settle_after", self.settle_after, Span::millis(10), Span::secs(3_600)),
             ("evidence_lasts", self.evidence_lasts, Span::secs(1), Span::secs(10 * 366 * 86_400)),
             ("bundle_window", self.bundle_window, Span::ZERO, Span::millis(100)),
         ];
@@ -282,6 +302,7 @@ impl Config {
             ("listed_bids", self.listed_bids, 2, 64),
             ("max_active_jobs", self.max_active_jobs, 0, 65_536),
             ("max_known_jobs", self.max_known_jobs, 1, 1 << 20),
+            ("settle_batch", self.settle_batch, 1, MAX_TRANSFERS),
             ("max_command_bytes", self.max_command_bytes, 1, self.max_message_size / 4),
             ("max_output_bytes", self.max_output_bytes, 0, 64 * 1024 * 1024),
             ("bundle_above_msgs_per_sec", self.bundle_above_msgs_per_sec, 1, 1_000_000),
@@ -304,6 +325,10 @@ impl Config {
         }
         if self.capabilities.len() > 32 || self.capabilities.iter().any(|c| c.is_empty() || c.len() > 32) {
             return Err(ConfigError("capabilities: at most 32, each of 1 to 32 bytes".into()));
+        }
+        if self.genesis_balance > Tokens(MAX_JSON_INTEGER) {
+            let most = Tokens(MAX_JSON_INTEGER);
+            return Err(ConfigError(format!("genesis_balance = {} is more than {most}", self.genesis_balance)));
         }
         if self.heartbeat_interval.times(2) > self.suspect_after {
             return Err(ConfigError(format!(

@@ -92,6 +92,12 @@ pub mod store_key {
 
     /// Followed by a node id: what this node has seen of it.
     pub const EXPERIENCE: u8 = b's';
+    /// Followed by a node id: the record of its account.
+    pub const ACCOUNT: u8 = b'a';
+    /// Followed by a node id: the transaction of its account that this node has voted for, or has made itself.
+    pub const TRANSACTION: u8 = b't';
+    /// Followed by a job id: a payment that no transaction carries yet.
+    pub const PAYMENT: u8 = b'p';
     /// Followed by a node id: what proves its misbehaviour.
     pub const PROVEN: u8 = b'e';
 

@@ -1,8 +1,9 @@
 //! The real driver: one task owns the node, feeds it with what comes in, and does what it says (architecture.md).
 //!
 //! In reading order: [`config`] is what the operator says; [`engine`] is the loop; [`store`], [`zmq`], [`beacon`] and
-//! [`executor`] are its hands; [`front`] stands between strangers and the `zeromq` crate, and [`inbound`] between the front
-//! and the loop; [`events`] is what it tells; [`api`] is where local programs ask, and [`cli`] is one of them.
+//! [`executor`], with its [`supervisor`]s, are its hands; [`front`] stands between strangers and the `zeromq` crate, and [`inbound`] between the front
+//! and the loop; [`events`] is what it tells; [`api`] is where local programs ask, and [`cli`] is one of them, which
+//! has a [`doctor`].
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -14,6 +15,7 @@ pub mod api;
 pub mod beacon;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod engine;
 pub mod events;
 pub mod executor;
@@ -21,6 +23,7 @@ pub mod files;
 pub mod front;
 pub mod inbound;
 pub mod store;
+pub mod supervisor;
 pub mod zmq;
 
 use std::time::Duration;
@@ -69,11 +72,23 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     // Installed before anything is promised, so that a signal never finds the default handler.
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("SIGTERM: {e}"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("SIGINT: {e}"))?;
+    // A shell's limit on file sizes is an error of the write then, and no sudden death.
+    let _file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
     raise_descriptor_limit();
     let network = &settings.document.network;
     let keys = files::keys(&settings.data_dir)?;
     let id = keys.id();
-    let (store, records) = store::Store::open(&settings.data_dir, id)?;
+    let (store, mut records) = store::Store::open(&settings.data_dir, id)?;
+    let results = events::results::Results::recall(&mut records);
+
+    // Before anybody hears of this life, what the last one ran has ended.
+    let jobs = &settings.document.jobs;
+    let (executor, finished) = executor::Executor::new(
+        &settings.data_dir,
+        jobs.shell.allow.clone(),
+        jobs.limits.clone(),
+        supervisor::PROGRAM.as_ref(),
+    )?;
 
     let (inbound, waiting) = inbound::channel(network.message_queue_size as usize);
     let counters = std::sync::Arc::<front::Counters>::default();
@@ -101,9 +116,6 @@ pub async fn run(settings: Settings) -> Result<(), String> {
         group: network.multicast.then_some(network.multicast_group),
         hosts: network.bootstrap_peers.iter().map(|p| (p.host.clone(), p.beacon_port)).collect(),
     })?;
-    let jobs = &settings.document.jobs;
-    let (executor, finished) =
-        executor::Executor::new(&settings.data_dir, jobs.shell.allow.clone(), jobs.limits.clone())?;
     let (requests, asked) = mpsc::channel(REQUESTS);
     let hub = events::Hub::default();
     let api = api::serve(settings.document.api.address, &settings.data_dir, requests, hub.clone()).await?;
@@ -114,7 +126,7 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     tracing::info!(node_id = %id, pub_endpoint = %node.view().config().pub_endpoint, api = %api.address(), "marlos-node runs");
 
     let hands = Hands { transport, beacon, executor, counters };
-    let mut engine = Engine::new(node, store, hands, hub);
+    let mut engine = Engine::new(node, store, results, hands, hub);
     engine.start(&records).await?;
     drop(records);
     let stop = async move {

@@ -1,4 +1,4 @@
-//! Proof of misbehaviour: found, checked, passed on, and remembered (protocol.md, sections 5, 8 and 9).
+//! Contradiction of misbehaviour: found, checked, passed on, and remembered (protocol.md, sections 5, 8 and 9).
 //!
 //! Evidence is two statements of one node that exclude each other. Whoever finds a pair tells all; everyone checks it by itself
 //! (`check`, which also says why no honest node can make one), takes it once and passes it on once. Its author's votes and bids
@@ -30,7 +30,7 @@ use crate::membership::Members;
 use crate::time::{Span, Time, WallTime};
 use crate::timers::Timers;
 use crate::wire::Payload;
-use crate::wire::message::{AuctionCoordinate, Evidence, Proof};
+use crate::wire::message::{AuctionCoordinate, Contradiction, Evidence};
 use frames::Frames;
 
 /// Evidence that is told to one that lacks it, in one go; the rest follows when its digest still differs.
@@ -173,7 +173,7 @@ impl Proofs {
         let Some(before) = self.frames.take((author, incarnation, proposal.job_id, proposal.round), frame) else {
             return;
         };
-        let proof = Proof::Proposals { first: before.to_vec(), second: frame.to_vec() };
+        let proof = Contradiction::Proposals { first: before.to_vec(), second: frame.to_vec() };
         if frame.len() <= crate::wire::message::MAX_EVIDENCE_FRAME {
             self.on_found(cx, members, Evidence { author, proof });
         }

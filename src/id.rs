@@ -15,6 +15,10 @@ pub struct NodeId(pub [u8; 16]);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct JobId(pub [u8; 16]);
 
+/// A transaction's identity: a hash over payer, sequence number and transfers (section 8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct TxId(pub [u8; 16]);
+
 /// Names an electorate: the first 8 bytes of SHA-256 over its sorted ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct ElectorateId(pub [u8; 8]);
@@ -100,6 +104,13 @@ impl fmt::Display for JobId {
     }
 }
 
+impl fmt::Display for TxId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("tx-")?;
+        write_hex(f, &self.0)
+    }
+}
+
 impl fmt::Display for ElectorateId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(f, &self.0)
@@ -132,6 +143,16 @@ impl FromStr for JobId {
     }
 }
 
+impl FromStr for TxId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<TxId, String> {
+        text.strip_prefix("tx-")
+            .and_then(parse_hex)
+            .map(TxId)
+            .ok_or_else(|| format!("`{text}` is not a transaction id: \"tx-\" and 32 lowercase hex digits"))
+    }
+}
+
 macro_rules! serde_as_text {
     ($($name:ty),*) => {$(
         impl Serialize for $name {
@@ -146,7 +167,7 @@ macro_rules! serde_as_text {
         }
     )*};
 }
-serde_as_text!(NodeId, JobId, ElectorateId);
+serde_as_text!(NodeId, JobId, TxId, ElectorateId);
 
 #[cfg(test)]
 mod tests {
@@ -158,8 +179,11 @@ mod tests {
         assert_eq!(node.to_string().parse(), Ok(node));
         let job = JobId([7; 16]);
         assert_eq!(job.to_string().parse(), Ok(job));
+        let tx = TxId([0x1f; 16]);
+        assert_eq!(tx.to_string().parse(), Ok(tx));
         for text in ["", "AB", &"AB".repeat(16), &"a".repeat(31), "job-1", &"é".repeat(16)] {
             assert!(text.parse::<NodeId>().is_err() && text.parse::<JobId>().is_err(), "{text}");
+            assert!(text.parse::<TxId>().is_err(), "{text}");
         }
     }
 }

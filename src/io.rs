@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::id::{JobId, Link, NodeId, PeerIdx};
+use crate::id::{JobId, Link, NodeId, PeerIdx, TxId};
 use crate::time::Span;
 use crate::units::{Ppm, Tokens};
 use crate::wire::MsgType;
@@ -191,6 +191,17 @@ pub enum Event {
     JobCompleted { job: JobId, executor: NodeId, status: JobStatus, output: Range<u32> },
     /// A local job ended without a result, visibly.
     JobFailed { job: JobId, reason: FailReason },
+    /// This node voted for a transaction. Both were persisted before.
+    TransactionVoted { account: NodeId, seq: u64, transaction: TxId },
+    /// A quorum has voted for a transaction of this node: in these bytes of the outbox, it and the record that its votes prove
+    /// (a `TokenTransaction`, then an `AccountRecord`).
+    TransactionCertified { account: NodeId, seq: u64, certificate: Range<u32> },
+    /// An account is now at this transaction: `row` names all that it has paid so far, `transfers` and `total` are what this
+    /// brought where the transaction itself is known.
+    TransactionApplied { account: NodeId, seq: u64, row: [u8; 32], transfers: u32, total: Tokens },
+    /// One payer has signed two transactions of one number, in these bytes of the outbox (two `TokenTransaction`s): the first
+    /// keeps its vote, and no other of that number gets one.
+    ConflictingTransactions { account: NodeId, seq: u64, records: Range<u32> },
     /// The measured offset of this node's clock to the network's, in microseconds.
     ClockOffset { offset_us: i64 },
 }
@@ -227,6 +238,8 @@ pub enum SubmitRefusal {
     TooManyJobs,
     /// The node is about to stop.
     Leaving,
+    /// The account has less than 120 % of the payment free, which is reserved for the job.
+    InsufficientBalance,
 }
 
 /// Why a job ended without a result.
@@ -293,13 +306,20 @@ pub enum Refusal {
     BadCertificate,
     /// A bid of, a vote of or a proposal for a member that is excluded from it.
     Quarantined,
+    /// A transaction that no account may make: it pays nobody, its payer, one job twice, more than a job may cost, or for a job
+    /// that is paid already.
+    BadTransaction,
+    /// A transaction beside another of the same number.
+    ConflictingTransaction,
+    /// The account cannot pay or stake it, or not yet.
+    InsufficientBalance,
     /// Evidence that proves nothing.
     BadEvidence,
 }
 
 impl Refusal {
     /// Every reason, in the order of its number.
-    pub const ALL: [Refusal; 24] = [
+    pub const ALL: [Refusal; 27] = [
         Refusal::TooLarge,
         Refusal::Malformed,
         Refusal::WrongVersion,
@@ -323,6 +343,9 @@ impl Refusal {
         Refusal::WrongCoordinator,
         Refusal::BadCertificate,
         Refusal::Quarantined,
+        Refusal::BadTransaction,
+        Refusal::ConflictingTransaction,
+        Refusal::InsufficientBalance,
         Refusal::BadEvidence,
     ];
 }

@@ -18,7 +18,7 @@ use crate::units::Ppm;
 use crate::wire::Payload;
 use crate::wire::message::{
     Consistency, JobBody, JobBroadcast, JobHeartbeat, JobResult, MAX_ATTEMPTS, MAX_CAPABILITY_BYTES, MAX_REQUIREMENTS,
-    OutputChunk, OutputRequest,
+    OutputChunk, OutputRequest, Transfer,
 };
 use backup::Backups;
 use executor::Executor;
@@ -49,6 +49,8 @@ pub enum Effect {
     TakeOver { job: JobId },
     /// The newest claim of this own job brings no result: everyone was told.
     Lapsed { job: JobId },
+    /// An own job has its result: what that has earned, persisted already.
+    Owed { payment: Transfer },
     /// Its submitter asks for a job that this node claimed and does not run, since a restart: run it.
     Resume { job: JobId, asker: NodeId },
 }

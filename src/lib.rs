@@ -28,6 +28,10 @@
 //! - [`reputation`]: whom to trust with work. `score`, `trust` and `standing` are pure.
 //! - [`evidence`]: proof of misbehaviour. `check`, pure, is what holds, and why no honest node can make it.
 //! - [`sync`]: asking for what was missed.
+//!   three pure. `claim` counts votes and makes the certificate.
+//! - [`jobs`]: running what was claimed, and seeing own jobs to a result or a visible failure.
+//! - [`ledger`]: who has how much, and how a job is paid, once. `transaction` is what is signed, `account` adds up, `bound` says what
+//!   open jobs and claims bind: all three pure. `settle` makes transactions, `vote` judges them, `sync` fetches what was missed.
 //! - [`egress`]: what leaves, in one envelope per destination, after everything that must be durable first.
 //! - [`metrics`]: what the node counts of itself.
 //! - [`cx`] and [`timers`]: what every handler gets, and deadlines by name.
@@ -54,6 +58,7 @@ pub mod id;
 pub mod identity;
 pub mod io;
 pub mod jobs;
+pub mod ledger;
 pub mod membership;
 pub mod metrics;
 pub mod node;

@@ -37,8 +37,8 @@ pub struct Members {
     degraded: bool,
     /// Members that died or left since `node.rs` last asked.
     lost: Vec<NodeId>,
-    /// Since when something that members said may have been missed, until `node.rs` has asked.
-    missed_since: Option<Time>,
+    /// Members of whom something may have been missed, and since when, until `node.rs` has asked.
+    missed: Vec<(PeerIdx, Time)>,
     /// Records of members that exclude each other; `node.rs` carries them to the evidence.
     pub conflicts: Vec<Evidence>,
     detector: detector::Detector,
@@ -108,7 +108,7 @@ impl Members {
             connections: 0,
             degraded: true,
             lost: Vec::new(),
-            missed_since: None,
+            missed: Vec::new(),
             conflicts: Vec::new(),
             detector: detector::Detector::default(),
             gossip: gossip::Gossip::default(),
@@ -304,9 +304,9 @@ impl Members {
         self.update_degraded(cx);
     }
 
-    /// Since when something may have been missed that members said: they were dead, or not connected.
-    pub fn take_missed(&mut self) -> Option<Time> {
-        self.missed_since.take()
+    /// Members that were dead or not connected, and when they had been heard last: what they said since may have been missed.
+    pub fn take_missed(&mut self) -> Vec<(PeerIdx, Time)> {
+        std::mem::take(&mut self.missed)
     }
 
     /// Members that died or left since this was last called.

@@ -124,6 +124,10 @@ impl Tally {
             | Event::ExecutionCancelled { .. }
             | Event::JobCompleted { .. }
             | Event::JobFailed { .. }
+            | Event::TransactionVoted { .. }
+            | Event::TransactionCertified { .. }
+            | Event::TransactionApplied { .. }
+            | Event::ConflictingTransactions { .. }
             | Event::ClockOffset { .. } => {}
         }
     }

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use stored::Stored;
 pub use view::{JobPhase, JobView, NodeView, PeerView};
 
-use crate::auction::{Auctions, Claim, Effect, Lapse};
+use crate::auction::{Auctions, Claim, Effect, Lapse, job_id};
 use crate::config::{Config, ConfigError};
 use crate::cx::{Ctx, store_key};
 use crate::egress::{Egress, Sealing};
@@ -24,6 +24,7 @@ use crate::id::{Link, NodeId, PeerIdx};
 use crate::identity::Keys;
 use crate::io::{Command, Event, Input, JobSpec, Outbox, Record, Refusal, SubmitRefusal, To, Verify};
 use crate::jobs::{self, Jobs};
+use crate::ledger::Ledger;
 use crate::membership::Members;
 use crate::metrics::Metrics;
 use crate::quorum::Statement;
@@ -36,6 +37,10 @@ use crate::units::{Ppm, Tokens};
 use crate::wire::message::{Announce, Goodbye};
 use crate::wire::{self, Payload, Signature};
 
+/// Calls in a row that may leave something due: one sub-machine's turn may make another's due at once, and a driver that is
+/// late has much to hand over before it wakes the node. Far fewer than a loop without end.
+const SPINS_MOST: u32 = 100_000;
+
 /// One node of the network: the whole protocol, without clock, randomness, sockets or files.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -46,6 +51,7 @@ pub struct Node {
     guard: Guard,
     auctions: Auctions,
     jobs: Jobs,
+    ledger: Ledger,
     sync: Sync,
     reputation: Reputation,
     proofs: Proofs,
@@ -58,6 +64,8 @@ pub struct Node {
     degraded_before: bool,
     /// The earliest deadline, kept so that a heartbeat's arrival costs no search for it.
     deadline: Time,
+    /// Calls in a row that left something due.
+    spins: u32,
     /// Payloads of the frame being handled; kept for its room.
     inbox: Vec<Payload>,
 }
@@ -69,6 +77,7 @@ impl Node {
     /// A configuration field out of bounds.
     pub fn new(config: Config, keys: Keys, rng: ChaCha8Rng) -> Result<Node, ConfigError> {
         config.validate()?;
+        let id = keys.id();
         let egress = Egress::new(keys, &config);
         let members = Members::new(own_record(&config, egress.keys()), &config);
         Ok(Node {
@@ -79,6 +88,7 @@ impl Node {
             guard: Guard::default(),
             auctions: Auctions::default(),
             jobs: Jobs::default(),
+            ledger: Ledger::new(id, &config),
             sync: Sync::default(),
             reputation: Reputation::default(),
             proofs: Proofs::default(),
@@ -88,6 +98,7 @@ impl Node {
             leaving: false,
             degraded_before: true,
             deadline: Time::NEVER,
+            spins: 0,
             inbox: Vec::new(),
             config,
         })
@@ -119,6 +130,8 @@ impl Node {
             Input::Command(Command::Submit(spec)) => self.on_submit(now, &spec, verify, out),
             Input::Command(Command::Leave) => {
                 self.leaving = true;
+                let (mut cx, parts) = self.split(now, verify, out);
+                parts.ledger.on_leave(&mut cx, parts.members);
                 // The driver stops the process after this call.
                 self.egress.hurry(now.mono);
             }
@@ -136,6 +149,8 @@ impl Node {
         self.carry_degraded(now, verify, out);
         self.carry_evidence(now, verify, out);
         self.carry_standing(out);
+        let (mut cx, parts) = self.split(now, verify, out);
+        parts.ledger.settle(&mut cx, parts.members);
         let mut sealing = Sealing {
             now,
             sync_offset_us: self.members.sync_offset_us(),
@@ -154,7 +169,10 @@ impl Node {
         let present = present.min(self.proofs.next_deadline());
         let present = if self.leaving { Time::NEVER } else { present };
         let timers = present.min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
+        let timers = timers.min(self.ledger.next_deadline());
         self.deadline = timers.min(self.egress.next_deadline().unwrap_or(Time::NEVER));
+        self.spins = if self.deadline > now.mono { 0 } else { self.spins + 1 };
+        assert!(self.spins < SPINS_MOST, "what is due gets done, or the driver would wake the node for ever");
     }
 
     /// When the node wants to be woken, if at all.
@@ -174,6 +192,7 @@ impl Node {
         self.members.check_invariants();
         self.auctions.check_invariants();
         self.jobs.check_invariants();
+        self.ledger.check_invariants();
         self.reputation.check_invariants();
         self.proofs.check_invariants();
         assert_eq!(self.guard.len(), self.members.len(), "every member has its guard");
@@ -195,16 +214,26 @@ impl Node {
             cx.persist(store_key::VOTE_FLOOR, &vote_floor);
         }
         parts.auctions.start(stored.votes, vote_floor);
+        parts.ledger.start(&mut cx, stored.ledger);
         parts.members.start_heartbeat(&mut cx);
         parts.reputation.start(&mut cx, seen);
         parts.proofs.start(&cx, proven);
         parts.members.settle(&mut cx);
         for (id, broadcast, proof) in stored.claims {
             let Statement { round, winner: claimer, backup, .. } = proof.statement;
+            parts.ledger.on_job_seen(id, broadcast.submitter, broadcast.body.payment);
+            parts.ledger.on_claim(id, round, claimer);
             let claim = Claim { round, claimer, backup, lapsed: None };
             parts.auctions.recover(&cx, id, broadcast, claim, Some(proof));
         }
         for (id, record) in own_jobs {
+            if parts.ledger.has_settled(id) {
+                // The crash came between its payment and the end of the job.
+                cx.forget(&store_key::of_job(store_key::OWN_JOB, id));
+                continue;
+            }
+            parts.ledger.on_job_seen(id, record.broadcast.submitter, record.broadcast.body.payment);
+            carry_funds(parts.ledger, parts.auctions);
             if let Some(claim) = record.claim {
                 parts.auctions.recover(&cx, id, record.broadcast.clone(), claim, None);
             } else {
@@ -240,7 +269,8 @@ impl Node {
         let active = self.jobs.active();
         let (mut cx, parts) = self.split(now, verify, out);
         let cx = &mut cx;
-        let (members, auctions, jobs) = (parts.members, parts.auctions, parts.jobs);
+        let (members, auctions, jobs, ledger) = (parts.members, parts.auctions, parts.jobs, parts.ledger);
+        carry_funds(ledger, auctions);
         match payload {
             Payload::PeerAnnounce(announce) if announce.record.node_id != members.id(from) => Err(Refusal::BadRecord),
             Payload::PeerAnnounce(announce) => members.on_announce(cx, &announce, link),
@@ -248,6 +278,8 @@ impl Node {
                 if let Some(incarnation) = members.outlived_by(cx, &records) {
                     // Our store was lost, or is older than our last life: that life's number must be exceeded.
                     self.begin_incarnation(now, incarnation.saturating_add(1), verify, out);
+                    let (mut cx, parts) = self.split(now, verify, out);
+                    parts.auctions.on_amnesia(&mut cx);
                     return Ok(());
                 }
                 members.on_records(cx, from, &records)
@@ -262,7 +294,19 @@ impl Node {
                 members.on_goodbye(cx, from);
                 Ok(())
             }
-            Payload::JobBroadcast(broadcast) => auctions.on_broadcast(cx, members, active, from, broadcast),
+            Payload::JobBroadcast(broadcast) => {
+                let id = job_id(&broadcast);
+                if broadcast.submitter == members.id(from) && auctions.job(id).is_none() {
+                    // Before it is voted on, which it may be at once.
+                    ledger.on_job_seen(id, broadcast.submitter, broadcast.body.payment);
+                    carry_funds(ledger, auctions);
+                }
+                let outcome = auctions.on_broadcast(cx, members, active, from, broadcast);
+                if auctions.job(id).is_none() {
+                    ledger.on_job_expired(id);
+                }
+                outcome
+            }
             Payload::JobBid(bid) => auctions.on_bid(cx, members, active, from, bid),
             Payload::AuctionCoordinate(proposal) => {
                 jobs.on_proposal_seen(proposal.job_id);
@@ -303,6 +347,11 @@ impl Node {
                 Ok(())
             }
             Payload::OutputChunk(chunk) => jobs.on_output_chunk(cx, members, from, &chunk),
+            Payload::TokenTransaction(transaction) => ledger.on_transaction(cx, members, from, transaction),
+            Payload::LedgerVote(vote) => ledger.on_vote(cx, members, from, &vote),
+            Payload::LedgerCertificate(certificate) => ledger.on_certificate(cx, members, from, certificate),
+            Payload::AccountRequest(request) => ledger.on_account_request(cx, members, from, &request),
+            Payload::AccountRecord(record) => ledger.take_record(cx, members, from, record),
             Payload::ReputationUpdate(update) => {
                 parts.reputation.on_update(cx, members, from, &update)?;
                 parts.proofs.on_digest(cx, members, from, update.proven_digest);
@@ -336,8 +385,11 @@ impl Node {
         }
         let active = self.jobs.active();
         let (mut cx, parts) = self.split(now, verify, out);
-        match parts.jobs.on_submit(&mut cx, spec) {
+        let accepted = parts.ledger.may_submit(spec.payment).and_then(|()| parts.jobs.on_submit(&mut cx, spec));
+        match accepted {
             Ok(broadcast) => {
+                parts.ledger.on_job_seen(job_id(&broadcast), broadcast.submitter, broadcast.body.payment);
+                carry_funds(parts.ledger, parts.auctions);
                 let known = parts.auctions.on_broadcast(&mut cx, parts.members, active, PeerIdx::SELF, broadcast);
                 debug_assert!(known.is_ok() || parts.auctions.len() >= cx.config.max_known_jobs as usize, "{known:?}");
             }
@@ -353,10 +405,12 @@ impl Node {
         parts.members.on_sweep_timer(&mut cx);
         parts.members.settle(&mut cx);
         let announces = if leaving { Vec::new() } else { parts.members.on_announce_timer(&mut cx) };
+        carry_funds(parts.ledger, parts.auctions);
         parts.auctions.on_timers(&mut cx, parts.members, active);
         parts.jobs.on_timers(&mut cx, parts.members);
+        parts.ledger.on_timers(&mut cx, parts.members);
         if !leaving {
-            parts.sync.on_timer(&mut cx);
+            parts.sync.on_timer(&mut cx, parts.members);
             parts.proofs.on_timers(&mut cx);
             let speak = parts.proofs.must_be_said();
             if parts.reputation.on_timer(&mut cx, parts.proofs.digest(), speak) {
@@ -378,8 +432,8 @@ impl Node {
 
     /// What the sub-machines ask of each other, until nothing is left to ask.
     fn carry_effects(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
-        if let Some(since) = self.members.take_missed() {
-            self.sync.on_missed(now.mono, since);
+        for (peer, since) in self.members.take_missed() {
+            self.sync.on_missed(now.mono, peer, since);
         }
         loop {
             let lost = self.members.take_lost();
@@ -406,6 +460,7 @@ impl Node {
             let (mut cx, parts) = self.split(now, verify, out);
             parts.jobs.on_recovered(&mut cx, parts.members);
             parts.auctions.on_recovered(&mut cx, parts.members, active);
+            parts.ledger.on_recovered(&mut cx, parts.members);
             self.carry_effects(now, verify, out);
         }
     }
@@ -470,6 +525,7 @@ impl Node {
             members: &mut self.members,
             auctions: &mut self.auctions,
             jobs: &mut self.jobs,
+            ledger: &mut self.ledger,
             sync: &mut self.sync,
             reputation: &mut self.reputation,
             proofs: &mut self.proofs,
@@ -484,6 +540,7 @@ struct Parts<'a> {
     members: &'a mut Members,
     auctions: &'a mut Auctions,
     jobs: &'a mut Jobs,
+    ledger: &'a mut Ledger,
     sync: &'a mut Sync,
     reputation: &'a mut Reputation,
     proofs: &'a mut Proofs,
@@ -501,6 +558,7 @@ impl Parts<'_> {
                 }
             }
             Effect::Claimed { job, claim, before } => {
+                self.ledger.on_claim(job, claim.round, claim.claimer);
                 if let Some(lapsed) = before.filter(|before| *before != claim.claimer) {
                     self.reputation.on_deed(cx, self.members, lapsed, Deed::Timeout);
                 }
@@ -509,6 +567,7 @@ impl Parts<'_> {
                 }
             }
             Effect::Proposed { job } => self.jobs.on_proposal_seen(job),
+            Effect::Expired { job } => self.ledger.on_job_expired(job),
             Effect::Reasked { job } => {
                 let Some(held) = self.auctions.job(job) else { return };
                 let submitter = held.broadcast.submitter;
@@ -526,6 +585,7 @@ impl Parts<'_> {
     fn carry_job(&mut self, cx: &mut Ctx<'_>, effect: jobs::Effect) {
         match effect {
             jobs::Effect::Judged { executor, deed } => self.reputation.on_deed(cx, self.members, executor, deed),
+            jobs::Effect::Owed { payment } => self.ledger.on_owed(cx, self.members, payment),
             jobs::Effect::TakeOver { job } => self.auctions.take_over(cx, self.members, job),
             jobs::Effect::Lapsed { job } => {
                 let active = self.jobs.active();
@@ -540,6 +600,13 @@ impl Parts<'_> {
                 }
             }
         }
+    }
+}
+
+/// What the auctions must know of money, where it has changed.
+fn carry_funds(ledger: &mut Ledger, auctions: &mut Auctions) {
+    if let Some(funds) = ledger.changed_funds() {
+        auctions.funds.clone_from(funds);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Counting votes: how many are enough, what is voted for, and what proves it. Pure (protocol.md, sections 4 and 6).
+//! Counting votes: how many are enough, what is voted for, and what proves it. Pure (protocol.md, sections 4, 6
+//! and 8).
 
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,44 @@ pub fn electorate_digest<'a>(sorted_members: impl IntoIterator<Item = &'a NodeId
     ElectorateId(digest[..8].try_into().expect("SHA-256 has 32 bytes"))
 }
 
+/// Votes of a quorum for one statement: what they are of is said beside it, or rebuilt by who checks it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    /// [`electorate_digest`] of the members whose votes count.
+    pub electorate: ElectorateId,
+    /// One bit per member of the sorted electorate, lowest bit first.
+    #[serde(with = "crate::wire::json::base64_bytes")]
+    pub voters: Vec<u8>,
+    /// Their signatures, in that order.
+    pub signatures: Vec<Signature>,
+}
+
+impl Proof {
+    /// Of collected votes: `votes` are (index in the sorted electorate, signature), in any order.
+    #[must_use]
+    pub fn new(electorate: ElectorateId, members: usize, votes: &[(usize, Signature)]) -> Proof {
+        let (voters, signatures) = in_order(members, votes);
+        Proof { electorate, voters, signatures }
+    }
+
+    /// Checks the votes for the statement with these signed bytes. That the electorate is the one stated is the caller's to
+    /// check: it holds its digest.
+    ///
+    /// # Errors
+    /// A sentence: which of its parts is not what it should be.
+    pub fn check(
+        &self,
+        signed_bytes: &[u8],
+        electorate: &[(NodeId, [u8; 32])],
+        needed: u32,
+        network_id: &str,
+        verify: &mut dyn Verify,
+    ) -> Result<(), &'static str> {
+        check_votes(signed_bytes, &self.voters, &self.signatures, electorate, needed, network_id, verify)
+    }
+}
+
 /// Checks a certificate against a sorted electorate of (id, public key).
 ///
 /// # Errors
@@ -75,22 +114,35 @@ pub fn check_certificate(
     if electorate_digest(electorate.iter().map(|(id, _)| id)) != certificate.statement.electorate {
         return Err("it is of another electorate");
     }
-    if certificate.voters.len() != electorate.len().div_ceil(8) {
+    let bytes = certificate.statement.signed_bytes();
+    check_votes(&bytes, &certificate.voters, &certificate.signatures, electorate, needed, network_id, verify)
+}
+
+/// Whether at least `needed` members of the electorate, those in the bitmap, have signed these bytes.
+fn check_votes(
+    signed_bytes: &[u8],
+    voters: &[u8],
+    signatures: &[Signature],
+    electorate: &[(NodeId, [u8; 32])],
+    needed: u32,
+    network_id: &str,
+    verify: &mut dyn Verify,
+) -> Result<(), &'static str> {
+    if voters.len() != electorate.len().div_ceil(8) {
         return Err("its bitmap does not fit the electorate");
     }
-    let voters = bits(&certificate.voters);
+    let voters = bits(voters);
     if voters.clone().any(|index| index >= electorate.len()) {
         return Err("its bitmap names nobody");
     }
-    if voters.clone().count() != certificate.signatures.len() {
+    if voters.clone().count() != signatures.len() {
         return Err("it has not one signature for each voter");
     }
-    if certificate.signatures.len() < needed as usize {
+    if signatures.len() < needed as usize {
         return Err("it has fewer votes than the quorum");
     }
-    let bytes = certificate.statement.signed_bytes();
-    let message = Signed { network_id, bytes: &bytes };
-    for (index, signature) in voters.zip(&certificate.signatures) {
+    let message = Signed { network_id, bytes: signed_bytes };
+    for (index, signature) in voters.zip(signatures) {
         if !verify.verify(&electorate[index].1, &message, signature) {
             return Err("one of its votes is not signed by its voter");
         }
@@ -101,6 +153,12 @@ pub fn check_certificate(
 /// Makes a certificate of collected votes: `votes` are (index in the sorted electorate, signature), in any order.
 #[must_use]
 pub fn certificate(statement: Statement, electorate: usize, votes: &[(usize, Signature)]) -> ClaimCertificate {
+    let (voters, signatures) = in_order(electorate, votes);
+    ClaimCertificate { statement, voters, signatures }
+}
+
+/// A bitmap of the voters, and their signatures in its order.
+fn in_order(electorate: usize, votes: &[(usize, Signature)]) -> (Vec<u8>, Vec<Signature>) {
     let mut sorted = votes.to_vec();
     sorted.sort_unstable_by_key(|(index, _)| *index);
     let mut voters = vec![0u8; electorate.div_ceil(8)];
@@ -108,7 +166,7 @@ pub fn certificate(statement: Statement, electorate: usize, votes: &[(usize, Sig
         assert!(*index < electorate && voters[index / 8] & (1 << (index % 8)) == 0, "each member votes once");
         voters[index / 8] |= 1 << (index % 8);
     }
-    ClaimCertificate { statement, voters, signatures: sorted.into_iter().map(|(_, signature)| signature).collect() }
+    (voters, sorted.into_iter().map(|(_, signature)| signature).collect())
 }
 
 /// The places of a certificate's voters in its electorate, in the order of its signatures.

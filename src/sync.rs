@@ -1,6 +1,6 @@
 //! Catching up after an absence: asking for what was said while it could not be heard (protocol.md, section 10).
 //!
-//! A node that comes back, or to which others come back, asks everyone once for what it may have missed, and each answers for
+//! A node that comes back, or to which others come back, asks once those it may have missed something of, and each answers for
 //! itself with what is still open: a submitter with its open jobs and the proofs of their claims. So nobody needs to be believed
 //! about another's jobs, and what has ended in the meantime costs nothing.
 
@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use crate::cx::Ctx;
 use crate::id::PeerIdx;
 use crate::io::Refusal;
+use crate::membership::Members;
 use crate::time::{Span, Time, WallTime};
 use crate::wire::Payload;
 use crate::wire::message::StateRequest;
@@ -23,17 +24,17 @@ const ANSWER_EVERY: Span = Span::millis(250);
 /// broadcast again anyway, or belong to a node with more open jobs than others can have votes pending for.
 pub const MAX_JOBS: usize = 4_096;
 
-/// What must be asked for, and who has been answered.
+/// Of whom something was missed, and who has been answered.
 #[derive(Clone, Debug)]
 pub struct Sync {
-    since: Time,
+    missed: BTreeMap<PeerIdx, Time>,
     ask_at: Time,
     answered: BTreeMap<PeerIdx, Time>,
 }
 
 impl Default for Sync {
     fn default() -> Sync {
-        Sync { since: Time::NEVER, ask_at: Time::NEVER, answered: BTreeMap::new() }
+        Sync { missed: BTreeMap::new(), ask_at: Time::NEVER, answered: BTreeMap::new() }
     }
 }
 
@@ -44,22 +45,29 @@ impl Sync {
         self.ask_at
     }
 
-    /// What was said since then may have been missed.
-    pub fn on_missed(&mut self, now: Time, since: Time) {
-        self.since = self.since.min(since);
+    /// What a member said since then may have been missed.
+    pub fn on_missed(&mut self, now: Time, peer: PeerIdx, since: Time) {
+        let earliest = self.missed.entry(peer).or_insert(since);
+        *earliest = since.min(*earliest);
         self.ask_at = self.ask_at.min(now + ASK_AFTER);
     }
 
-    /// Asks, if it is time to.
-    pub fn on_timer(&mut self, cx: &mut Ctx<'_>) {
+    /// Asks, if it is time to: each of a few, or all at once where it was nearly everyone.
+    pub fn on_timer(&mut self, cx: &mut Ctx<'_>, members: &Members) {
         if cx.now.mono < self.ask_at {
             return;
         }
-        let ago = cx.now.mono.since(self.since) + MARGIN;
-        // From the beginning of this life on, nothing was heard before: everything may have been missed.
-        let since = if self.since == Time(0) { WallTime(0) } else { WallTime(cx.wall().0.saturating_sub(ago.0)) };
-        cx.broadcast(&Payload::StateRequest(StateRequest { since }));
-        (self.since, self.ask_at) = (Time::NEVER, Time::NEVER);
+        self.ask_at = Time::NEVER;
+        let missed = std::mem::take(&mut self.missed);
+        if missed.len() + 2 >= members.len() {
+            let since = missed.values().min().copied().expect("something was missed, or nothing were due");
+            cx.broadcast(&request(cx, since));
+            return;
+        }
+        for (peer, since) in missed {
+            let request = request(cx, since);
+            cx.direct(peer, members.id(peer), &request);
+        }
     }
 
     /// Whether a member's request is answered.
@@ -74,4 +82,12 @@ impl Sync {
         self.answered.insert(from, now);
         Ok(())
     }
+}
+
+/// Asks for what was said after a moment of this node's own clock.
+fn request(cx: &Ctx<'_>, since: Time) -> Payload {
+    let ago = cx.now.mono.since(since) + MARGIN;
+    // Of who was never heard in this life, everything may have been missed.
+    let since = if since == Time(0) { WallTime(0) } else { WallTime(cx.wall().0.saturating_sub(ago.0)) };
+    Payload::StateRequest(StateRequest { since })
 }

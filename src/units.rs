@@ -21,6 +21,25 @@ impl Tokens {
     pub const fn whole(n: u64) -> Tokens {
         Tokens(n * 1_000_000)
     }
+
+    /// This many hundredths of it, rounded down; what does not fit is the largest amount, which nobody owns.
+    #[must_use]
+    pub fn percent(self, percent: u64) -> Tokens {
+        let share = u128::from(self.0) * u128::from(percent) / 100;
+        Tokens(u64::try_from(share).unwrap_or(u64::MAX))
+    }
+
+    /// The sum, where it is an amount.
+    #[must_use]
+    pub fn checked_add(self, other: Tokens) -> Option<Tokens> {
+        self.0.checked_add(other.0).map(Tokens)
+    }
+
+    /// The difference, where it is not below zero.
+    #[must_use]
+    pub fn checked_sub(self, other: Tokens) -> Option<Tokens> {
+        self.0.checked_sub(other.0).map(Tokens)
+    }
 }
 
 impl Ppm {
@@ -171,6 +190,19 @@ pub mod seconds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_of_an_amount_is_exact_and_never_overflows() {
+        for (amount, percent, share) in [
+            (10_000_000, 120, 12_000_000),
+            (10, 90, 9),
+            (1, 50, 0),
+            (u64::MAX, 50, u64::MAX / 2),
+            (u64::MAX, 120, u64::MAX),
+        ] {
+            assert_eq!(Tokens(amount).percent(percent), Tokens(share), "{percent} % of {amount}");
+        }
+    }
 
     #[test]
     fn decimals_are_read_exactly_and_printed_shortest() {

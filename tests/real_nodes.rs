@@ -8,6 +8,9 @@
     reason = "the processes under test have sockets and clocks, and the measured times are for people"
 )]
 
+#[path = "support/processes.rs"]
+mod processes;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -16,6 +19,7 @@ use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use processes::with_argument;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -58,12 +62,32 @@ fn free_port() -> u16 {
 
 /// Starts a node; tries other ports where somebody else was faster.
 fn start(root: &Path, name: &str, bootstrap: Option<&Node>, capabilities: &str) -> Node {
-    for attempt in 0..5 {
+    start_as(Command::new(BINARY), root, name, bootstrap, capabilities)
+}
+
+/// Starts a node with this command, which its own arguments follow.
+fn start_as(by: Command, root: &Path, name: &str, bootstrap: Option<&Node>, capabilities: &str) -> Node {
+    start_at(by, root, name, bootstrap, capabilities, None)
+}
+
+/// Starts a node at these ports, where they are given.
+fn start_at(
+    by: Command,
+    root: &Path,
+    name: &str,
+    bootstrap: Option<&Node>,
+    capabilities: &str,
+    ports: Option<(u16, u16, u16)>,
+) -> Node {
+    static LIVES: AtomicU16 = AtomicU16::new(0);
+    for _ in 0..5 {
         let data = root.join(name);
-        let log = root.join(format!("{name}.{attempt}.log"));
-        let (pub_port, sub_port, beacon_port) = (free_port(), free_port(), free_port());
-        let mut command = Command::new(BINARY);
+        let log = root.join(format!("{name}.{}.log", LIVES.fetch_add(1, Relaxed)));
+        let (pub_port, sub_port, beacon_port) = ports.unwrap_or_else(|| (free_port(), free_port(), free_port()));
+        let _ = std::fs::remove_file(data.join("api-address"));
+        let mut command = Command::new(by.get_program());
         command
+            .args(by.get_args())
             .args(["run", "--no-multicast", "--bind", "127.0.0.1", "--api-port", "0", "--name", name])
             .args(["--pub-port", &pub_port.to_string(), "--sub-port", &sub_port.to_string()])
             .args(["--beacon-port", &beacon_port.to_string()])
@@ -118,8 +142,23 @@ impl Node {
         of_state.map(|p| p["node_id"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Kills it as a power switch would.
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+}
+
+/// Polls until it is so.
+fn until_quietly(mut so: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !so() {
+        assert!(since.elapsed() < PATIENCE, "not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -167,8 +206,7 @@ fn three_nodes_meet_run_jobs_and_notice_deaths() {
     assert_eq!(metrics["marlos_partition_detected"], 0.0);
 
     let victim = three.id();
-    three.child.kill().unwrap();
-    three.child.wait().unwrap();
+    three.kill();
     until("the first survivor holds the killed node for dead", || {
         [&one, &two].iter().any(|n| n.peers("dead").contains(&victim))
     });
@@ -188,9 +226,7 @@ fn a_node_comes_back_with_its_identity_and_its_next_incarnation() {
     let root = tempfile::tempdir().unwrap();
     let mut first = start(root.path(), "phoenix", None, "");
     let (id, before) = (first.id(), first.json(&["status"])["incarnation"].clone());
-    first.child.kill().unwrap();
-    first.child.wait().unwrap();
-    std::fs::remove_file(first.data.join("api-address")).unwrap();
+    first.kill();
     let again = start(root.path(), "phoenix", None, "");
     assert_eq!(again.id(), id);
     assert_eq!(again.json(&["status"])["incarnation"].as_u64(), before.as_u64().map(|n| n + 1));
@@ -305,4 +341,266 @@ fn mistakes_are_named_and_nothing_is_ever_replaced() {
     std::fs::write(state.join("node.redb"), b"not a database").unwrap();
     let (code, text) = run(&["run", "--config", "home/marlos.yaml", "--no-multicast", "--api-port", "0"]);
     assert!(code == Some(2) && text.contains("node.redb cannot be used"), "{text}");
+}
+
+/// Ignores what it is asked, and leaves a child in another session and directory.
+fn stubborn(first: &str, second: &str) -> String {
+    format!("trap '' TERM HUP INT; (setsid sh -c 'cd /; exec sleep {first}' &); while :; do sleep {second}; done")
+}
+
+#[test]
+fn a_killed_node_leaves_nothing_running_and_comes_back_without_its_old_jobs() {
+    let root = tempfile::tempdir().unwrap();
+    let one = start(root.path(), "one", None, "");
+    let mut two = start(root.path(), "two", Some(&one), "there");
+    until("both know each other", || [&one, &two].iter().all(|n| n.peers("alive").len() == 1));
+    one.json(&["submit", "--require", "there", "--", &stubborn("7501.1", "7502.1")]);
+    until("the job runs", || with_argument("7501.1") == 1 && with_argument("7502.1") == 1);
+    two.kill();
+    until("nothing of it runs any more", || with_argument("7501.1") + with_argument("7502.1") == 0);
+    let two = start(root.path(), "two", Some(&one), "there");
+    assert_eq!(two.json(&["status"])["jobs"]["running_here"], 0);
+    assert_eq!(std::fs::read_dir(two.data.join("work")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_node_that_is_told_to_stop_ends_its_jobs_says_goodbye_and_keeps_its_state() {
+    let root = tempfile::tempdir().unwrap();
+    let one = start(root.path(), "one", None, "");
+    let mut two = start(root.path(), "two", Some(&one), "there");
+    until("both know each other", || [&one, &two].iter().all(|n| n.peers("alive").len() == 1));
+    let (id, own) = (two.id(), two.json(&["submit", "--require", "nobody", "--deadline", "1h", "--", "true"]));
+    one.json(&["submit", "--require", "there", "--", &stubborn("7601.1", "7602.1")]);
+    until("the job runs", || with_argument("7601.1") == 1 && with_argument("7602.1") == 1);
+    kill_process(two.pid(), Signal::TERM).unwrap();
+    assert_eq!(two.child.wait().unwrap().code(), Some(0), "SIGTERM while a job runs");
+    assert_eq!(with_argument("7601.1") + with_argument("7602.1"), 0, "the job outlived its node");
+    until("the other one has heard the goodbye", || one.peers("left").contains(&id));
+    let two = start(root.path(), "two", Some(&one), "there");
+    let job = own["job_id"].as_str().unwrap();
+    assert_eq!(two.json(&["jobs", job])["phase"], "open", "an open job of its own was forgotten");
+}
+
+#[test]
+fn the_doctor_names_what_is_wrong_and_finds_a_node_that_runs_well() {
+    let root = tempfile::tempdir().unwrap();
+    let one = start(root.path(), "one", None, "");
+    let two = start(root.path(), "two", Some(&one), "");
+    until("both know each other", || [&one, &two].iter().all(|n| n.peers("alive").len() == 1));
+    let doctor = |data: &Path, own: &Node, first: &str| {
+        let output = Command::new(BINARY)
+            .args(["doctor", "--json", "--data-dir"])
+            .arg(data)
+            .env("MARLOS_NETWORK_PUB_PORT", own.pub_port.to_string())
+            .env("MARLOS_NETWORK_SUB_PORT", own.sub_port.to_string())
+            .env("MARLOS_NETWORK_BEACON_PORT", own.beacon_port.to_string())
+            .env("MARLOS_NETWORK_BIND", "127.0.0.1")
+            .env("MARLOS_NETWORK_MULTICAST", "false")
+            .env("MARLOS_NETWORK_BOOTSTRAP_PEERS", first)
+            .env("MARLOS_JOBS_SHELL_ALLOW", "*")
+            .current_dir(root.path())
+            .output()
+            .unwrap();
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+        let failed = found.as_array().unwrap().iter().filter(|f| f["verdict"] == "FAILED");
+        let failed: Vec<String> = failed.map(|f| f["check"].as_str().unwrap().to_owned()).collect();
+        (output.status.code(), failed)
+    };
+    let first = format!("127.0.0.1:{}/{}", one.pub_port, one.sub_port);
+    assert_eq!(doctor(&two.data, &two, &first), (Some(0), vec![]));
+
+    // Another node with the same ports, a first contact that is none, and a state that is none.
+    let (sick, nobody) = (root.path().join("sick"), free_port());
+    let id = Command::new(BINARY).args(["init", "--dir"]).arg(&sick).output().unwrap();
+    assert!(id.status.success());
+    std::fs::create_dir_all(sick.join("data/state")).unwrap();
+    std::fs::write(sick.join("data/state/node.redb"), b"not a database").unwrap();
+    let (code, failed) = doctor(&sick.join("data"), &two, &format!("127.0.0.1:{nobody}"));
+    assert_eq!(code, Some(1));
+    for check in ["state", "pub_port ", "sub_port ", "beacon_port ", "bootstrap 127.0.0.1:"] {
+        assert!(failed.iter().any(|f| f.starts_with(check)), "{check}: {failed:?}");
+    }
+}
+
+/// Submits until the node stops answering, and says which submissions it had acknowledged.
+fn submit_until_it_ends(node: &Node, command: &str, mut each: impl FnMut(usize)) -> Vec<String> {
+    let address = std::fs::read_to_string(node.data.join("api-address")).unwrap();
+    let token = std::fs::read_to_string(node.data.join("api-token")).unwrap();
+    let body = serde_json::json!({ "command": command, "requirements": ["nobody"], "deadline": "1h" }).to_string();
+    let request = format!(
+        "POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut acknowledged = Vec::new();
+    let submit = || -> Option<String> {
+        let mut stream = TcpStream::connect(&address).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let at = answer.find("job-")?;
+        answer.get(at..at + 36).map(str::to_owned)
+    };
+    while let Some(job) = submit() {
+        acknowledged.push(job);
+        each(acknowledged.len());
+        assert!(acknowledged.len() < 20_000, "it does not end");
+    }
+    acknowledged
+}
+
+fn knows_all(node: &Node, jobs: &[String]) {
+    let known = node.json(&["jobs"]);
+    let known: Vec<&str> = known.as_array().unwrap().iter().filter_map(|job| job["job_id"].as_str()).collect();
+    let lost: Vec<&String> = jobs.iter().filter(|job| !known.contains(&job.as_str())).collect();
+    assert!(lost.is_empty(), "{} of {} acknowledged jobs are lost: {lost:?}", lost.len(), jobs.len());
+}
+
+#[test]
+fn every_job_that_was_acknowledged_is_there_after_kill_9() {
+    let root = tempfile::tempdir().unwrap();
+    let mut jobs = Vec::new();
+    for round in 0..4 {
+        let node = start(root.path(), "one", None, "");
+        knows_all(&node, &jobs);
+        let pid = node.pid();
+        // Several at once share their commits; the node dies in the middle of it.
+        std::thread::scope(|scope| {
+            let tasks: Vec<_> = (0..6)
+                .map(|task| {
+                    let node = &node;
+                    let kill = move |count| {
+                        if task == 0 && count == 25 + round * 7 {
+                            kill_process(pid, Signal::KILL).unwrap();
+                        }
+                    };
+                    scope.spawn(move || submit_until_it_ends(node, "true", kill))
+                })
+                .collect();
+            jobs.extend(tasks.into_iter().flat_map(|task| task.join().unwrap()));
+        });
+    }
+    let node = start(root.path(), "one", None, "");
+    knows_all(&node, &jobs);
+    eprintln!("{} jobs were acknowledged", jobs.len());
+}
+
+#[test]
+fn a_state_that_cannot_grow_stops_the_node_with_a_sentence_and_loses_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let mut limited = Command::new("/bin/sh");
+    // In blocks of 512 bytes; the state begins with about 1.5 MB.
+    limited.args(["-c", "ulimit -f 6000; exec \"$@\"", "sh", BINARY]);
+    let mut node = start_as(limited, root.path(), "one", None, "");
+    let jobs = submit_until_it_ends(&node, &"x".repeat(60_000), |_| {});
+    assert!(!jobs.is_empty());
+    let status = node.child.wait().unwrap();
+    let log = std::fs::read_to_string(&node.log).unwrap();
+    assert_eq!(status.code(), Some(2), "{status}: {log}");
+    assert!(log.contains("cannot write") && log.contains("node.redb"), "{log}");
+    let again = start(root.path(), "one", None, "");
+    knows_all(&again, &jobs);
+}
+
+#[test]
+fn when_the_executor_is_killed_its_backup_runs_the_job_and_the_submitter_gets_one_result() {
+    let root = tempfile::tempdir().unwrap();
+    let one = start(root.path(), "one", None, "");
+    let mut others = ["two", "three"].map(|name| start(root.path(), name, Some(&one), "there"));
+    until("all three know each other", || [&one, &others[0], &others[1]].iter().all(|n| n.peers("alive").len() == 2));
+    let ran = root.path().join("ran");
+    let command = format!("echo up >> {0}; sleep 6; echo down >> {0}; echo done", ran.display());
+    let job = one.json(&["submit", "--require", "there", "--deadline", "10m", "--", &command]);
+    let job = job["job_id"].as_str().unwrap();
+    let starts = || std::fs::read_to_string(&ran).unwrap_or_default().matches("up").count();
+    until("it runs", || starts() == 1);
+    until("the submitter knows where", || !one.json(&["jobs", job])["executor"].is_null());
+    let first = one.json(&["jobs", job])["executor"].as_str().unwrap().to_owned();
+    let victim = others.iter_mut().find(|node| node.id() == first).expect("one of the two that can run it");
+    victim.kill();
+    until("the backup runs it", || starts() == 2);
+    until("the submitter has its result", || one.json(&["jobs", job])["phase"] == "done");
+    let end = one.json(&["jobs", job]);
+    assert_eq!((&end["status"], &end["output"]), (&"success".into(), &"done\n".into()), "{end}");
+    assert_ne!(end["executor"].as_str().unwrap(), first, "the dead one had no result");
+    assert_eq!(std::fs::read_to_string(&ran).unwrap(), "up\nup\ndown\n", "more than one run came to its end");
+    let completed = std::fs::read_to_string(&one.log).unwrap().lines().filter(|l| is_end(l, job)).count();
+    assert_eq!(completed, 1, "one result");
+}
+
+/// Whether a line of the log tells the end of this local job.
+fn is_end(line: &str, job: &str) -> bool {
+    line.contains(job) && (line.contains("completed") || line.contains("failed without a result"))
+}
+
+#[test]
+fn under_kills_and_restarts_every_job_has_one_end_that_its_submitter_can_tell() {
+    const JOBS: usize = 40;
+    const KILLS: u32 = 6;
+    let root = tempfile::tempdir().unwrap();
+    let first = start(root.path(), "node0", None, "");
+    let mut nodes = vec![first];
+    for at in 1..3 {
+        nodes.push(start(root.path(), &format!("node{at}"), Some(&nodes[0]), ""));
+    }
+    until("all three know each other", || nodes.iter().all(|n| n.peers("alive").len() == 2));
+    let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ u64::from(std::process::id());
+    eprintln!("seed {state:#x}");
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    // Each submitter's acknowledged jobs, with the number that the job prints.
+    let mut jobs: Vec<(usize, String, usize)> = Vec::new();
+    for number in 0..JOBS {
+        let at = random(nodes.len());
+        let command = format!("sleep 0.{}; echo job {number}", 1 + random(9));
+        let submitted = nodes[at].json(&["submit", "--deadline", "5m", "--", &command]);
+        jobs.push((at, submitted["job_id"].as_str().unwrap().to_owned(), number));
+        if number % (JOBS / KILLS as usize) == 3 {
+            let victim = random(nodes.len());
+            nodes[victim].kill();
+            std::thread::sleep(Duration::from_millis(random(1_500) as u64));
+            // It finds the others again by whom it remembers, also where it was the first contact.
+            let (pub_port, sub_port, beacon_port) =
+                (nodes[victim].pub_port, nodes[victim].sub_port, nodes[victim].beacon_port);
+            let contact = nodes.iter().enumerate().find(|(at, _)| *at != victim).map(|(_, node)| node);
+            let ports = Some((pub_port, sub_port, beacon_port));
+            let again = start_at(Command::new(BINARY), root.path(), &format!("node{victim}"), contact, "", ports);
+            nodes[victim] = again;
+        }
+    }
+    let since = Instant::now();
+    let mut ends = 0;
+    for (at, job, number) in &jobs {
+        let ended = |end: &Value| end["phase"] == "done" || end["phase"] == "failed";
+        let mut end = nodes[*at].json(&["jobs", job]);
+        while !ended(&end) {
+            // The deadline and what it may be overdrawn, and room for a slow machine.
+            assert!(since.elapsed() < Duration::from_secs(1_200), "job {number} has no end: {end}");
+            std::thread::sleep(Duration::from_millis(50));
+            end = nodes[*at].json(&["jobs", job]);
+        }
+        if end["phase"] == "done" {
+            until_quietly(|| nodes[*at].json(&["jobs", job])["output"] == format!("job {number}\n"));
+            ends += 1;
+        } else {
+            assert!(!end["reason"].is_null(), "an invisible failure: {end}");
+        }
+    }
+    eprintln!("{:>8.1?}  until {JOBS} jobs had their ends: {ends} results", since.elapsed());
+    // In all lives of its submitter together, the end of a job was told once at most.
+    let mut logs = String::new();
+    for file in
+        std::fs::read_dir(root.path()).unwrap().flatten().filter(|f| f.path().extension().is_some_and(|e| e == "log"))
+    {
+        logs.push_str(&std::fs::read_to_string(file.path()).unwrap());
+    }
+    assert!(!logs.contains("panicked"), "a node panicked");
+    for (_, job, number) in &jobs {
+        let told = logs.lines().filter(|line| is_end(line, job)).count();
+        assert!(told <= 1, "the end of job {number} was told {told} times");
+    }
 }

@@ -6,7 +6,7 @@ use marlos::config::Codec;
 use marlos::id::{ElectorateId, JobId, NodeId};
 use marlos::identity::{Keys, StrictVerifier};
 use marlos::io::{JobStatus, Verify};
-use marlos::quorum::{Statement, max_byzantine, quorum};
+use marlos::quorum::{Proof, Statement, max_byzantine, quorum};
 use marlos::time::{Span, WallTime};
 use marlos::units::{Ppm, Tokens};
 use marlos::wire::message::*;
@@ -137,11 +137,48 @@ fn examples() -> Vec<(MsgType, Payload)> {
             MsgType::OutputChunk,
             Payload::OutputChunk(OutputChunk { job_id: JOB, round: 1, offset: 262_144, bytes: b"more".to_vec() }),
         ),
+        (MsgType::TokenTransaction, Payload::TokenTransaction(transaction())),
+        (
+            MsgType::LedgerVote,
+            Payload::LedgerVote(LedgerVote { seq: 300, electorate, vote_signature: Signature([0x51; 64]) }),
+        ),
+        (MsgType::LedgerCertificate, Payload::LedgerCertificate(LedgerCertificate { seq: 300, proof: proof() })),
+        (MsgType::AccountRequest, Payload::AccountRequest(AccountRequest { account: AGENT })),
+        (
+            MsgType::AccountRecord,
+            Payload::AccountRecord(AccountRecord {
+                account: AGENT,
+                seq: 299,
+                row: vec![RowEntry { to: NodeId([0xa2; 16]), paid: Tokens(21_000_000) }],
+                proof: Some(HeadProof { transaction: [0x7d; 32], votes: proof() }),
+                pending: Some(transaction()),
+            }),
+        ),
         (MsgType::ReputationUpdate, Payload::ReputationUpdate(update)),
-        evidence(Proof::Votes { first: vote(1), second: vote(2) }),
-        evidence(Proof::Announces { first: Box::new(announce()), second: Box::new(announce()) }),
-        evidence(Proof::Proposals { first: vec![1, 2, 3], second: vec![] }),
+        evidence(Contradiction::Votes { first: vote(1), second: vote(2) }),
+        evidence(Contradiction::Announces { first: Box::new(announce()), second: Box::new(announce()) }),
+        evidence(Contradiction::Proposals { first: vec![1, 2, 3], second: vec![] }),
     ]
+}
+
+fn transaction() -> TokenTransaction {
+    let transfer = |job: u8, to: u8, amount, reason| Transfer {
+        job_id: JobId([job; 16]),
+        to: NodeId([to; 16]),
+        amount: Tokens(amount),
+        reason,
+    };
+    let transfers = vec![
+        transfer(0xab, 0xa2, 12_000_000, TransferReason::OnTime),
+        transfer(0xac, 0xa2, 9_000_000, TransferReason::Late),
+        transfer(0xad, 0xa3, 5_000_001, TransferReason::VeryLate),
+        transfer(0xae, 0xa1, 0, TransferReason::Release),
+    ];
+    TokenTransaction { account: AGENT, seq: 300, transfers, transaction_signature: Signature([0x7a; 64]) }
+}
+
+fn proof() -> Proof {
+    Proof { electorate: ElectorateId([0xe1; 8]), voters: vec![0b111], signatures: vec![Signature([0x51; 64]); 3] }
 }
 
 fn header(counter: u64, to: Option<NodeId>) -> Header {

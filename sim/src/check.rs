@@ -98,7 +98,7 @@ impl Checks {
             contact: Contact::new(nodes),
             views: Views::new(nodes),
             s1: s1::S1::new(scenario),
-            s2: s2::S2::default(),
+            s2: s2::S2::new(scenario),
             s4: s4::S4::new(scenario),
             s5: s5::S5::new(scenario),
             l2: l2::L2::new(scenario),
@@ -140,7 +140,7 @@ impl Checks {
         self.l2.observe(truth, o);
         self.s5.observe(truth, o)?;
         self.s1.observe(truth, o, &self.contact, verify)?;
-        self.s2.observe(truth, o)
+        self.s2.observe(truth, o, &self.contact)
     }
 
     /// Judges, at the end of the run: safety, then liveness, then what the scenario expects of `counters`

@@ -234,6 +234,7 @@ impl Kpis {
             ("jobs_completed", jobs.completed),
             ("jobs_failed", jobs.failed),
             ("duplicate_executions", jobs.duplicate_executions),
+            ("takeovers", self.takeovers.takeovers),
         ]);
         Findings {
             kpis: KPIS.iter().map(|spec| self.result(spec, truth, scenario)).collect(),

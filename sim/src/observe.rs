@@ -27,6 +27,8 @@ pub enum Observation<'a> {
     Refused { node: NodeNo, reason: Refusal },
     /// A node blacklisted a member.
     Blacklisted { node: NodeNo, peer: NodeNo },
+    /// A node gives a member no more work but trials.
+    Quarantined { node: NodeNo, peer: NodeNo },
     /// A node broadcast its heartbeat.
     Pinged { node: NodeNo },
     /// A node met a member for the first time.
@@ -61,6 +63,8 @@ pub enum Observation<'a> {
     ExecutionStarted { node: NodeNo, job: JobId, round: u32 },
     /// An execution ended by itself (`false`: it was cancelled).
     ExecutionEnded { node: NodeNo, job: JobId, by_itself: bool },
+    /// A node stopped an execution because a later claim has fenced it.
+    Fenced { node: NodeNo, job: JobId },
     /// A submitter has a result.
     JobCompleted { node: NodeNo, job: JobId, executor: NodeNo, status: JobStatus },
     /// A submitter gave a job up, visibly.
@@ -87,6 +91,9 @@ pub const COUNTERS: &[&str] = &[
     "records_lost",
     "records_torn",
     "duplicate_executions",
+    "executions_fenced",
+    "quarantines",
+    "takeovers",
 ];
 
 impl Observation<'_> {
@@ -112,6 +119,7 @@ impl Observation<'_> {
             Observation::ReachChanged => Observation::ReachChanged,
             Observation::Refused { node, reason } => Observation::Refused { node, reason },
             Observation::Blacklisted { node, peer } => Observation::Blacklisted { node, peer },
+            Observation::Quarantined { node, peer } => Observation::Quarantined { node, peer },
             Observation::Discovered { node, peer } => Observation::Discovered { node, peer },
             Observation::PeerState { node, peer, state } => Observation::PeerState { node, peer, state },
             Observation::Degraded { node, degraded } => Observation::Degraded { node, degraded },
@@ -129,6 +137,7 @@ impl Observation<'_> {
             Observation::ExecutionEnded { node, job, by_itself } => {
                 Observation::ExecutionEnded { node, job, by_itself }
             }
+            Observation::Fenced { node, job } => Observation::Fenced { node, job },
             Observation::JobCompleted { node, job, executor, status } => {
                 Observation::JobCompleted { node, job, executor, status }
             }

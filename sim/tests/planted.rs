@@ -160,12 +160,69 @@ job = { type = "simulated", duration = { distribution = "uniform", min = "10ms",
 overhead_per_job_B = false
 "#;
 
+/// Backups that do not hear executors which everyone else hears.
+const UNHEARD: &str = r#"
+name = "unheard"
+duration = "90s"
+warmup = "4s"
+settle = "20s"
+[nodes]
+count = 7
+config = { PLANT }
+[network]
+profile = "lan"
+[workload]
+jobs_per_second = 2.0
+from = ["n0..n2"]
+end = "20s"
+job = { type = "simulated", duration = "50s", deadline = "80s" }
+[[fault]]
+at = "20s"
+for = "30s"
+kind = "one_way"
+from = ["n3..n4"]
+to = ["n5..n6"]
+[kpi]
+message_latency_ms = false
+overhead_per_job_B = false
+false_deaths = false
+"#;
+
+/// An executor sleeps, and wakes with jobs in hand that others have been running for ten seconds.
+const SLEEPER: &str = r#"
+name = "sleeper"
+duration = "90s"
+warmup = "4s"
+settle = "20s"
+[nodes]
+count = 7
+config = { PLANT }
+[network]
+profile = "lan"
+[workload]
+jobs_per_second = 2.0
+from = ["n0..n2"]
+end = "20s"
+job = { type = "simulated", duration = "40s", deadline = "80s" }
+[[fault]]
+at = "20s"
+for = "20s"
+kind = "pause"
+nodes = ["n3"]
+[kpi]
+message_latency_ms = false
+job_broadcast_ms = false
+overhead_per_job_B = false
+"#;
+
 const CHANCES: &[Chance] = &[
     Chance { plant: "quorum-one-short", check: "S1", exit: 3, scenario: QUIET },
     Chance { plant: "any-coordinator", check: "S1", exit: 3, scenario: VIEWS_DIFFER },
     Chance { plant: "votes-forgotten", check: "S1", exit: 3, scenario: VIEWS_DIFFER },
     Chance { plant: "votes-not-persisted", check: "S1", exit: 3, scenario: ROUND_ACROSS_A_RESTART },
     Chance { plant: "execute-without-claim", check: "S2", exit: 3, scenario: QUIET },
+    Chance { plant: "lease-ignored", check: "S2", exit: 3, scenario: UNHEARD },
+    Chance { plant: "fence-ignored", check: "S2", exit: 3, scenario: SLEEPER },
     Chance { plant: "replay-window-off", check: "S4", exit: 3, scenario: QUIET },
     Chance { plant: "nothing-bundled", check: "S5", exit: 3, scenario: CROWDED },
     Chance { plant: "announces-dropped", check: "L1", exit: 4, scenario: QUIET },
@@ -191,7 +248,7 @@ fn every_planted_defect_is_caught_by_its_check_within_a_few_seeds() {
 
 #[test]
 fn the_same_scenarios_pass_without_the_defect() {
-    for scenario in [QUIET, VIEWS_DIFFER, ROUND_ACROSS_A_RESTART, CROWDED, CUT_OFF] {
+    for scenario in [QUIET, VIEWS_DIFFER, ROUND_ACROSS_A_RESTART, UNHEARD, SLEEPER, CROWDED, CUT_OFF] {
         let text = scenario.replace("PLANT", "plant = \"nothing\"");
         for seed in 1..=2 {
             let outcome = run(&text, seed);

@@ -24,6 +24,9 @@ impl Auctions {
         lease: Span,
     ) -> Result<(), Refusal> {
         let own = cx.self_id();
+        if self.funds.unfunded.contains(&id) || self.funds.without_stake.contains(&proposal.winner) {
+            return Err(Refusal::InsufficientBalance); // 6.4: the submitter can pay, and the winner can stake
+        }
         let job = self.jobs.get_mut(&id).expect("the caller found it");
         // 9: whom this node would not give the job does not get its vote.
         let peer = members.find(proposal.winner).ok_or(Refusal::NotAMember)?;

@@ -17,7 +17,7 @@ use marlos::units::{Ppm, Tokens};
 #[command(
     name = "marlos-node",
     version,
-    after_help = "Exit codes: 0 done, 1 the job failed, 2 usage or configuration, 3 the node cannot be reached."
+    after_help = "Exit codes: 0 done, 1 the job failed or `doctor` found a fault, 2 usage or configuration, 3 the node cannot be reached."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -51,6 +51,8 @@ enum Command {
     },
     /// Show the metrics
     Metrics(Ask),
+    /// Look for what usually is wrong: files, limits, ports, multicast, first contacts, clock
+    Doctor(Ask),
     /// Show events as they come
     Events {
         /// Also every accepted message and every PING
@@ -223,11 +225,16 @@ async fn execute(command: Command) -> Result<(), Failure> {
             cli::show(&ask.which(), &format!("/api/v1/jobs/{id}"), ask.json, show::job).await
         }
         Command::Metrics(ask) => cli::metrics(&ask.which(), ask.json).await,
+        Command::Doctor(ask) => cli::doctor(&ask.which(), ask.json).await,
         Command::Events { all, ask } => cli::events(&ask.which(), all, ask.json).await,
     }
 }
 
 fn main() -> ExitCode {
+    // What the node starts for each job is this program, too.
+    if let Some(end) = marlos::driver::supervisor::entry(std::env::args_os()) {
+        return end;
+    }
     let arguments = Arguments::parse();
     cli::log_to_stderr();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

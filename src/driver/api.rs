@@ -152,6 +152,10 @@ pub fn submitted(verdict: Option<Result<JobId, SubmitRefusal>>) -> Answer {
             SubmitRefusal::BadDeadline => refused(StatusCode::BAD_REQUEST, "a deadline lies within 30 days"),
             SubmitRefusal::BadAttempts => refused(StatusCode::BAD_REQUEST, "a job is run 1 to 100 times"),
             SubmitRefusal::TooManyJobs => refused(StatusCode::TOO_MANY_REQUESTS, "too many jobs are open"),
+            SubmitRefusal::InsufficientBalance => refused(
+                StatusCode::PAYMENT_REQUIRED,
+                "the wallet has less than 120 % of the payment free, which is reserved for the job",
+            ),
             SubmitRefusal::Leaving => Err(Problem::internal("the node is stopping")),
         },
         None => Err(Problem::internal("the node did not answer")),

@@ -156,6 +156,21 @@ fn joined(group: SocketAddr, bind: IpAddr, sender: &UdpSocket) -> io::Result<Udp
     Ok(listener)
 }
 
+/// Sends a datagram to a group that it joined, at a port of no other use, and waits until it comes back.
+///
+/// # Errors
+/// The system's: the group cannot be joined, or there is no way to it.
+pub async fn echo(group: IpAddr, bind: IpAddr) -> io::Result<()> {
+    let sender = udp(SocketAddr::new(bind, 0), true)?;
+    let group = SocketAddr::new(group, sender.local_addr()?.port());
+    let listener = joined(group, bind, &sender)?;
+    let word = std::process::id().to_be_bytes();
+    sender.send_to(&word, group).await?;
+    let mut heard = [0; 4];
+    while listener.recv(&mut heard).await? != word.len() || heard != word {}
+    Ok(())
+}
+
 async fn receive(socket: Arc<UdpSocket>, into: mpsc::Sender<Bytes>, counters: Arc<BeaconCounters>) {
     let mut buffer = vec![0; MAX_DATAGRAM + 1];
     loop {

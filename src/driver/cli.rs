@@ -20,7 +20,7 @@ pub const CONFIG_FILE: &str = "marlos.yaml";
 /// Why a command failed, and the process's exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// 1 the job failed, 2 usage or configuration, 3 the node cannot be reached.
+    /// 1 the job failed or `doctor` found a fault, 2 usage or configuration, 3 the node cannot be reached.
     pub code: u8,
     /// For people.
     pub message: String,
@@ -74,6 +74,11 @@ impl Which {
             document.node.data_dir.clone_from(data_dir);
         }
         Ok(document)
+    }
+
+    /// What the node that runs there says of itself; nothing where none runs.
+    pub async fn status(&self) -> Option<Value> {
+        self.client().ok()?.get("/api/v1/status").await.ok()
     }
 
     fn client(&self) -> Result<Client, Failure> {
@@ -166,6 +171,14 @@ pub async fn show(which: &Which, path: &str, json: bool, table: fn(&Value) -> St
     let answer = which.client()?.get(path).await?;
     say(&if json { answer.to_string() } else { table(&answer) });
     Ok(())
+}
+
+/// Looks for what usually is wrong.
+///
+/// # Errors
+/// The configuration cannot be used, or something is wrong.
+pub async fn doctor(which: &Which, json: bool) -> Result<(), Failure> {
+    super::doctor::examine(which, json, say).await
 }
 
 /// Prints the metrics.

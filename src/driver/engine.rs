@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use self::writer::{Batch, Writer};
 use super::api::{Ask, Request};
 use super::beacon::Beacon;
+use super::events::results::Results;
 use super::events::{Hub, Reporter};
 use super::executor::{Executor, Finished};
 use super::front::Counters;
@@ -105,14 +106,14 @@ impl Clock {
 impl Engine {
     /// A node that has not started.
     #[must_use]
-    pub fn new(node: Node, store: Store, hands: Hands, hub: Hub) -> Engine {
+    pub fn new(node: Node, store: Store, results: Results, hands: Hands, hub: Hub) -> Engine {
         let clock = Clock { start: Instant::now() };
         let blacklist_duration = node.view().config().blacklist_duration;
         Engine {
             node,
             verify: StrictVerifier,
             hands,
-            reporter: Reporter::new(hub, clock.mono(), blacklist_duration),
+            reporter: Reporter::new(hub, results, clock.mono(), blacklist_duration),
             gathered: Batch::default(),
             writer: Writer::new(store),
             stopping: Vec::new(),
@@ -268,7 +269,8 @@ impl Engine {
         if !self.writer.is_free() || self.gathered.is_empty() {
             return;
         }
-        let batch = std::mem::replace(&mut self.gathered, self.writer.spare());
+        let mut batch = std::mem::replace(&mut self.gathered, self.writer.spare());
+        self.reporter.remember(&mut batch.outbox);
         let cancelled = batch.outbox.actions.iter().filter_map(|action| match action {
             Action::Cancel(job) => Some(*job),
             _ => None,

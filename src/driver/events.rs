@@ -1,26 +1,22 @@
 //! What the node tells: the log, the event stream, the metrics, the results of local jobs, and answers to who asks.
 
 pub mod answers;
+pub mod results;
 pub mod text;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
+use self::results::Results;
 use crate::Node;
-use crate::id::{JobId, NodeId};
 use crate::io::{Event, JobStatus, Outbox};
 use crate::metrics::Tally;
 use crate::time::{Span, Time};
 
 /// Events that a slow listener may be behind.
 const STREAM: usize = 1_024;
-/// Finished local jobs whose output is kept.
-const KEPT_JOBS: usize = 1_000;
-/// Bytes of output that are kept.
-const KEPT_BYTES: usize = 64 * 1024 * 1024;
 /// Refusals that are logged in a second; the others are only counted.
 const REFUSALS_PER_SECOND: u32 = 10;
 
@@ -51,25 +47,12 @@ impl Hub {
     }
 }
 
-/// How a local job ended.
-#[derive(Clone, Debug)]
-pub struct Kept {
-    /// Who ran it; nobody where it ended without a result.
-    pub executor: Option<NodeId>,
-    /// How it ended.
-    pub end: Result<JobStatus, String>,
-    /// What it printed.
-    pub output: Vec<u8>,
-}
-
 /// Takes the node's events.
 #[derive(Debug)]
 pub struct Reporter {
     hub: Hub,
     started: Instant,
-    results: BTreeMap<JobId, Kept>,
-    order: VecDeque<JobId>,
-    kept_bytes: usize,
+    results: Results,
     refusals: Throttle,
     counts: Counts,
     tally: Tally,
@@ -122,20 +105,23 @@ impl Throttle {
 }
 
 impl Reporter {
-    /// Nothing was told yet.
+    /// Nothing was told yet in this life; these are the results of earlier ones.
     #[must_use]
-    pub fn new(hub: Hub, now: Time, blacklist_duration: Span) -> Reporter {
+    pub fn new(hub: Hub, results: Results, now: Time, blacklist_duration: Span) -> Reporter {
         Reporter {
             hub,
             started: Instant::now(),
-            results: BTreeMap::new(),
-            order: VecDeque::new(),
-            kept_bytes: 0,
+            results,
             refusals: Throttle::new(),
             counts: Counts::default(),
             tally: Tally::new(now, blacklist_duration),
             told_bytes: 0,
         }
+    }
+
+    /// Has what must outlive this process remembered together with these actions.
+    pub fn remember(&mut self, outbox: &mut Outbox) {
+        self.results.remember(outbox);
     }
 
     /// Takes note of a frame that leaves.
@@ -146,7 +132,8 @@ impl Reporter {
     /// Takes note of an event.
     pub fn report(&mut self, now: Time, event: &Event, outbox: &Outbox, node: &Node) {
         self.tally.on_event(now, event);
-        self.count(event, outbox);
+        self.count(event);
+        self.results.on_event(event, outbox);
         self.log(event, node);
         if self.hub.0.receiver_count() > 0 {
             let (name, fields) = text::describe(event, outbox, node);
@@ -159,40 +146,15 @@ impl Reporter {
         }
     }
 
-    fn count(&mut self, event: &Event, outbox: &Outbox) {
+    fn count(&mut self, event: &Event) {
         match event {
             Event::JobSubmitted { .. } => self.counts.submitted += 1,
             Event::ExecutionStarted { .. } => self.counts.executions += 1,
             Event::PeerState { state: crate::io::PeerState::Dead, .. } => self.counts.deaths += 1,
-            Event::JobCompleted { job, executor, status, output } => {
-                match status {
-                    JobStatus::Success => self.counts.succeeded += 1,
-                    JobStatus::Failure => self.counts.failed += 1,
-                }
-                let output = outbox.slice(output).to_vec();
-                self.keep(*job, Kept { executor: Some(*executor), end: Ok(*status), output });
-            }
-            Event::JobFailed { job, reason } => {
-                self.counts.without_result += 1;
-                let reason = text::name_of(reason);
-                self.keep(*job, Kept { executor: None, end: Err(reason), output: Vec::new() });
-            }
+            Event::JobCompleted { status: JobStatus::Success, .. } => self.counts.succeeded += 1,
+            Event::JobCompleted { status: JobStatus::Failure, .. } => self.counts.failed += 1,
+            Event::JobFailed { .. } => self.counts.without_result += 1,
             _ => {}
-        }
-    }
-
-    /// Keeps a result, and lets go of the oldest where there are too many.
-    fn keep(&mut self, job: JobId, kept: Kept) {
-        self.kept_bytes += kept.output.len();
-        if let Some(before) = self.results.insert(job, kept) {
-            self.kept_bytes -= before.output.len();
-        } else {
-            self.order.push_back(job);
-        }
-        while self.order.len() > KEPT_JOBS || (self.kept_bytes > KEPT_BYTES && self.order.len() > 1) {
-            let oldest = self.order.pop_front().expect("it was not empty");
-            let gone = self.results.remove(&oldest).expect("every ordered job is kept");
-            self.kept_bytes -= gone.output.len();
         }
     }
 
@@ -240,20 +202,6 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn results_are_kept_within_number_and_bytes_oldest_gone_first() {
-        let mut reporter = Reporter::new(Hub::default(), Time(0), Span::secs(1));
-        let kept = |bytes: usize| Kept { executor: None, end: Ok(JobStatus::Success), output: vec![0; bytes] };
-        let job = |n: u32| JobId(std::array::from_fn(|i| if i < 4 { n.to_be_bytes()[i] } else { 0 }));
-        for n in 0..1_005 {
-            reporter.keep(job(n), kept(1));
-        }
-        assert_eq!((reporter.results.len(), reporter.kept_bytes), (1_000, 1_000));
-        assert!(!reporter.results.contains_key(&job(4)) && reporter.results.contains_key(&job(5)));
-        reporter.keep(job(2_000), kept(KEPT_BYTES));
-        assert_eq!((reporter.results.len(), reporter.kept_bytes), (1, KEPT_BYTES));
-    }
 
     #[test]
     fn a_flood_of_refusals_is_not_a_flood_of_lines() {

@@ -1,17 +1,21 @@
 //! Runs shell jobs: other people's commands, where the operator allowed them, inside limits (contract.md, marlos-node).
 //!
-//! A job runs in a process group and a working directory of its own, with an empty environment but for `PATH`, nothing on its
-//! standard input, and limits on time, memory, processes, file size and output. It is no sandbox: it can read what the node's
-//! user can read, and a program that leaves its process group and its directory outlives the job. Run the node as a user of
-//! its own, in a container where commands are not trusted.
+//! A job runs below a [`supervisor`] of its own, in a process group and a working directory of its own, with an empty
+//! environment but for `PATH`, nothing on its standard input, and limits on time, memory, processes, file size and output. At
+//! its end, and at the node's, however that comes, nothing of it is left. It is no sandbox: it can read what the node's user
+//! can read, and kill what the node's user can kill, the node included. Run the node as a user of its own, in a container
+//! where commands are not trusted.
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -19,25 +23,30 @@ use tokio::task::JoinHandle;
 use super::config::JobLimits;
 use super::config::value::Allow;
 use super::files;
+use super::supervisor::{self, End, Limits};
 use crate::id::JobId;
 use crate::time::Span;
 
 /// Where programs are looked up, and the whole environment of a job.
 const PATH: &str = "/usr/bin:/bin";
-/// Files that a process of a job may have open.
-const OPEN_FILES: u64 = 256;
+/// Held by every supervisor as long as it lives.
+const LOCK_FILE: &str = "work.lock";
 /// Room in the output for the line that says how it ended.
 const LAST_LINE: usize = 160;
 /// How long output is waited for after a job's last process was killed.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How long supervisors get to end what they supervise, before they are killed themselves.
+const END: Duration = Duration::from_secs(10);
 
 /// Runs jobs and kills them.
 #[derive(Debug)]
 pub struct Executor {
     allow: Allow,
     limits: JobLimits,
-    work_dir: PathBuf,
+    place: Place,
     running: BTreeMap<JobId, Running>,
+    /// Killed, and perhaps not dead yet.
+    ending: BTreeMap<JobId, JoinHandle<()>>,
     runs: u64,
     finished: mpsc::UnboundedSender<Finished>,
 }
@@ -46,8 +55,16 @@ pub struct Executor {
 struct Running {
     run: u64,
     /// Dropped to kill it.
-    kill: Option<oneshot::Sender<()>>,
+    kill: oneshot::Sender<()>,
     task: JoinHandle<()>,
+}
+
+/// Where jobs work, and how they are started.
+#[derive(Clone, Debug)]
+struct Place {
+    work_dir: PathBuf,
+    lock: PathBuf,
+    program: PathBuf,
 }
 
 /// An execution that ended.
@@ -72,7 +89,8 @@ struct Plan {
 }
 
 impl Executor {
-    /// An executor whose jobs work below `data_dir`. What an earlier process left there is killed and removed.
+    /// An executor whose jobs work below `data_dir`, supervised by `program`, which is the node's own. Waits until what an
+    /// earlier process of the node had started there has ended, and removes what is left of it.
     ///
     /// # Errors
     /// A sentence that names the directory.
@@ -80,21 +98,28 @@ impl Executor {
         data_dir: &Path,
         allow: Allow,
         limits: JobLimits,
+        program: &Path,
     ) -> Result<(Executor, mpsc::UnboundedReceiver<Finished>), String> {
-        let work_dir =
-            std::path::absolute(data_dir.join("work")).map_err(|e| format!("{}: {e}", data_dir.display()))?;
+        let data_dir = std::path::absolute(data_dir).map_err(|e| format!("{}: {e}", data_dir.display()))?;
+        let (work_dir, lock) = (data_dir.join("work"), data_dir.join(LOCK_FILE));
         files::private_dir(&work_dir)?;
+        outlive(&lock, &work_dir)?;
         for left in std::fs::read_dir(&work_dir).into_iter().flatten().flatten() {
-            sweep(&left.path());
             let _ = std::fs::remove_dir_all(left.path());
         }
         // Bounded by the jobs that run at once, and those by the node.
         let (finished, results) = mpsc::unbounded_channel();
-        Ok((Executor { allow, limits, work_dir, running: BTreeMap::new(), runs: 0, finished }, results))
+        let place = Place { work_dir, lock, program: program.to_owned() };
+        Ok((
+            Executor { allow, limits, place, running: BTreeMap::new(), ending: BTreeMap::new(), runs: 0, finished },
+            results,
+        ))
     }
 
-    /// Starts a job; [`Finished`] follows, also where it may not run here.
+    /// Starts a job, once an earlier run of it that was cancelled is dead; [`Finished`] follows, also where it may not run here.
     pub fn execute(&mut self, job: JobId, job_type: &str, command: &str, deadline: Span) {
+        self.cancel(job);
+        let before = self.ending.remove(&job);
         self.runs += 1;
         let run = self.runs;
         let (kill, killed) = oneshot::channel();
@@ -102,12 +127,15 @@ impl Executor {
             "shell" => plan(&self.allow, command),
             other => Err(format!("this node runs no jobs of type `{other}`")),
         };
-        let (limits, finished) = (self.limits.clone(), self.finished.clone());
-        let directory = self.work_dir.join(format!("{job}-{run}"));
+        let (limits, finished, place) = (self.limits.clone(), self.finished.clone(), self.place.clone());
+        let directory = place.work_dir.join(format!("{job}-{run}"));
         let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
             let since = Instant::now();
             let end = match plan {
-                Ok(plan) => run_in(&directory, &plan, &limits, deadline, killed).await,
+                Ok(plan) => run_in(&place, &directory, &plan, &limits, deadline, killed).await,
                 Err(reason) => Some((false, format!("{reason}\n").into_bytes())),
             };
             if let Some((success, output)) = end {
@@ -115,15 +143,17 @@ impl Executor {
                 let _ = finished.send(Finished { job, run, success, output, duration });
             }
         });
-        if let Some(before) = self.running.insert(job, Running { run, kill: Some(kill), task }) {
-            drop(before.kill);
-        }
+        self.running.insert(job, Running { run, kill, task });
     }
 
     /// Kills a job. Nothing more is heard of it.
     pub fn cancel(&mut self, job: JobId) {
-        // Dropping the sender is the signal; the task goes on until everything is killed and removed.
-        self.running.remove(&job);
+        self.ending.retain(|_, task| !task.is_finished());
+        if let Some(Running { kill, task, .. }) = self.running.remove(&job) {
+            // Dropping the sender is the signal; the task goes on until everything is killed and removed.
+            drop(kill);
+            self.ending.insert(job, task);
+        }
     }
 
     /// Whether the node still waits for this: not, if the job was cancelled meanwhile.
@@ -141,19 +171,17 @@ impl Executor {
         self.running.len()
     }
 
-    /// Kills every job and waits until it is done, two seconds at most.
+    /// Kills every job and waits until that is done, a little longer than its end may take.
     pub async fn stop(&mut self) {
-        let mut tasks = Vec::new();
-        for (_, mut running) in std::mem::take(&mut self.running) {
-            drop(running.kill.take());
-            tasks.push(running.task);
-        }
+        let jobs: Vec<JobId> = self.running.keys().copied().collect();
+        jobs.into_iter().for_each(|job| self.cancel(job));
+        let tasks = std::mem::take(&mut self.ending);
         let all = async {
-            for task in tasks {
+            for task in tasks.into_values() {
                 let _ = task.await;
             }
         };
-        let _ = tokio::time::timeout(Duration::from_secs(2), all).await;
+        let _ = tokio::time::timeout(END + DRAIN, all).await;
     }
 }
 
@@ -180,6 +208,7 @@ fn plan(allow: &Allow, command: &str) -> Result<Plan, String> {
 
 /// Runs the plan; nothing where it was cancelled.
 async fn run_in(
+    place: &Place,
     directory: &Path,
     plan: &Plan,
     limits: &JobLimits,
@@ -187,117 +216,102 @@ async fn run_in(
     mut killed: oneshot::Receiver<()>,
 ) -> Option<(bool, Vec<u8>)> {
     let failed = |what: String| Some((false, format!("not run: {what}\n").into_bytes()));
+    if killed.try_recv() != Err(oneshot::error::TryRecvError::Empty) {
+        return None;
+    }
     if let Err(error) = files::private_dir(directory) {
         return failed(error);
     }
     let _removed = Removed(directory.to_owned());
-    let mut child = match start(directory, plan, limits).await {
-        Ok(child) => child,
+    let (mut child, mut line) = match start(place, directory, plan, limits) {
+        Ok(started) => started,
         Err(error) => return failed(error.to_string()),
     };
-    let mut group = Group { id: child.id().and_then(|id| Pid::from_raw(id.cast_signed())), directory };
     let cap = usize::try_from(limits.output_limit.0).unwrap_or(usize::MAX).saturating_sub(LAST_LINE);
     let stdout = tokio::spawn(read_capped(child.stdout.take(), cap));
     let stderr = tokio::spawn(read_capped(child.stderr.take(), cap));
     let time = if deadline < limits.time_limit { deadline } else { limits.time_limit };
+    let mut end = [0; End::BYTES];
     let end = tokio::select! {
-        status = child.wait() => match status {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(match (status.code(), std::os::unix::process::ExitStatusExt::signal(&status)) {
-                (Some(code), _) => format!("exit status {code}"),
-                (None, Some(signal)) => format!("killed: signal {signal}"),
-                (None, None) => "ended without a status".to_owned(),
-            }),
-            Err(error) => Err(format!("its end was missed: {error}")),
+        said = line.read_exact(&mut end) => match said.ok().and_then(|_| End::from_bytes(end)) {
+            Some(End::Exited(0)) => Some(Ok(())),
+            Some(End::Exited(status)) => Some(Err(format!("exit status {status}"))),
+            Some(End::Killed(signal)) => Some(Err(format!("killed: signal {signal}"))),
+            None => Some(Err("its supervisor ended before it".to_owned())),
         },
-        () = tokio::time::sleep(Duration::from_micros(time.as_micros())) => Err(format!("killed: still running after {time}")),
-        _ = &mut killed => {
-            group.kill();
-            let _ = child.wait().await;
-            return None;
+        () = tokio::time::sleep(Duration::from_micros(time.as_micros())) => {
+            Some(Err(format!("killed: still running after {time}")))
         }
+        _ = &mut killed => None,
     };
-    // What it left in the background ends with it.
-    group.kill();
-    let _ = child.wait().await;
+    // This is what ends everything, where it has not ended yet.
+    drop(line);
+    ended(&mut child, directory).await;
+    let end = end?;
     let (stdout, stderr) = (drained(stdout).await, drained(stderr).await);
     Some((end.is_ok(), compose(stdout, stderr, cap, end.err())))
 }
 
-/// Starts the program inside its limits. A shell waits for one line, during which the limits are set on it from outside;
-/// then it becomes the program. So nothing runs without limits, and nothing of ours runs between fork and exec.
-async fn start(directory: &Path, plan: &Plan, limits: &JobLimits) -> std::io::Result<Child> {
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", "read -r go && exec \"$@\" </dev/null", "sh", &plan.program])
-        .args(&plan.arguments)
+/// Starts the job's supervisor, and gives the line to it: it says on it how the job ended, and ends all when it is closed.
+fn start(place: &Place, directory: &Path, plan: &Plan, limits: &JobLimits) -> std::io::Result<(Child, UnixStream)> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let limits =
+        Limits { memory: limits.memory_limit.0, file: limits.file_limit.0, processes: u64::from(limits.process_limit) };
+    let child = Command::new(&place.program)
+        .arg0(supervisor::NAME)
+        .args(supervisor::arguments(place.lock.clone().into(), limits, &plan.program, &plan.arguments))
         .env_clear()
         .env("PATH", PATH)
         .current_dir(directory)
-        .process_group(0)
-        .stdin(Stdio::piped())
+        .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
         .spawn()?;
-    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    let others = tokio::task::spawn_blocking(tasks_of_user).await.unwrap_or(0);
-    for (resource, limit) in [
-        (Resource::As, limits.memory_limit.0),
-        (Resource::Fsize, limits.file_limit.0),
-        (Resource::Nproc, others + u64::from(limits.process_limit)),
-        (Resource::Nofile, OPEN_FILES),
-        (Resource::Core, 0),
-    ] {
-        rustix::process::prlimit(pid, resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
-    }
-    let mut stdin = child.stdin.take().expect("it is piped");
-    stdin.write_all(b"go\n").await?;
-    Ok(child)
+    Ok((child, UnixStream::from_std(ours)?))
 }
 
-/// Processes and threads of the node's user: the system's limit counts them all.
-fn tasks_of_user() -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let me = rustix::process::getuid().as_raw();
-    let mut tasks = 0;
-    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let is_process = process.file_name().to_str().is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
-        if is_process && process.metadata().is_ok_and(|m| m.uid() == me) {
-            tasks += std::fs::read_dir(process.path().join("task")).map_or(0, |t| t.count() as u64);
+/// Waits for the supervisor, and does its work where it cannot.
+async fn ended(child: &mut Child, directory: &Path) {
+    let clean = matches!(tokio::time::timeout(END, child.wait()).await, Ok(Ok(status)) if status.success());
+    if !clean {
+        tracing::warn!(directory = %directory.display(), "a job's supervisor did not end by itself");
+        // Whoever killed or stopped it: with it goes the job's first process, and the rest is looked for.
+        let _ = child.kill().await;
+        sweep(directory);
+    }
+}
+
+/// Waits until nothing of an earlier life runs any more. Its supervisors noticed its death; who was killed with it left
+/// processes that are looked for.
+fn outlive(lock: &Path, work_dir: &Path) -> Result<(), String> {
+    let file = File::create(lock).map_err(|e| format!("cannot write {}: {e}", lock.display()))?;
+    let since = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(error)) => return Err(format!("cannot lock {}: {error}", lock.display())),
+            Err(TryLockError::WouldBlock) if since.elapsed() > END * 2 => {
+                return Err(format!(
+                    "jobs of an earlier life of this node still run below {}: end them and start again",
+                    work_dir.display()
+                ));
+            }
+            Err(TryLockError::WouldBlock) if since.elapsed() > END => sweep(work_dir),
+            Err(TryLockError::WouldBlock) => {}
         }
+        std::thread::sleep(Duration::from_millis(10));
     }
-    tasks
+    sweep(work_dir);
+    file.unlock().map_err(|e| format!("cannot unlock {}: {e}", lock.display()))
 }
 
-/// Everything that a job started, as far as it can be found.
-struct Group<'a> {
-    /// Nothing once it was killed: the number may then belong to somebody else.
-    id: Option<Pid>,
-    directory: &'a Path,
-}
-
-impl Group<'_> {
-    fn kill(&mut self) {
-        if let Some(id) = self.id.take() {
-            let _ = rustix::process::kill_process_group(id, Signal::KILL);
-        }
-        sweep(self.directory);
-    }
-}
-
-impl Drop for Group<'_> {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// Kills every process that works in this directory or below: what left its process group usually stayed there.
+/// Kills every process that works in this directory or below.
 fn sweep(directory: &Path) {
-    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|n| n.parse().ok()).and_then(Pid::from_raw) else {
-            continue;
-        };
-        if std::fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(directory)) {
+    for pid in supervisor::processes() {
+        if std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory))
+            && let Some(pid) = Pid::from_raw(pid)
+        {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
     }
@@ -355,6 +369,3 @@ fn compose(stdout: (Vec<u8>, bool), stderr: (Vec<u8>, bool), cap: usize, failure
     }
     output
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,4 @@
-//! What the node remembers, durably: keys and values as the node gives them (protocol.md, sections 1, 5 and 6).
+//! What the node remembers, durably: keys and values as the node gives them (protocol.md, sections 1, 5, 6 and 8).
 //!
 //! Two files: the database, and a [`witness`] of how far it had come. Everything is read and verified before the node
 //! starts: each record by its tag, all of them by the summary of the last commit ([`seal`]), the summary by the witness. A

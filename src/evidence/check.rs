@@ -13,7 +13,7 @@
 
 use crate::io::Verify;
 use crate::membership::gossip;
-use crate::wire::message::{Announce, AuctionCoordinate, Evidence, Proof, SignedVote};
+use crate::wire::message::{Announce, AuctionCoordinate, Contradiction, Evidence, SignedVote};
 use crate::wire::{Envelope, Payload, Signed};
 
 /// What a frame in evidence may unpack to, for everyone alike: what one node finds sound, all must.
@@ -30,9 +30,13 @@ pub fn check(
     verify: &mut dyn Verify,
 ) -> Result<(), &'static str> {
     match &evidence.proof {
-        Proof::Votes { first, second } => check_votes([first, second], key, network_id, verify),
-        Proof::Announces { first, second } => check_announces([first, second], evidence, key, network_id, verify),
-        Proof::Proposals { first, second } => check_proposals([first, second], evidence, key, network_id, verify),
+        Contradiction::Votes { first, second } => check_votes([first, second], key, network_id, verify),
+        Contradiction::Announces { first, second } => {
+            check_announces([first, second], evidence, key, network_id, verify)
+        }
+        Contradiction::Proposals { first, second } => {
+            check_proposals([first, second], evidence, key, network_id, verify)
+        }
     }
 }
 

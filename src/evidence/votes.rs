@@ -3,7 +3,7 @@
 use crate::id::NodeId;
 use crate::quorum::{Statement, voters};
 use crate::wire::Signature;
-use crate::wire::message::{ClaimCertificate, Evidence, Proof, SignedVote};
+use crate::wire::message::{ClaimCertificate, Contradiction, Evidence, SignedVote};
 
 /// The votes of a certificate with their voters, of an electorate sorted by id. The certificate was checked against it.
 pub fn votes_of<'a>(
@@ -26,7 +26,7 @@ pub fn double_votes(
     let signed = |statement, vote_signature| SignedVote { statement, vote_signature };
     let both = for_first.iter().filter_map(|(voter, signature)| {
         let (_, other) = for_second.iter().find(|(known, _)| known == voter)?;
-        let proof = Proof::Votes { first: signed(first, *signature), second: signed(second, *other) };
+        let proof = Contradiction::Votes { first: signed(first, *signature), second: signed(second, *other) };
         Some(Evidence { author: *voter, proof })
     });
     both.collect()

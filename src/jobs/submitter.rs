@@ -12,6 +12,7 @@ use crate::auction::{Claim, Lapse, is_gone, job_id};
 use crate::cx::{Ctx, store_key};
 use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Event, FailReason, JobStatus, Refusal};
+use crate::ledger::settle;
 use crate::membership::Members;
 use crate::reputation::score::Deed;
 use crate::time::{Span, Time, WallTime};
@@ -291,6 +292,10 @@ impl Submitter {
             return self.lapse(cx, id, effects);
         }
         let own = self.own.remove(&id).expect("just seen");
+        // Persisted before the job is forgotten: no crash loses the payment.
+        let payment = settle::owed(cx.self_id(), id, &own.record.broadcast.body, executor, result.status, cx.wall());
+        settle::persist(cx, &payment);
+        effects.push(Effect::Owed { payment });
         let output = cx.out.put(&result.output);
         cx.report(Event::JobCompleted { job: id, executor, status: result.status, output });
         self.end(cx, id, Ended { broadcast: own.record.broadcast, executor: Some(executor), end: Ok(result.status) });

@@ -83,7 +83,7 @@ impl Members {
         let before = peer.last_heard.replace(cx.now.mono);
         if peer.state != PeerState::Alive {
             if matches!(peer.state, PeerState::Dead | PeerState::Left) {
-                self.missed(before);
+                self.missed.push((from, before.unwrap_or(Time(0))));
             }
             self.set_forgotten(from, false);
             self.set_state(cx, from, PeerState::Alive);
@@ -107,14 +107,9 @@ impl Members {
 
     /// The subscription to a member is up.
     pub fn on_connected(&mut self, peer: PeerIdx) {
-        self.peers[peer.at()].link_up = true;
-        self.missed(self.peers[peer.at()].last_heard);
-    }
-
-    /// What a member said after `last_heard` may not have come through.
-    fn missed(&mut self, last_heard: Option<Time>) {
-        let since = last_heard.unwrap_or(Time(0));
-        self.missed_since = Some(self.missed_since.map_or(since, |earlier| earlier.min(since)));
+        let entry = &mut self.peers[peer.at()];
+        entry.link_up = true;
+        self.missed.push((peer, entry.last_heard.unwrap_or(Time(0))));
     }
 
     /// The connection to a member broke: it is suspected at once.

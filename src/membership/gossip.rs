@@ -13,7 +13,7 @@ use crate::evidence::check::contradict;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::io::{Action, PeerState, Refusal, To};
 use crate::time::{Span, Time};
-use crate::wire::message::{Announce, Evidence, PeerAnnounce, PeerRecords, Proof};
+use crate::wire::message::{Announce, Contradiction, Evidence, PeerAnnounce, PeerRecords};
 use crate::wire::{Payload, Signature, Signed, binary};
 
 /// When a starting node announces itself, after its start; then every `discovery_interval`.
@@ -369,7 +369,7 @@ impl Members {
                 if record != held && contradict(record, held) {
                     check_record(cx, record)?;
                     let (first, second) = (Box::new(held.clone()), Box::new(record.clone()));
-                    let proof = Proof::Announces { first, second };
+                    let proof = Contradiction::Announces { first, second };
                     self.conflicts.push(Evidence { author: record.node_id, proof });
                 }
                 return Ok(false);

@@ -177,6 +177,7 @@ impl Node {
             self.guard.add_sender(peer, floor, &self.config, now.mono);
             let standing = self.standing(self.members.id(peer));
             self.members.set_standing(peer, standing);
+            self.ledger.open(self.members.id(peer));
         }
         let (mut cx, parts) = self.split(now, verify, out);
         parts.members.settle(&mut cx);

@@ -8,10 +8,11 @@ use crate::evidence::Proven;
 use crate::id::{JobId, NodeId};
 use crate::io::Record;
 use crate::jobs::OwnRecord;
+use crate::ledger::Remembered;
 use crate::reputation::score::Experience;
 use crate::time::{Time, WallTime};
 use crate::wire::binary;
-use crate::wire::message::{Announce, ClaimCertificate, JobBroadcast};
+use crate::wire::message::{Announce, ClaimCertificate, JobBroadcast, Transfer};
 
 /// What the store remembers, sorted out. A record that cannot be read was not written by us: it is left out.
 #[derive(Default)]
@@ -25,11 +26,13 @@ pub(super) struct Stored {
     pub(super) seen: BTreeMap<NodeId, Experience>,
     pub(super) proven: BTreeMap<NodeId, Proven>,
     pub(super) claims: Vec<(JobId, JobBroadcast, ClaimCertificate)>,
+    pub(super) ledger: Remembered,
 }
 
 impl Stored {
     pub(super) fn read(records: &[Record]) -> Stored {
         let mut stored = Stored::default();
+        stored.ledger.new_store = records.is_empty();
         for Record { key, value } in records {
             let id = || key.get(1..).and_then(|id| <[u8; 16]>::try_from(id).ok());
             match (key.first().copied(), id()) {
@@ -60,6 +63,9 @@ impl Stored {
                     let claim = binary::decode(value);
                     stored.claims.extend(claim.map(|(broadcast, proof)| (JobId(id), broadcast, proof)));
                 }
+                (Some(store_key::ACCOUNT), Some(_)) => stored.ledger.records.extend(binary::decode(value)),
+                (Some(store_key::TRANSACTION), Some(_)) => stored.ledger.transactions.extend(binary::decode(value)),
+                (Some(store_key::PAYMENT), Some(_)) => stored.ledger.payments.extend(binary::decode::<Transfer>(value)),
                 _ => {}
             }
         }

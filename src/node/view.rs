@@ -4,9 +4,11 @@ use super::Node;
 use crate::config::Config;
 use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{FailReason, JobStatus, PeerState};
+use crate::ledger::Supply;
 use crate::metrics::Metrics;
 use crate::time::{Span, Time};
 use crate::units::Ppm;
+use crate::units::Tokens;
 use crate::wire::message::JobBroadcast;
 
 /// A read-only look inside a node.
@@ -224,6 +226,35 @@ impl<'a> NodeView<'a> {
     #[must_use]
     pub fn clock_offset_us(&self) -> i64 {
         self.node.members.sync_offset_us()
+    }
+
+    /// What an account has, as it sees it.
+    #[must_use]
+    pub fn balance(&self, account: NodeId) -> Tokens {
+        self.node.ledger.balance(account)
+    }
+
+    /// What an account has and has not bound by open jobs and claims, as it sees it.
+    #[must_use]
+    pub fn free(&self, account: NodeId) -> Tokens {
+        self.node.ledger.free(account)
+    }
+
+    /// Every account it knows with what it has, by id.
+    pub fn accounts(&self) -> impl Iterator<Item = (NodeId, Tokens)> {
+        self.node.ledger.accounts()
+    }
+
+    /// All money it knows of, counted anew: linear in payers and payees.
+    #[must_use]
+    pub fn supply(&self) -> Supply {
+        self.node.ledger.supply()
+    }
+
+    /// One number for all certified transactions it has applied: equal where two nodes have applied the same.
+    #[must_use]
+    pub fn ledger_digest(&self) -> u64 {
+        self.node.ledger.digest()
     }
 
     /// Its counters.

@@ -174,6 +174,11 @@ fn decode_payload(kind: MsgType, sender: NodeId, bytes: &[u8]) -> Result<Payload
         MsgType::OutputChunk => Payload::OutputChunk(decode(bytes)?),
         MsgType::StateRequest => Payload::StateRequest(decode(bytes)?),
         MsgType::ReputationUpdate => Payload::ReputationUpdate(decode(bytes)?),
+        MsgType::TokenTransaction => Payload::TokenTransaction(decode(bytes)?),
+        MsgType::LedgerVote => Payload::LedgerVote(decode(bytes)?),
+        MsgType::LedgerCertificate => Payload::LedgerCertificate(decode(bytes)?),
+        MsgType::AccountRequest => Payload::AccountRequest(decode(bytes)?),
+        MsgType::AccountRecord => Payload::AccountRecord(decode(bytes)?),
         MsgType::Evidence => Payload::Evidence(decode(bytes)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
@@ -207,6 +212,11 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::OutputChunk(p) => encode_into(p, out),
         Payload::StateRequest(p) => encode_into(p, out),
         Payload::ReputationUpdate(p) => encode_into(p, out),
+        Payload::TokenTransaction(p) => encode_into(p, out),
+        Payload::LedgerVote(p) => encode_into(p, out),
+        Payload::LedgerCertificate(p) => encode_into(p, out),
+        Payload::AccountRequest(p) => encode_into(p, out),
+        Payload::AccountRecord(p) => encode_into(p, out),
         Payload::Evidence(p) => encode_into(p, out),
     }
 }

@@ -182,6 +182,11 @@ fn decode(kind: MsgType, payload: &Value) -> Result<Payload, Refusal> {
         MsgType::OutputChunk => Payload::OutputChunk(read(payload)?),
         MsgType::StateRequest => Payload::StateRequest(read(payload)?),
         MsgType::ReputationUpdate => Payload::ReputationUpdate(read(payload)?),
+        MsgType::TokenTransaction => Payload::TokenTransaction(read(payload)?),
+        MsgType::LedgerVote => Payload::LedgerVote(read(payload)?),
+        MsgType::LedgerCertificate => Payload::LedgerCertificate(read(payload)?),
+        MsgType::AccountRequest => Payload::AccountRequest(read(payload)?),
+        MsgType::AccountRecord => Payload::AccountRecord(read(payload)?),
         MsgType::Evidence => Payload::Evidence(read(payload)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
@@ -212,6 +217,11 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::OutputChunk(p) => write(p, out),
         Payload::StateRequest(p) => write(p, out),
         Payload::ReputationUpdate(p) => write(p, out),
+        Payload::TokenTransaction(p) => write(p, out),
+        Payload::LedgerVote(p) => write(p, out),
+        Payload::LedgerCertificate(p) => write(p, out),
+        Payload::AccountRequest(p) => write(p, out),
+        Payload::AccountRecord(p) => write(p, out),
         Payload::Evidence(p) => write(p, out),
     }
 }

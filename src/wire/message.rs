@@ -1,8 +1,9 @@
-//! What is said: every message type with its fields (protocol.md, sections 4 to 7).
+//! What is said: every message type with its fields (protocol.md, sections 4 to 8).
 //!
 //! Field names are the document's where it has them. Limits on every list are enforced by [`Payload::within_limits`], which
 //! both codecs apply to whatever they decoded.
 
+mod money;
 mod standing;
 
 use bincode::{Decode, Encode};
@@ -13,7 +14,13 @@ use crate::io::{JobStatus, Refusal};
 use crate::time::{Span, WallTime};
 use crate::units::{MAX_JSON_INTEGER, Ppm, Tokens};
 use crate::wire::{Signature, binary};
-pub use standing::{Evidence, MAX_EVIDENCE_FRAME, MAX_REPORTED, Proof, ReputationUpdate, SignedVote, TrustReport};
+pub use money::{
+    AccountRecord, AccountRequest, HeadProof, LedgerCertificate, LedgerVote, MAX_ROW, MAX_TRANSFERS, RowEntry,
+    TokenTransaction, Transfer, TransferReason,
+};
+pub use standing::{
+    Contradiction, Evidence, MAX_EVIDENCE_FRAME, MAX_REPORTED, ReputationUpdate, SignedVote, TrustReport,
+};
 
 /// Announces in one PEER_RECORDS at most.
 pub const MAX_RECORDS: usize = 256;
@@ -64,12 +71,17 @@ pub enum MsgType {
     OutputChunk = 20,
     StateRequest = 21,
     ReputationUpdate = 22,
-    Evidence = 23,
+    TokenTransaction = 23,
+    LedgerVote = 24,
+    LedgerCertificate = 25,
+    AccountRequest = 26,
+    AccountRecord = 27,
+    Evidence = 28,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 23] = [
+    pub const ALL: [MsgType; 28] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -92,6 +104,11 @@ impl MsgType {
         MsgType::OutputChunk,
         MsgType::StateRequest,
         MsgType::ReputationUpdate,
+        MsgType::TokenTransaction,
+        MsgType::LedgerVote,
+        MsgType::LedgerCertificate,
+        MsgType::AccountRequest,
+        MsgType::AccountRecord,
         MsgType::Evidence,
     ];
 
@@ -127,6 +144,11 @@ impl MsgType {
             MsgType::OutputChunk => "OUTPUT_CHUNK",
             MsgType::StateRequest => "STATE_REQUEST",
             MsgType::ReputationUpdate => "REPUTATION_UPDATE",
+            MsgType::TokenTransaction => "TOKEN_TRANSACTION",
+            MsgType::LedgerVote => "LEDGER_VOTE",
+            MsgType::LedgerCertificate => "LEDGER_CERTIFICATE",
+            MsgType::AccountRequest => "ACCOUNT_REQUEST",
+            MsgType::AccountRecord => "ACCOUNT_RECORD",
             MsgType::Evidence => "EVIDENCE",
         }
     }
@@ -157,7 +179,12 @@ impl MsgType {
             | MsgType::Takeover
             | MsgType::LeaseLapsed
             | MsgType::OutputRequest
-            | MsgType::OutputChunk => true,
+            | MsgType::OutputChunk
+            | MsgType::TokenTransaction
+            | MsgType::LedgerVote
+            | MsgType::LedgerCertificate
+            | MsgType::AccountRequest
+            | MsgType::AccountRecord => true,
         }
     }
 
@@ -171,12 +198,14 @@ impl MsgType {
             | MsgType::JobHeartbeat
             | MsgType::Takeover
             | MsgType::LeaseLapsed
-            | MsgType::OutputRequest => 512,
+            | MsgType::OutputRequest
+            | MsgType::LedgerVote
+            | MsgType::AccountRequest => 512,
             MsgType::PeerAnnounce => 4_096,
             MsgType::AuctionCoordinate => 8_192,
-            MsgType::ReputationUpdate | MsgType::Evidence => 16 * 1024,
-            MsgType::ClaimCertificate => 512 * 1024,
-            MsgType::PeerRecords | MsgType::Bundle => 1024 * 1024,
+            MsgType::ReputationUpdate | MsgType::TokenTransaction | MsgType::Evidence => 16 * 1024,
+            MsgType::ClaimCertificate | MsgType::LedgerCertificate => 512 * 1024,
+            MsgType::PeerRecords | MsgType::Bundle | MsgType::AccountRecord => 1024 * 1024,
             MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk => max_message_size,
         };
         limit.min(max_message_size)
@@ -209,6 +238,11 @@ pub enum Payload {
     OutputChunk(OutputChunk),
     StateRequest(StateRequest),
     ReputationUpdate(ReputationUpdate),
+    TokenTransaction(TokenTransaction),
+    LedgerVote(LedgerVote),
+    LedgerCertificate(LedgerCertificate),
+    AccountRequest(AccountRequest),
+    AccountRecord(AccountRecord),
     /// In a box, as an announce: it may hold two.
     Evidence(Box<Evidence>),
 }
@@ -239,6 +273,11 @@ impl Payload {
             Payload::OutputChunk(_) => MsgType::OutputChunk,
             Payload::StateRequest(_) => MsgType::StateRequest,
             Payload::ReputationUpdate(_) => MsgType::ReputationUpdate,
+            Payload::TokenTransaction(_) => MsgType::TokenTransaction,
+            Payload::LedgerVote(_) => MsgType::LedgerVote,
+            Payload::LedgerCertificate(_) => MsgType::LedgerCertificate,
+            Payload::AccountRequest(_) => MsgType::AccountRequest,
+            Payload::AccountRecord(_) => MsgType::AccountRecord,
             Payload::Evidence(_) => MsgType::Evidence,
         }
     }
@@ -260,6 +299,12 @@ impl Payload {
             }
             Payload::JobHeartbeat(heartbeat) => heartbeat.progress <= Ppm::ONE,
             Payload::ReputationUpdate(update) => update.within_limits(),
+            Payload::TokenTransaction(transaction) => transaction.within_limits(),
+            Payload::LedgerVote(vote) => vote.seq <= MAX_JSON_INTEGER,
+            Payload::LedgerCertificate(certificate) => {
+                certificate.seq <= MAX_JSON_INTEGER && money::proof_within_limits(&certificate.proof)
+            }
+            Payload::AccountRecord(record) => record.within_limits(),
             Payload::Evidence(evidence) => evidence.within_limits(),
             Payload::Ping(_)
             | Payload::PeerProbe(_)
@@ -272,6 +317,7 @@ impl Payload {
             | Payload::LeaseLapsed(_)
             | Payload::OutputRequest(_)
             | Payload::StateRequest(_)
+            | Payload::AccountRequest(_)
             // Output is bounded by the size of the message.
             | Payload::JobResult(_)
             | Payload::OutputChunk(_) => true,

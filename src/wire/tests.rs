@@ -12,7 +12,7 @@ use super::*;
 use crate::id::{ElectorateId, JobId};
 use crate::identity::StrictVerifier;
 use crate::io::{JobStatus, Verify};
-use crate::quorum::Statement;
+use crate::quorum::{Proof, Statement};
 use crate::time::Span;
 use crate::units::{Ppm, Tokens};
 
@@ -237,16 +237,56 @@ fn statement() -> impl Strategy<Value = Statement> {
     )
 }
 
-fn proof() -> impl Strategy<Value = Proof> {
+fn contradiction() -> impl Strategy<Value = Contradiction> {
     let vote =
         || (statement(), signature()).prop_map(|(statement, vote_signature)| SignedVote { statement, vote_signature });
     let frame = || vec(any::<u8>(), 0..=MAX_EVIDENCE_FRAME);
     prop_oneof![
-        (vote(), vote()).prop_map(|(first, second)| Proof::Votes { first, second }),
+        (vote(), vote()).prop_map(|(first, second)| Contradiction::Votes { first, second }),
         (announce(), announce())
-            .prop_map(|(first, second)| Proof::Announces { first: Box::new(first), second: Box::new(second) }),
-        (frame(), frame()).prop_map(|(first, second)| Proof::Proposals { first, second }),
+            .prop_map(|(first, second)| Contradiction::Announces { first: Box::new(first), second: Box::new(second) }),
+        (frame(), frame()).prop_map(|(first, second)| Contradiction::Proposals { first, second }),
     ]
+}
+
+fn proof() -> impl Strategy<Value = Proof> {
+    (any::<[u8; 8]>(), vec(any::<u8>(), 0..20), vec(signature(), 0..100))
+        .prop_map(|(electorate, voters, signatures)| Proof { electorate: ElectorateId(electorate), voters, signatures })
+}
+
+fn transaction() -> impl Strategy<Value = TokenTransaction> {
+    let reason = prop::sample::select(vec![
+        TransferReason::OnTime,
+        TransferReason::Late,
+        TransferReason::VeryLate,
+        TransferReason::Release,
+    ]);
+    // Few payees, so that several transfers go to one.
+    let payee = prop_oneof![node_id(), Just(NodeId([7; 16])), Just(NodeId([8; 16]))];
+    let transfer = (job_id(), payee, amount(), reason).prop_map(|(job_id, to, amount, reason)| Transfer {
+        job_id,
+        to,
+        amount: Tokens(amount),
+        reason,
+    });
+    (node_id(), 0..=1u64 << 53, vec(transfer, 0..=MAX_TRANSFERS as usize), signature()).prop_map(
+        |(account, seq, transfers, transaction_signature)| TokenTransaction {
+            account,
+            seq,
+            transfers,
+            transaction_signature,
+        },
+    )
+}
+
+fn account_record() -> impl Strategy<Value = Payload> {
+    let row = vec((node_id(), amount()).prop_map(|(to, paid)| RowEntry { to, paid: Tokens(paid) }), 0..40);
+    let proof = (any::<[u8; 32]>(), proof()).prop_map(|(transaction, votes)| HeadProof { transaction, votes });
+    (node_id(), 0..=1u64 << 53, row, option::of(proof), option::of(transaction())).prop_map(
+        |(account, seq, row, proof, pending)| {
+            Payload::AccountRecord(AccountRecord { account, seq, row, proof, pending })
+        },
+    )
 }
 
 /// Every kind of payload, within its limits.
@@ -287,10 +327,18 @@ fn payload() -> impl Strategy<Value = Payload> {
             |(job_id, round, offset, bytes)| { Payload::OutputChunk(OutputChunk { job_id, round, offset, bytes }) }
         ),
         amount().prop_map(|since| Payload::StateRequest(StateRequest { since: WallTime(since) })),
+        transaction().prop_map(Payload::TokenTransaction),
+        (0..=1u64 << 53, any::<[u8; 8]>(), signature()).prop_map(|(seq, electorate, vote_signature)| {
+            Payload::LedgerVote(LedgerVote { seq, electorate: ElectorateId(electorate), vote_signature })
+        }),
+        (0..=1u64 << 53, proof()).prop_map(|(seq, proof)| Payload::LedgerCertificate(LedgerCertificate { seq, proof })),
+        node_id().prop_map(|account| Payload::AccountRequest(AccountRequest { account })),
+        account_record(),
         (any::<u32>(), vec(trust_report(), 0..=MAX_REPORTED)).prop_map(|(proven_digest, reports)| {
             Payload::ReputationUpdate(ReputationUpdate { proven_digest, reports })
         }),
-        (node_id(), proof()).prop_map(|(author, proof)| Payload::Evidence(Box::new(Evidence { author, proof }))),
+        (node_id(), contradiction())
+            .prop_map(|(author, proof)| Payload::Evidence(Box::new(Evidence { author, proof }))),
     ]
 }
 
@@ -710,6 +758,30 @@ fn certificate_with(voters: usize, signatures: usize) -> Payload {
     })
 }
 
+fn paying(count: usize, seq: u64) -> TokenTransaction {
+    let transfer = Transfer {
+        job_id: JobId([0xff; 16]),
+        to: NodeId([0xff; 16]),
+        amount: Tokens(u64::MAX),
+        reason: TransferReason::VeryLate,
+    };
+    let (account, transaction_signature) = (NodeId([3; 16]), Signature([5; 64]));
+    TokenTransaction { account, seq, transfers: vec![transfer; count], transaction_signature }
+}
+
+fn ledger_certificate(seq: u64, voters: usize, signatures: usize) -> LedgerCertificate {
+    let (electorate, signature) = (ElectorateId([6; 8]), Signature([5; 64]));
+    let proof = Proof { electorate, voters: vec![0; voters], signatures: vec![signature; signatures] };
+    LedgerCertificate { seq, proof }
+}
+
+fn record_with(payees: usize, votes: usize, pending: Option<TokenTransaction>) -> Payload {
+    let row = vec![RowEntry { to: NodeId([0xff; 16]), paid: Tokens(u64::MAX) }; payees];
+    let votes = ledger_certificate(1, 512, votes).proof;
+    let proof = Some(HeadProof { transaction: [0xff; 32], votes });
+    Payload::AccountRecord(AccountRecord { account: NodeId([3; 16]), seq: 1, row, proof, pending })
+}
+
 fn listed(count: usize) -> Payload {
     let best = vec![ListedBid { bidder: 3, rank: u32::MAX }; count];
     let (winner_id, backup_id) = (NodeId([3; 16]), None);
@@ -754,6 +826,16 @@ fn what_is_at_a_limit_passes_and_what_is_over_it_is_refused_in_both_codecs() {
         ("4096 votes", certificate_with(512, 4_096), true),
         ("4097 votes", certificate_with(512, 4_097), false),
         ("a bitmap of 513 bytes", certificate_with(513, 4_096), false),
+        ("64 transfers", Payload::TokenTransaction(paying(64, 1 << 53)), true),
+        ("65 transfers", Payload::TokenTransaction(paying(65, 1)), false),
+        ("a number beyond JSON", Payload::TokenTransaction(paying(1, (1 << 53) + 1)), false),
+        ("4096 votes for money", Payload::LedgerCertificate(ledger_certificate(1 << 53, 512, 4_096)), true),
+        ("4097 votes for money", Payload::LedgerCertificate(ledger_certificate(1, 512, 4_097)), false),
+        ("a bitmap of 513 for money", Payload::LedgerCertificate(ledger_certificate(1, 513, 4_096)), false),
+        ("a full account", record_with(4_096, 4_096, Some(paying(64, 1))), true),
+        ("4097 payees", record_with(4_097, 1, None), false),
+        ("4097 votes for an account", record_with(1, 4_097, None), false),
+        ("65 transfers under way", record_with(1, 1, Some(paying(65, 1))), false),
     ];
     for (what, payload, within) in table {
         for codec in [Codec::Bincode, Codec::Json] {
@@ -782,4 +864,23 @@ fn a_json_payload_with_an_unknown_field_or_another_jobs_id_is_refused() {
     let claim = json!([JobId([5; 16]), 2]).to_string();
     let frame = sealed_raw(plain_header(), Codec::Json, &[(MsgType::JobClaim, claim.as_bytes())]);
     assert_eq!(open(&frame).map(|_| ()), Err(Refusal::Malformed), "an array is no payload");
+}
+
+#[test]
+fn a_transaction_in_json_has_the_id_of_what_it_says() {
+    let mut bytes = Vec::new();
+    encode(Codec::Json, &Payload::TokenTransaction(paying(2, 7)), &mut bytes);
+    let written: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let open_written = |written: &Value| {
+        let text = written.to_string();
+        open(&sealed_raw(plain_header(), Codec::Json, &[(MsgType::TokenTransaction, text.as_bytes())]))
+    };
+    assert!(open_written(&written).is_ok());
+    for (key, value) in
+        [("tx_id", json!(crate::id::TxId([1; 16]))), ("seq", json!(8)), ("from", json!(NodeId([4; 16])))]
+    {
+        let mut changed = written.clone();
+        changed[key] = value;
+        assert_eq!(open_written(&changed), Err(Refusal::Malformed), "{key}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Proof of misbehaviour (protocol.md, sections 5 and 9).
+//! Contradiction of misbehaviour (protocol.md, sections 5 and 9).
 
 use marlos::config::{Codec, Plant};
 use marlos::id::{JobId, Link, PeerIdx};
@@ -30,17 +30,17 @@ fn double_vote(who: usize) -> Payload {
         let statement = statement(winner);
         SignedVote { statement, vote_signature: Hand::new(who).vote_signature(&statement) }
     };
-    evidence(who, Proof::Votes { first: vote(1), second: vote(2) })
+    evidence(who, Contradiction::Votes { first: vote(1), second: vote(2) })
 }
 
-fn evidence(against: usize, proof: Proof) -> Payload {
+fn evidence(against: usize, proof: Contradiction) -> Payload {
     Payload::Evidence(Box::new(Evidence { author: keys(against).id(), proof }))
 }
 
 /// The same, with one of the votes not signed.
 fn forged_double_vote(who: usize) -> Payload {
     let Payload::Evidence(mut forged) = double_vote(who) else { unreachable!() };
-    if let Proof::Votes { second, .. } = &mut forged.proof {
+    if let Contradiction::Votes { second, .. } = &mut forged.proof {
         second.vote_signature = Signature([9; 64]);
     }
     Payload::Evidence(forged)
@@ -331,10 +331,10 @@ fn what_is_proven_outlives_the_process_and_is_over_one_day() {
     assert_eq!(sent(&table_of(&double_vote(1))), [], "the same evidence is not taken twice");
     let other = {
         let Payload::Evidence(evidence) = double_vote(1) else { unreachable!() };
-        let Proof::Votes { first, mut second } = evidence.proof else { unreachable!() };
+        let Contradiction::Votes { first, mut second } = evidence.proof else { unreachable!() };
         second.statement.winner = keys(5).id();
         second.vote_signature = Hand::new(1).vote_signature(&second.statement);
-        self::evidence(1, Proof::Votes { first, second })
+        self::evidence(1, Contradiction::Votes { first, second })
     };
     assert_eq!(sent(&table_of(&other)), [MsgType::Evidence], "but what is new is");
 }

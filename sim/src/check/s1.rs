@@ -10,7 +10,8 @@
 //!    `heartbeat_timeout` (and itself): else another part of them could certify too. Newcomers have that long to be met, and
 //!    members it has never been in contact with do not count, as it cannot know of them.
 //!
-//! And what makes two certificates impossible: no node votes for two winners in one (job, round), unless it lost its store between.
+//! And what makes two certificates impossible: no node votes for two winners in one (job, round),
+//! not even where it lost its store between: it does not vote on what its earlier life may have voted on.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ use sha2::{Digest, Sha256};
 
 use super::contact::Contact;
 use super::{Fact, Violation};
-use crate::observe::{Observation, Stop, Truth};
+use crate::observe::{Observation, Truth};
 use crate::scenario::{NodeNo, Scenario};
 
 const ONE: &str = "there is at most one claim certificate per (job, round)";
@@ -105,9 +106,6 @@ impl S1 {
     ) -> Result<(), Box<Violation>> {
         match *o {
             Observation::NodeStarted { node, .. } => self.lives[node] = Life::default(),
-            Observation::NodeStopped { node, how: Stop::CrashLost } => {
-                self.votes.values_mut().for_each(|votes| votes[node] = (NOBODY, 0));
-            }
             // Nothing that it voted since has left it.
             Observation::StoreCut { node, since, .. } => {
                 let since_ms = u32::try_from(since.0 / 1_000).unwrap_or(u32::MAX);

@@ -1,39 +1,75 @@
 //! S2: an honest node executes only with a certificate of its own, and no two nodes execute the same (job, round).
+//!
+//! Two nodes may execute two rounds of one job at once, since nobody can tell a dead executor from a distant one; but only with reason.
+//! Nobody may take over from an executor that has been in reach of its submitter and of a quorum for so long that they must have heard
+//! it, and an executor that has learned of a later claim must stop.
 
 use std::collections::BTreeMap;
 
+use marlos::Config;
 use marlos::id::JobId;
+use marlos::time::Span;
 
+use super::contact::Contact;
 use super::{Fact, Violation};
-use crate::observe::{Observation, Stop, Truth};
-use crate::scenario::NodeNo;
+use crate::observe::{Observation, Truth};
+use crate::scenario::{NodeNo, Scenario};
 
 const OWN: &str = "a node executes only with a certificate of its own";
 const ALONE: &str = "no two nodes execute the same (job, round)";
+const LEASED: &str = "nobody takes over from an executor that submitter and quorum can hear";
+const FENCED: &str = "an executor that learns of a later claim stops";
+
+/// Who has been in reach for so long has been heard: the longest silence that a live node is forgiven is 15 s, a lease is 10 s.
+const HEARD_AFTER: Span = Span::secs(20);
 
 /// The state of the check.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct S2 {
-    /// Certificates that each node holds, in this life or in its store.
+    configs: Vec<Config>,
+    submitters: BTreeMap<JobId, NodeNo>,
+    running: BTreeMap<(JobId, NodeNo), Execution>,
+    /// Certificates that each node has had. One that was lost with a store can come back from the submitter, to whom it was shown,
+    /// and proves as much as ever.
     held: BTreeMap<(JobId, u32), Vec<NodeNo>>,
     executed: BTreeMap<(JobId, u32), Fact>,
     last_stop: BTreeMap<NodeNo, Fact>,
     checked: u64,
 }
 
+/// An execution that goes on.
+#[derive(Clone, Debug)]
+struct Execution {
+    round: u32,
+    started: Fact,
+    /// That its node knows better since.
+    fenced: Option<Fact>,
+}
+
 impl S2 {
+    pub fn new(scenario: &Scenario) -> S2 {
+        S2 {
+            configs: scenario.nodes.iter().map(|node| node.config.clone()).collect(),
+            submitters: BTreeMap::new(),
+            running: BTreeMap::new(),
+            held: BTreeMap::new(),
+            executed: BTreeMap::new(),
+            last_stop: BTreeMap::new(),
+            checked: 0,
+        }
+    }
+
     /// Executions that were checked.
     pub fn checked(&self) -> u64 {
         self.checked
     }
 
-    pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>) -> Result<(), Box<Violation>> {
+    pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>, contact: &Contact) -> Result<(), Box<Violation>> {
         match *o {
+            Observation::JobSubmitted { node, job } => drop(self.submitters.insert(job, node)),
             Observation::NodeStopped { node, how } => {
                 self.last_stop.insert(node, Fact::now(truth, node, format!("its process ends ({how:?})")));
-                if how == Stop::CrashLost {
-                    self.held.values_mut().for_each(|holders| holders.retain(|holder| *holder != node));
-                }
+                self.running.retain(|(_, executor), _| *executor != node);
             }
             Observation::Certified { node, job, round, .. } => {
                 let holders = self.held.entry((job, round)).or_default();
@@ -41,9 +77,57 @@ impl S2 {
                     holders.push(node);
                 }
             }
-            Observation::ExecutionStarted { node, job, round } => return self.on_execution(truth, node, job, round),
+            Observation::ExecutionStarted { node, job, round } => {
+                self.on_execution(truth, node, job, round)?;
+                return self.on_second_execution(truth, node, job, round, contact);
+            }
+            Observation::ClaimLearned { node, job, round, claimer } => {
+                if let Some(run) = self.running.get_mut(&(job, node))
+                    && run.round < round
+                {
+                    let learns = format!("it learns that n{claimer} holds round {round} of {job}");
+                    run.fenced = (claimer != node).then(|| Fact::now(truth, node, learns));
+                    run.round = if claimer == node { round } else { run.round };
+                }
+            }
+            Observation::ExecutionEnded { node, job, by_itself } => {
+                let ended = self.running.remove(&(job, node));
+                if let Some(fenced) = ended.and_then(|run| run.fenced).filter(|_| by_itself) {
+                    let ends = format!("its execution of {job} goes on to its end");
+                    return violated(FENCED, fenced, Fact::now(truth, node, ends));
+                }
+            }
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Whether another node runs the job already, and nobody had reason to think that it does not (protocol.md, section 7).
+    fn on_second_execution(
+        &mut self,
+        truth: &Truth,
+        node: NodeNo,
+        job: JobId,
+        round: u32,
+        contact: &Contact,
+    ) -> Result<(), Box<Violation>> {
+        let starts = Fact::now(truth, node, format!("it starts to execute round {round} of {job}"));
+        let heard = |executor: NodeNo| {
+            let submitter = self.submitters.get(&job).copied();
+            let by_submitter = submitter.is_some_and(|submitter| {
+                submitter == executor || contact.held(executor, submitter, truth.now, HEARD_AFTER)
+            });
+            by_submitter && contact.side_has_quorum(truth, executor, &self.configs[executor], HEARD_AFTER)
+        };
+        let all = (job, 0)..=(job, NodeNo::MAX);
+        let other = self.running.range(all).find(|((_, executor), run)| {
+            let long = truth.now.since(run.started.at) >= HEARD_AFTER;
+            *executor != node && run.round < round && run.fenced.is_none() && long && heard(*executor)
+        });
+        if let Some((_, run)) = other {
+            return violated(LEASED, run.started.clone(), starts);
+        }
+        self.running.insert((job, node), Execution { round, started: starts, fenced: None });
         Ok(())
     }
 
@@ -81,6 +165,7 @@ fn violated<T>(sentence: &'static str, first: Fact, second: Fact) -> Result<T, B
 mod tests {
     use super::*;
     use crate::check::history::{History, scenario};
+    use crate::observe::Stop;
 
     const JOB: JobId = JobId([7; 16]);
 
@@ -94,12 +179,23 @@ mod tests {
 
     /// The sentence that the last of these violates, if any; none before may.
     fn ends_in(history: &[Observation<'_>]) -> Option<&'static str> {
-        let mut check = S2::default();
-        let mut world = History::new(&scenario(4, "60s"));
+        let timed: Vec<_> = (0..).zip(history.iter().cloned()).collect();
+        ends_at(&timed)
+    }
+
+    /// The same, of observations each with its time in ms. Four nodes, in contact from 0 s on; n0 submits.
+    fn ends_at(history: &[(u64, Observation<'_>)]) -> Option<&'static str> {
+        let scenario = scenario(4, "60s");
+        let (mut check, mut contact, mut world) = (S2::new(&scenario), Contact::new(4), History::new(&scenario));
+        let starts = (0..4).map(|node| Observation::NodeStarted { node, restart: false });
+        let before = starts.chain([Observation::JobSubmitted { node: 0, job: JOB }]).map(|o| (0, o));
         let mut result = Ok(());
-        for (ms, o) in (0..).zip(history) {
+        for (ms, o) in before.chain(history.iter().cloned()) {
             assert_eq!(result, Ok(()), "before {o:?}");
-            result = world.at(ms, o.clone(), |truth, o| check.observe(truth, o));
+            result = world.at(ms, o, |truth, o| {
+                contact.observe(truth, o, |_, _, _| {});
+                check.observe(truth, o, &contact)
+            });
         }
         result.err().map(|violation| violation.sentence)
     }
@@ -113,12 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_outlives_a_crash_only_in_the_store() {
+    fn a_certificate_outlives_a_crash_for_it_can_come_back_from_the_submitter() {
         let stop = |how| Observation::NodeStopped { node: 1, how };
         let start = Observation::NodeStarted { node: 1, restart: true };
         let history = |how| [certified(1, 0), executes(1, 0), stop(how), start.clone(), executes(1, 0)];
         assert_eq!(ends_in(&history(Stop::CrashKept)), None);
-        assert_eq!(ends_in(&history(Stop::CrashLost)), Some(OWN));
+        assert_eq!(ends_in(&history(Stop::CrashLost)), None);
     }
 
     #[test]
@@ -128,10 +224,50 @@ mod tests {
     }
 
     #[test]
+    fn nobody_takes_over_from_an_executor_that_submitter_and_quorum_have_heard_all_the_time() {
+        let ended = Observation::ExecutionEnded { node: 1, job: JOB, by_itself: true };
+        let paused = |node, paused| Observation::NodePaused { node, paused };
+        let takeover = |at: u64, between: &[(u64, Observation<'static>)]| {
+            let begins = [(1_000, certified(1, 0)), (1_000, executes(1, 0))];
+            let takes = [(at, certified(2, 1)), (at, executes(2, 1))];
+            ends_at(&[&begins[..], between, &takes].concat())
+        };
+        assert_eq!(takeover(21_000, &[]), Some(LEASED));
+        assert_eq!(takeover(20_999, &[]), None, "its claim may not have been heard");
+        assert_eq!(takeover(21_000, &[(20_000, ended)]), None);
+        // It, or its submitter, stood still; two voters of four did; one did, and three are a quorum.
+        for node in [1, 0] {
+            assert_eq!(takeover(30_000, &[(2_000, paused(node, true)), (12_000, paused(node, false))]), None);
+        }
+        let two = [
+            (2_000, paused(2, true)),
+            (2_000, paused(3, true)),
+            (12_000, paused(2, false)),
+            (12_000, paused(3, false)),
+        ];
+        assert_eq!(takeover(30_000, &two), None);
+        assert_eq!(takeover(30_000, &[(2_000, paused(2, true)), (12_000, paused(2, false))]), Some(LEASED));
+        let crash = Observation::NodeStopped { node: 1, how: Stop::CrashKept };
+        assert_eq!(takeover(30_000, &[(29_000, crash)]), None);
+    }
+
+    #[test]
+    fn an_executor_that_learns_of_a_later_claim_of_another_must_stop() {
+        let learns = |round, claimer| Observation::ClaimLearned { node: 1, job: JOB, round, claimer };
+        let ended = |by_itself| Observation::ExecutionEnded { node: 1, job: JOB, by_itself };
+        let runs = |then: &[Observation<'static>]| ends_in(&[&[certified(1, 1), executes(1, 1)][..], then].concat());
+        assert_eq!(runs(&[learns(2, 3), ended(true)]), Some(FENCED));
+        assert_eq!(runs(&[learns(2, 3), ended(false)]), None);
+        assert_eq!(runs(&[learns(1, 1), learns(0, 3), ended(true)]), None, "its own, and one before it");
+        assert_eq!(runs(&[learns(2, 1), learns(2, 1), ended(true)]), None, "a later one of its own");
+    }
+
+    #[test]
     fn a_violation_says_who_started_what_when() {
-        let mut check = S2::default();
+        let mut check = S2::new(&scenario(4, "60s"));
         let mut world = History::new(&scenario(4, "60s"));
-        let found = world.at(1_500, executes(3, 2), |truth, o| check.observe(truth, o)).unwrap_err();
+        let contact = Contact::new(4);
+        let found = world.at(1_500, executes(3, 2), |truth, o| check.observe(truth, o, &contact)).unwrap_err();
         let text = found.to_string();
         assert!(
             text.starts_with(

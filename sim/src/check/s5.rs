@@ -1,4 +1,7 @@
-//! S5: no honest node is blacklisted by honest nodes.
+//! S5: no honest node is blacklisted or quarantined by honest nodes.
+//!
+//! A node that crashes, stands still or is cut off while it runs jobs is no liar, and yet a bad choice for work: to give it none but
+//! trials is what section 9 asks for. So is a node whose jobs fail. Quarantine of anybody else is a violation.
 //!
 //! An honest node may have more to say than anybody's rate limit allows, and yet must not be banned for its work: it bundles
 //! (protocol.md, section 2). Who bans it anyway counts wrongly, or it sends wrongly; the facts say how many frames it had just sent.
@@ -10,6 +13,7 @@ use crate::observe::{Observation, Truth};
 use crate::scenario::Scenario;
 
 const HONEST: &str = "no honest node is blacklisted by honest nodes";
+const RELIABLE: &str = "no honest node is quarantined that was always there and whose jobs never fail";
 
 const SECOND: u64 = 1_000_000;
 
@@ -17,6 +21,8 @@ const SECOND: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub(super) struct S5 {
     nodes: Vec<Sending>,
+    /// Nodes that gave reason to be quarantined.
+    unreliable: Vec<bool>,
 }
 
 /// What a node has said of late, bundles by what is in them.
@@ -39,7 +45,9 @@ impl Sending {
 
 impl S5 {
     pub fn new(scenario: &Scenario) -> S5 {
-        S5 { nodes: vec![Sending::default(); scenario.nodes.len()] }
+        let nodes = scenario.nodes.len();
+        let jobs_fail = scenario.workload.as_ref().is_some_and(|load| load.job.failing.0 > 0);
+        S5 { nodes: vec![Sending::default(); nodes], unreliable: vec![jobs_fail; nodes] }
     }
 
     pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>) -> Result<(), Box<Violation>> {
@@ -51,6 +59,24 @@ impl S5 {
                 let sending = &mut self.nodes[node];
                 sending.turn_to(truth.now.0 / SECOND);
                 sending.in_it += 1;
+            }
+            Observation::NodeStopped { node, .. } | Observation::NodePaused { node, .. } => {
+                self.unreliable[node] = true
+            }
+            Observation::ReachChanged => {
+                for (node, unreliable) in self.unreliable.iter_mut().enumerate() {
+                    *unreliable |= (0..truth.up.len()).any(|peer| !truth.connected(node, peer));
+                }
+            }
+            Observation::Quarantined { node, peer } if !self.unreliable[peer] => {
+                let there = Fact {
+                    what: "it starts, and has been up and in reach of all ever since".to_string(),
+                    at: self.nodes[peer].started,
+                    node: peer,
+                    event: None,
+                };
+                let excluded = Fact::now(truth, node, format!("it quarantines n{peer}"));
+                return Err(Box::new(Violation { check: "S5", sentence: RELIABLE, facts: [there, excluded] }));
             }
             Observation::Blacklisted { node, peer } => {
                 let mut sending = self.nodes[peer];
@@ -98,5 +124,24 @@ mod tests {
         assert!(text.ends_with("at n0: it blacklists n1"), "{text}");
         let violation = see(9_000, Observation::Blacklisted { node: 2, peer: 1 }).unwrap_err();
         assert!(violation.to_string().contains("0 things in the last whole second and 0 in this one"));
+    }
+
+    #[test]
+    fn quarantine_of_a_node_that_was_always_there_is_a_violation_and_of_one_that_was_not_is_not() {
+        let quarantined = |peer| Observation::Quarantined { node: 0, peer };
+        let ends_in = |failing: u32, history: &[Observation<'_>]| {
+            let mut scenario = crate::check::history::scenario_with_jobs(4, "60s", 1);
+            scenario.workload.as_mut().unwrap().job.failing = marlos::units::Ppm(failing);
+            let (mut check, mut world) = (S5::new(&scenario), History::new(&scenario));
+            world.reach(&[2], &[3], false);
+            history.iter().try_for_each(|o| world.at(0, o.clone(), |truth, o| check.observe(truth, o)))
+        };
+        let found = ends_in(0, &[quarantined(1)]).unwrap_err();
+        assert_eq!((found.check, found.sentence), ("S5", RELIABLE));
+        assert_eq!(ends_in(1, &[quarantined(1)]), Ok(()), "some jobs fail");
+        assert_eq!(ends_in(0, &[Observation::NodePaused { node: 1, paused: true }, quarantined(1)]), Ok(()));
+        let cut = [Observation::ReachChanged, quarantined(2), quarantined(3)];
+        assert_eq!(ends_in(0, &cut), Ok(()));
+        assert!(ends_in(0, &[&cut[..], &[quarantined(1)]].concat()).is_err(), "it was not cut off");
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Counters {
     certificates: u64,
     rounds_beyond_first: u64,
     restarts: u64,
+    executions_fenced: u64,
+    quarantines: u64,
     records_lost: u64,
     records_torn: u64,
     refusals: [u64; Refusal::ALL.len()],
@@ -39,6 +41,8 @@ impl Counters {
             Observation::Certified { .. } => self.certificates += 1,
             Observation::AuctionClosed { round, .. } => self.rounds_beyond_first += u64::from(round > 0),
             Observation::NodeStarted { restart, .. } => self.restarts += u64::from(restart),
+            Observation::Fenced { .. } => self.executions_fenced += 1,
+            Observation::Quarantined { .. } => self.quarantines += 1,
             Observation::StoreCut { records, torn, .. } => {
                 self.records_lost += records;
                 self.records_torn += u64::from(torn);
@@ -63,6 +67,8 @@ impl Counters {
             ("rounds_beyond_first", self.rounds_beyond_first),
             ("refused", self.refusals.iter().sum()),
             ("restarts", self.restarts),
+            ("executions_fenced", self.executions_fenced),
+            ("quarantines", self.quarantines),
             ("records_lost", self.records_lost),
             ("records_torn", self.records_torn),
         ])

@@ -26,6 +26,8 @@ pub(super) struct Takeovers {
     running: BTreeMap<JobId, Execution>,
     /// Ended, or taken over once.
     over: BTreeSet<JobId>,
+    /// Jobs that were taken over, the warm-up included.
+    pub takeovers: u64,
     pub samples: Samples,
 }
 
@@ -50,6 +52,7 @@ impl Takeovers {
             configs: scenario.nodes.iter().map(|node| node.config.clone()).collect(),
             running: BTreeMap::new(),
             over: BTreeSet::new(),
+            takeovers: 0,
             samples: Samples::new(),
         }
     }
@@ -99,7 +102,10 @@ impl Takeovers {
         let Some(before) = self.running.insert(job, new) else { return };
         match before.lost {
             Some((since, _)) if before.node != node && round > before.round => {
-                self.samples.record(now.since(since).as_micros());
+                if since >= self.warmup {
+                    self.samples.record(now.since(since).as_micros());
+                }
+                self.takeovers += 1;
                 self.running.remove(&job);
                 self.over.insert(job);
             }
@@ -128,13 +134,11 @@ impl Takeovers {
             self.running.values_mut().for_each(|run| run.lost = None);
             return;
         }
-        if truth.now >= self.warmup {
-            for run in self.running.values_mut().filter(|run| run.lost.is_none()) {
-                if is_lost(run) {
-                    run.lost = Some((truth.now, loss));
-                } else if truth.live(run.node) && !has_quorum[run.node] {
-                    run.lost = Some((truth.now, Loss::Cut));
-                }
+        for run in self.running.values_mut().filter(|run| run.lost.is_none()) {
+            if is_lost(run) {
+                run.lost = Some((truth.now, loss));
+            } else if truth.live(run.node) && !has_quorum[run.node] {
+                run.lost = Some((truth.now, Loss::Cut));
             }
         }
         self.come_back(truth.now, |run, loss| loss == Loss::Cut && has_quorum[run.node]);
@@ -154,7 +158,7 @@ impl Takeovers {
     }
 
     fn not_taken_over(&mut self, now: Time, since: Time) {
-        if now.since(since) >= JUDGED_AFTER {
+        if since >= self.warmup && now.since(since) >= JUDGED_AFTER {
             self.samples.miss(now.since(since).as_micros());
         }
     }

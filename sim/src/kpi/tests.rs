@@ -542,6 +542,8 @@ fn counters_count_the_whole_run_and_refusals_are_named() {
     run.at(1_000, Observation::Refused { node: 0, reason: Refusal::BadSignature });
     run.at(1_000, Observation::Degraded { node: 0, degraded: true });
     run.at(1_000, Observation::Degraded { node: 0, degraded: false });
+    run.at(1_000, Observation::Fenced { node: 1, job: id(1) });
+    run.at(1_000, Observation::Quarantined { node: 1, peer: 2 });
     run.at(1_000, Observation::Voted { node: 0, job: id(1), round: 0, winner: 1 });
     run.submit(1_000, 0, 1).certified(1_100, 1, 1).completed(2_000, 1).completed(2_000, 1);
     run.stop(3_000, 1, Stop::CrashUnsynced);
@@ -554,6 +556,7 @@ fn counters_count_the_whole_run_and_refusals_are_named() {
         ("deaths_detected", 0),
         ("degraded", 1),
         ("duplicate_executions", 0),
+        ("executions_fenced", 1),
         ("false_deaths", 0),
         ("frames_cut", 7),
         ("jobs_completed", 1),
@@ -561,12 +564,14 @@ fn counters_count_the_whole_run_and_refusals_are_named() {
         ("jobs_submitted", 1),
         ("recovered", 1),
         ("refused", 1),
+        ("quarantines", 1),
         ("records_lost", 5),
         ("records_torn", 1),
         ("rejoins", 0),
         ("restarts", 1),
         ("rounds_beyond_first", 0),
         ("segments_lost", 1),
+        ("takeovers", 0),
         ("votes", 1),
     ];
     assert_eq!(findings.counters, BTreeMap::from(expected));

@@ -33,6 +33,7 @@ impl World {
             }
             Event::Refused { reason, .. } => Observation::Refused { node, reason: *reason },
             Event::Blacklisted { peer } => Observation::Blacklisted { node, peer: slot.world_number(*peer) },
+            Event::Quarantined { peer } => Observation::Quarantined { node, peer: slot.world_number(*peer) },
             Event::Pinged => Observation::Pinged { node },
             Event::PeerState { peer, state } => {
                 Observation::PeerState { node, peer: slot.world_number(*peer), state: *state }
@@ -64,20 +65,23 @@ impl World {
                 Observation::ClaimLearned { node, job: *job, round: *round, claimer: by_id(*claimer) }
             }
             Event::ExecutionStarted { job, round } => Observation::ExecutionStarted { node, job: *job, round: *round },
+            Event::ExecutionCancelled { job } => Observation::Fenced { node, job: *job },
             Event::JobCompleted { job, executor, status, .. } => {
                 Observation::JobCompleted { node, job: *job, executor: by_id(*executor), status: *status }
             }
             Event::JobFailed { job, reason } => Observation::JobFailed { node, job: *job, reason: *reason },
             Event::Started { .. }
             | Event::AuctionEmpty { .. }
+            | Event::TransactionVoted { .. }
+            | Event::TransactionCertified { .. }
+            | Event::TransactionApplied { .. }
+            | Event::ConflictingTransactions { .. }
             | Event::ClockOffset { .. }
             | Event::ClaimLapsed { .. }
             | Event::TakeoverAsked { .. }
             | Event::JobRetried { .. }
-            | Event::Quarantined { .. }
-            | Event::Released { .. }
             | Event::Proven { .. }
-            | Event::ExecutionCancelled { .. } => return,
+            | Event::Released { .. } => return,
         };
         self.sight.observe(&observation, &mut self.memo, watcher);
     }

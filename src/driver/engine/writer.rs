@@ -4,6 +4,8 @@
 //! batch goes there as one transaction, and comes back when it is durable. Only then is anything in it done, in its order:
 //! the slower the disk, the larger the batches, and nothing is ever sent that could be forgotten.
 
+use std::time::{Duration, Instant};
+
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -17,6 +19,8 @@ const ACTIONS: usize = 8_192;
 const BYTES: usize = 16 * 1024 * 1024;
 /// Forgets that may wait for the next commit; they need not be durable.
 const FORGETS: usize = 1_024;
+/// A commit that takes longer is worth a line in the log: others begin to doubt a node that is silent for seconds.
+const SLOW: Duration = Duration::from_secs(1);
 /// Emptied batches that are kept for their room: one under way, one being gathered.
 const SPARE: usize = 2;
 
@@ -136,7 +140,13 @@ impl Writer {
         let forgets = std::mem::take(&mut self.forgets);
         self.hand = Hand::Writing(tokio::task::spawn_blocking(move || {
             let before = forgets.iter().map(|key| Change::Forget { key });
+            let since = Instant::now();
             let end = store.commit(before.chain(batch.changes()));
+            let took = since.elapsed();
+            if took > SLOW {
+                // Everything that this node has to say waited for it.
+                tracing::warn!(?took, "the disk is slow");
+            }
             Written { store, batch, end }
         }));
     }

@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Value, json};
 
+use super::Reporter;
+use super::results::Kept;
 use super::text::name_of;
-use super::{Kept, Reporter};
 use crate::driver::api::{Answer, Ask, Problem};
 use crate::driver::engine::Hands;
 use crate::driver::inbound::Waiting;
@@ -55,12 +56,12 @@ impl Reporter {
     fn jobs(&self, view: NodeView<'_>) -> Value {
         let known = view.jobs().map(|job| job_json(&job));
         // What the node itself has forgotten, but the submitter may still ask for.
-        let only_kept = self.results.iter().filter(|(id, _)| view.job(**id).is_none());
-        Value::Array(known.chain(only_kept.map(|(id, kept)| kept_json(*id, kept))).collect())
+        let only_kept = self.results.iter().filter(|(id, _)| view.job(*id).is_none());
+        Value::Array(known.chain(only_kept.map(|(id, kept)| kept_json(id, kept))).collect())
     }
 
     fn job(&self, view: NodeView<'_>, id: JobId) -> Answer {
-        let kept = self.results.get(&id);
+        let kept = self.results.get(id);
         let mut answer = match (view.job(id), kept) {
             (Some(job), _) => job_json(&job),
             (None, Some(kept)) => kept_json(id, kept),

@@ -59,6 +59,18 @@ pub fn describe(event: &Event, outbox: &Outbox, node: &Node) -> (&'static str, V
             json!({ "job": job, "executor": executor, "status": status, "output_bytes": outbox.slice(output).len() }),
         ),
         Event::JobFailed { job, reason } => ("job_failed", json!({ "job": job, "reason": reason })),
+        Event::TransactionVoted { account, seq, transaction } => {
+            ("transaction_voted", json!({ "account": account, "seq": seq, "transaction": transaction }))
+        }
+        Event::TransactionCertified { account, seq, certificate: _ } => {
+            ("transaction_certified", json!({ "account": account, "seq": seq }))
+        }
+        Event::TransactionApplied { account, seq, row: _, transfers, total } => {
+            ("transaction_applied", json!({ "account": account, "seq": seq, "transfers": transfers, "total": total }))
+        }
+        Event::ConflictingTransactions { account, seq, records: _ } => {
+            ("conflicting_transactions", json!({ "account": account, "seq": seq }))
+        }
         Event::ClockOffset { offset_us } => ("clock_offset", json!({ "offset_us": offset_us })),
     }
 }

@@ -16,7 +16,7 @@ fn keys(n: u8) -> Keys {
 }
 
 /// What member 1 is found guilty of by evidence that accuses it.
-fn judged(proof: Proof) -> Result<(), &'static str> {
+fn judged(proof: Contradiction) -> Result<(), &'static str> {
     check(&Evidence { author: keys(1).id(), proof }, &keys(1).public(), NETWORK, &mut StrictVerifier)
 }
 
@@ -59,7 +59,7 @@ fn two_votes_prove_something_only_if_both_are_signed_and_for_different_claims_in
         ),
     ];
     for (what, first, second, expected) in table {
-        assert_eq!(judged(Proof::Votes { first, second }), expected, "{what}");
+        assert_eq!(judged(Contradiction::Votes { first, second }), expected, "{what}");
     }
 }
 
@@ -118,7 +118,7 @@ fn two_announces_prove_something_only_if_they_were_made_as_one_and_differ() {
     for (what, second, expected) in table {
         for (first, second) in [(&one, &second), (&second, &one)] {
             let (first, second) = (Box::new(first.clone()), Box::new(second.clone()));
-            assert_eq!(judged(Proof::Announces { first, second }), expected, "{what}");
+            assert_eq!(judged(Contradiction::Announces { first, second }), expected, "{what}");
         }
     }
 }
@@ -201,22 +201,37 @@ fn two_frames_prove_something_only_if_their_proposals_of_one_life_and_round_diff
     for (what, second, expected) in table {
         let (first, second) = (frame(&[one.clone()]).sealed(1), second.sealed(2));
         assert!(first.len().max(second.len()) <= MAX_EVIDENCE_FRAME, "{what}: {} bytes", second.len());
-        assert_eq!(judged(Proof::Proposals { first: first.clone(), second: second.clone() }), expected, "{what}");
-        assert_eq!(judged(Proof::Proposals { first: second, second: first }), expected, "{what}, the other way round");
+        assert_eq!(
+            judged(Contradiction::Proposals { first: first.clone(), second: second.clone() }),
+            expected,
+            "{what}"
+        );
+        assert_eq!(
+            judged(Contradiction::Proposals { first: second, second: first }),
+            expected,
+            "{what}, the other way round"
+        );
     }
     let both = frame(&[one, other]).sealed(1);
-    assert_eq!(judged(Proof::Proposals { first: both.clone(), second: both.clone() }), Ok(()), "both in one bundle");
+    assert_eq!(
+        judged(Contradiction::Proposals { first: both.clone(), second: both.clone() }),
+        Ok(()),
+        "both in one bundle"
+    );
     let mut spoiled = both.clone();
     spoiled[20] ^= 1;
-    assert!(judged(Proof::Proposals { first: spoiled, second: both.clone() }).is_err());
-    assert_eq!(judged(Proof::Proposals { first: Vec::new(), second: both }), Err("one of its frames cannot be read"));
+    assert!(judged(Contradiction::Proposals { first: spoiled, second: both.clone() }).is_err());
+    assert_eq!(
+        judged(Contradiction::Proposals { first: Vec::new(), second: both }),
+        Err("one of its frames cannot be read")
+    );
 }
 
 #[test]
 fn what_holds_against_one_accuses_nobody_else() {
     let (first, second) = (vote(1, statement(1, 0, 2)), vote(1, statement(1, 0, 3)));
     let accusing = |author: NodeId, key: u8| {
-        let evidence = Evidence { author, proof: Proof::Votes { first, second } };
+        let evidence = Evidence { author, proof: Contradiction::Votes { first, second } };
         check(&evidence, &keys(key).public(), NETWORK, &mut StrictVerifier)
     };
     assert_eq!(accusing(keys(1).id(), 1), Ok(()));

@@ -45,21 +45,21 @@ impl ReputationUpdate {
     }
 }
 
-/// Proof of misbehaviour: whoever knows the author's key can check it (protocol.md, section 5).
+/// Contradiction of misbehaviour: whoever knows the author's key can check it (protocol.md, section 5).
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
     /// Whom it accuses.
     pub author: NodeId,
     /// What it signed.
-    pub proof: Proof,
+    pub proof: Contradiction,
 }
 
 /// Two statements of one node that exclude each other.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[expect(missing_docs, reason = "each variant's line says what its fields are")]
-pub enum Proof {
+pub enum Contradiction {
     /// Votes for different claims in one round of one job.
     Votes { first: SignedVote, second: SignedVote },
     /// Records of one incarnation, sequence and moment that say different things.
@@ -86,9 +86,9 @@ pub struct SignedVote {
 impl Evidence {
     pub(super) fn within_limits(&self) -> bool {
         match &self.proof {
-            Proof::Votes { .. } => true,
-            Proof::Announces { first, second } => first.within_limits() && second.within_limits(),
-            Proof::Proposals { first, second } => {
+            Contradiction::Votes { .. } => true,
+            Contradiction::Announces { first, second } => first.within_limits() && second.within_limits(),
+            Contradiction::Proposals { first, second } => {
                 first.len() <= MAX_EVIDENCE_FRAME && second.len() <= MAX_EVIDENCE_FRAME
             }
         }

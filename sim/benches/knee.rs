@@ -1,0 +1,115 @@
+//! How many jobs per second the protocol stands: the rate at which the p99 of consensus passes two seconds, by number of nodes.
+//!
+//! Rates are doubled until one is too much, then the gap is halved until it is a tenth. A rate holds if consensus is below two seconds
+//! (p99), every job that was offered was accepted and completed, and nobody was banned. Simulated nodes compute in no time, so what
+//! gives way is the protocol and its limits, not a processor. Writes `results/knee.md`; the same version writes the same table.
+#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark writes its table and says so")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use marlos::time::Span;
+use marlos_sim::outcome::{CheckKind, Outcome, Verdict};
+use marlos_sim::scenario::{Overrides, Scenario};
+use marlos_sim::world::{self, Unwatched};
+
+const NODES: [u64; 4] = [5, 10, 20, 50];
+/// p99 of consensus that a rate may have, in microseconds.
+const TARGET_US: u64 = 2_000_000;
+/// Where the search begins and where it ends at the latest, in jobs per second.
+const FIRST: u64 = 25;
+const MOST: u64 = 6_400;
+
+/// What a rate did.
+struct Tried {
+    rate: u64,
+    p99_us: u64,
+    kilobytes_per_job: u64,
+    /// Why it was too much, if it was.
+    too_much: Option<String>,
+}
+
+fn scenario(nodes: u64, rate: u64) -> Scenario {
+    let text = format!(
+        "# Jobs that take no time.\nname = \"knee\"\nseed = 1\nduration = \"32s\"\nwarmup = \"5s\"\nsettle = \"12s\"\n\
+         [nodes]\ncount = {nodes}\n[network]\nprofile = \"lan\"\n[workload]\njobs_per_second = {rate}\nstart = \"5s\"\nend = \"20s\"\n\
+         job = {{ type = \"simulated\", duration = \"10ms\", deadline = \"12s\", output_bytes = 64 }}\n"
+    );
+    let none = |_: &str| Err("no file beside it".to_owned());
+    Scenario::parse(&text, "knee.toml", Overrides::default(), &none).expect("a valid scenario")
+}
+
+fn attempt(nodes: u64, rate: u64) -> Tried {
+    let outcome = world::run(scenario(nodes, rate), None, &mut Unwatched);
+    let consensus = outcome.kpis.iter().find(|kpi| kpi.name == "consensus").expect("in the table");
+    let overhead = outcome.kpis.iter().find(|kpi| kpi.name == "overhead_per_job").expect("in the table");
+    let p99_us = consensus.histogram.value_at_quantile(0.99);
+    let kilobytes_per_job = overhead.measured.map_or(0, |bytes| (bytes / 1e3).round() as u64);
+    Tried { rate, p99_us, kilobytes_per_job, too_much: too_much(&outcome, p99_us) }
+}
+
+fn too_much(outcome: &Outcome, p99_us: u64) -> Option<String> {
+    let violated =
+        |check: &&marlos_sim::outcome::CheckResult| check.kind == CheckKind::Safety && check.verdict == Verdict::Fail;
+    if let Some(check) = outcome.checks.iter().find(violated) {
+        return Some(format!("{} does not hold", check.name));
+    }
+    if p99_us >= TARGET_US {
+        return Some(format!("consensus p99 {}", seconds(p99_us)));
+    }
+    let open = outcome.jobs.submitted - outcome.jobs.completed;
+    (open > 0).then(|| format!("{open} of {} jobs without a result", outcome.jobs.submitted))
+}
+
+fn seconds(us: u64) -> String {
+    Span(us / 1_000 * 1_000).to_string()
+}
+
+/// The highest rate that holds, and the lowest that does not.
+fn knee(nodes: u64) -> (Option<Tried>, Option<Tried>) {
+    let (mut holds, mut fails): (Option<Tried>, Option<Tried>) = (None, None);
+    loop {
+        let (low, high) = (holds.as_ref().map_or(0, |t| t.rate), fails.as_ref().map(|t| t.rate));
+        let rate = match high {
+            None if low == 0 => FIRST,
+            None if low >= MOST => return (holds, fails),
+            None => low * 2,
+            Some(high) if (high - low) * 10 <= high || high - low <= 1 => return (holds, fails),
+            Some(high) => low.midpoint(high),
+        };
+        let tried = attempt(nodes, rate);
+        println!("{nodes} nodes, {rate} jobs/s: p99 {}, {:?}", seconds(tried.p99_us), tried.too_much);
+        let place = if tried.too_much.is_none() { &mut holds } else { &mut fails };
+        *place = Some(tried);
+    }
+}
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--test") {
+        assert!(attempt(5, FIRST).too_much.is_none(), "the lowest rate holds");
+        return;
+    }
+    let mut table = String::from(
+        "# The knee\n\nJobs per second that the protocol stands on a local network: consensus stays below 2 s (p99), every job offered for 15 s is\n\
+         completed, nobody is banned. Jobs take 10 ms; simulated nodes compute in no time. Written by\n\
+         `cargo bench -p marlos-sim --bench knee`; found to a tenth.\n\n\
+         | nodes | jobs/s | consensus p99 there | sent per job | too much | because |\n|---:|---:|---:|---:|---:|---|\n",
+    );
+    for nodes in NODES {
+        let (holds, fails) = knee(nodes);
+        let none = || "-".to_owned();
+        writeln!(
+            table,
+            "| {nodes} | {} | {} | {} | {} | {} |",
+            holds.as_ref().map_or_else(none, |t| t.rate.to_string()),
+            holds.as_ref().map_or_else(none, |t| seconds(t.p99_us)),
+            holds.as_ref().map_or_else(none, |t| format!("{} kB", t.kilobytes_per_job)),
+            fails.as_ref().map_or_else(none, |t| t.rate.to_string()),
+            fails.as_ref().and_then(|t| t.too_much.clone()).unwrap_or_else(none),
+        )
+        .expect("a String takes everything");
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/knee.md");
+    std::fs::write(&file, &table).expect("results can be written");
+    println!("{table}\nwritten to {}", file.display());
+}

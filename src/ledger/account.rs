@@ -1,0 +1,325 @@
+//! Accounts as sums: what each has paid out, what it has got, and that nothing is lost in between (protocol.md, section 8). Pure.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::transaction::{LedgerStatement, Row, row_digest, row_of_entries};
+use crate::id::{ElectorateId, NodeId};
+use crate::io::Refusal;
+use crate::units::Tokens;
+use crate::wire::message::{AccountRecord, HeadProof, RowEntry};
+
+/// Every account that this node knows. One is opened for each member, and for each payee of a certified transaction, and stays.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    accounts: BTreeMap<NodeId, Account>,
+    genesis: Tokens,
+    digest: u64,
+}
+
+/// One account: its newest certified transaction with the votes for it, and the sums that follow from everyone's.
+#[derive(Clone, Debug)]
+pub struct Account {
+    seq: u64,
+    row: Row,
+    row_digest: [u8; 32],
+    proof: Option<HeadProof>,
+    /// The sum of the row.
+    spent: Tokens,
+    /// The sum of what stands for it in the rows of others.
+    received: Tokens,
+}
+
+/// All money, counted anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Supply {
+    /// How many accounts there are.
+    pub accounts: u64,
+    /// What they all began with.
+    pub genesis: i128,
+    /// What they have now, in micro-tokens.
+    pub total: i128,
+    /// What the poorest of them has.
+    pub lowest: i128,
+}
+
+impl Accounts {
+    /// None yet; each will begin with `genesis`.
+    #[must_use]
+    pub fn new(genesis: Tokens) -> Accounts {
+        Accounts { accounts: BTreeMap::new(), genesis, digest: 0 }
+    }
+
+    /// Opens an account, where there is none. Says whether there was none.
+    pub fn open(&mut self, id: NodeId) -> bool {
+        let before = self.accounts.len();
+        self.accounts.entry(id).or_insert_with(Account::new);
+        self.accounts.len() > before
+    }
+
+    /// An account, if it is open.
+    #[must_use]
+    pub fn get(&self, id: NodeId) -> Option<&Account> {
+        self.accounts.get(&id)
+    }
+
+    /// Every account, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Account)> {
+        self.accounts.iter().map(|(id, account)| (*id, account))
+    }
+
+    /// The number of the newest certified transaction of an account.
+    #[must_use]
+    pub fn seq(&self, id: NodeId) -> u64 {
+        self.accounts.get(&id).map_or(0, |account| account.seq)
+    }
+
+    /// What an account has, in micro-tokens.
+    #[must_use]
+    pub fn balance(&self, id: NodeId) -> i128 {
+        let Some(account) = self.accounts.get(&id) else { return 0 };
+        i128::from(self.genesis.0) + i128::from(account.received.0) - i128::from(account.spent.0)
+    }
+
+    /// Whether an account can have paid `spent` in all by what is known here.
+    #[must_use]
+    pub fn covers(&self, id: NodeId, spent: Tokens) -> bool {
+        let received = self.accounts.get(&id).map_or(Tokens(0), |account| account.received);
+        u128::from(spent.0) <= u128::from(self.genesis.0) + u128::from(received.0)
+    }
+
+    /// One number for all certified transactions: equal where everyone has applied the same.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The row that a record brings, and its sum, where it can follow what is known: it has paid nobody less than before.
+    ///
+    /// # Errors
+    /// `BadRecord` where it cannot.
+    pub fn follows(&self, record: &AccountRecord) -> Result<(Row, Tokens), Refusal> {
+        let row = row_of_entries(record.account, &record.row)?;
+        let spent = row.values().copied().try_fold(Tokens(0), Tokens::checked_add).ok_or(Refusal::BadRecord)?;
+        let grows = |(to, paid): (&NodeId, &Tokens)| row.get(to).is_some_and(|now| now >= paid);
+        match self.accounts.get(&record.account) {
+            Some(account) if !account.row.iter().all(grows) => Err(Refusal::BadRecord),
+            Some(_) | None => Ok((row, spent)),
+        }
+    }
+
+    /// Puts a proven record in place of an older one, and returns whom it pays more.
+    ///
+    /// # Panics
+    /// Where the record is not newer, or does not follow: the caller has checked both.
+    pub fn adopt(&mut self, record: AccountRecord) -> Vec<NodeId> {
+        let (row, spent) = self.follows(&record).expect("the caller has checked it");
+        self.open(record.account);
+        let account = self.accounts.get_mut(&record.account).expect("just opened");
+        assert!(record.seq > account.seq, "an account only moves on");
+        let before = std::mem::replace(&mut account.row, row.clone());
+        let old_digest = account.head_digest(record.account);
+        account.seq = record.seq;
+        account.row_digest = row_digest(&row);
+        account.proof = record.proof;
+        account.spent = spent;
+        self.digest ^= old_digest ^ account.head_digest(record.account);
+        let mut paid = Vec::new();
+        for (to, now) in row {
+            let more = now.checked_sub(before.get(&to).copied().unwrap_or_default()).expect("rows only grow");
+            if more > Tokens(0) {
+                self.open(to);
+                let payee = self.accounts.get_mut(&to).expect("just opened");
+                payee.received = payee.received.checked_add(more).expect("all money fits: `Config::validate`");
+                paid.push(to);
+            }
+        }
+        paid
+    }
+
+    /// Counts all money anew, from the rows and not from the sums that are kept.
+    ///
+    /// # Panics
+    /// Where a kept sum is not what the rows say.
+    #[must_use]
+    pub fn supply(&self) -> Supply {
+        let mut received: BTreeMap<NodeId, u128> = BTreeMap::new();
+        for account in self.accounts.values() {
+            for (to, paid) in &account.row {
+                *received.entry(*to).or_default() += u128::from(paid.0);
+            }
+        }
+        let genesis = i128::from(self.genesis.0) * self.accounts.len() as i128;
+        let mut supply = Supply { accounts: self.accounts.len() as u64, genesis, total: 0, lowest: i128::MAX };
+        for (id, account) in &self.accounts {
+            let spent: u128 = account.row.values().map(|paid| u128::from(paid.0)).sum();
+            assert_eq!(u128::from(account.spent.0), spent, "what {id} spent is the sum of its row");
+            let got = received.remove(id).unwrap_or_default();
+            assert_eq!(u128::from(account.received.0), got, "what {id} got is what others paid it");
+            let balance = self.balance(*id);
+            supply.total += balance;
+            supply.lowest = supply.lowest.min(balance);
+        }
+        assert!(received.is_empty(), "every payee has an account");
+        supply
+    }
+}
+
+impl Supply {
+    /// Whether no money was made or lost, and nobody has less than nothing.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.total == self.genesis && self.lowest >= 0
+    }
+}
+
+impl Account {
+    fn new() -> Account {
+        Account {
+            seq: 0,
+            row: Row::new(),
+            row_digest: row_digest(&Row::new()),
+            proof: None,
+            spent: Tokens(0),
+            received: Tokens(0),
+        }
+    }
+
+    /// The number of its newest certified transaction.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Names all that it has paid.
+    #[must_use]
+    pub fn row_digest(&self) -> [u8; 32] {
+        self.row_digest
+    }
+
+    /// What it has paid to whom.
+    #[must_use]
+    pub fn row(&self) -> &Row {
+        &self.row
+    }
+
+    /// As it is passed on and stored.
+    #[must_use]
+    pub fn record(&self, account: NodeId) -> AccountRecord {
+        AccountRecord { account, seq: self.seq, row: entries(&self.row), proof: self.proof.clone(), pending: None }
+    }
+
+    fn head_digest(&self, id: NodeId) -> u64 {
+        if self.seq == 0 {
+            return 0;
+        }
+        let hash = Sha256::new()
+            .chain_update(id.0)
+            .chain_update(self.seq.to_le_bytes())
+            .chain_update(self.row_digest)
+            .finalize();
+        u64::from_le_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
+    }
+}
+
+impl AccountRecord {
+    /// What the votes for it must be of, if it came about by this transaction.
+    ///
+    /// # Errors
+    /// `BadRecord` where its row is none.
+    pub fn statement(&self, transaction: [u8; 32], electorate: ElectorateId) -> Result<LedgerStatement, Refusal> {
+        let row = row_digest(&row_of_entries(self.account, &self.row)?);
+        Ok(LedgerStatement { account: self.account, seq: self.seq, transaction, row, electorate })
+    }
+}
+
+/// A row as it is written.
+#[must_use]
+pub fn entries(row: &Row) -> Vec<RowEntry> {
+    row.iter().map(|(to, paid)| RowEntry { to: *to, paid: *paid }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const GENESIS: Tokens = Tokens(100);
+
+    fn id(n: u8) -> NodeId {
+        NodeId([n; 16])
+    }
+
+    fn record(account: u8, seq: u64, row: &[(u8, u64)]) -> AccountRecord {
+        let row = row.iter().map(|(to, paid)| RowEntry { to: id(*to), paid: Tokens(*paid) }).collect();
+        AccountRecord { account: id(account), seq, row, proof: None, pending: None }
+    }
+
+    #[test]
+    fn money_moves_and_is_neither_made_nor_lost() {
+        let mut accounts = Accounts::new(GENESIS);
+        (1..=3).for_each(|n| assert!(accounts.open(id(n))));
+        // Of whom, its number, what it has paid in all; then who is paid more, and the balances of 1, 2, 3 and 4.
+        type Step<'a> = (u8, u64, &'a [(u8, u64)], &'a [u8], [i128; 4]);
+        let table: [Step<'_>; 4] = [
+            (1, 1, &[(2, 30)], &[2], [70, 130, 100, 0]),
+            (2, 1, &[(1, 5), (3, 125)], &[1, 3], [75, 0, 225, 0]),
+            // Two transactions at once, and a payee nobody has met here.
+            (1, 3, &[(2, 40), (4, 1)], &[2, 4], [64, 10, 225, 101]),
+            (1, 4, &[(2, 40), (4, 1)], &[], [64, 10, 225, 101]),
+        ];
+        for (account, seq, row, paid, balances) in table {
+            let paid: Vec<NodeId> = paid.iter().map(|n| id(*n)).collect();
+            assert_eq!(accounts.adopt(record(account, seq, row)), paid, "{account} {seq}");
+            assert_eq!([1, 2, 3, 4].map(|n| accounts.balance(id(n))), balances, "{account} {seq}");
+            assert!(accounts.supply().holds());
+        }
+        assert_eq!(accounts.supply(), Supply { accounts: 4, genesis: 400, total: 400, lowest: 10 });
+    }
+
+    #[test]
+    fn an_account_is_covered_up_to_what_it_began_with_and_got() {
+        let mut accounts = Accounts::new(GENESIS);
+        accounts.open(id(1));
+        assert!(accounts.covers(id(1), Tokens(100)) && !accounts.covers(id(1), Tokens(101)));
+        accounts.adopt(record(2, 1, &[(1, 7)]));
+        assert!(accounts.covers(id(1), Tokens(107)) && !accounts.covers(id(1), Tokens(108)));
+        accounts.adopt(record(1, 1, &[(2, 50)]));
+        assert!(accounts.covers(id(1), Tokens(107)), "in all, and not once more");
+    }
+
+    #[test]
+    fn a_record_that_takes_back_what_was_paid_does_not_follow() {
+        let mut accounts = Accounts::new(GENESIS);
+        accounts.adopt(record(1, 1, &[(2, 7), (3, 1)]));
+        let table: [(&[(u8, u64)], bool); 5] = [
+            (&[(2, 7), (3, 1)], true),
+            (&[(2, 8), (3, 1), (4, 9)], true),
+            (&[(2, 6), (3, 2)], false),
+            (&[(2, 9)], false),
+            (&[(2, u64::MAX), (3, 1)], false),
+        ];
+        for (row, follows) in table {
+            assert_eq!(accounts.follows(&record(1, 2, row)).is_ok(), follows, "{row:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_digest_is_that_of_what_was_applied_whatever_the_order(order in Just([0usize, 1, 2, 3]).prop_shuffle()) {
+            let records =
+                [record(1, 1, &[(2, 7)]), record(2, 4, &[(1, 3)]), record(3, 1, &[(1, 1)]), record(4, 2, &[(3, 50)])];
+            let apply = |order: &[usize]| {
+                let mut accounts = Accounts::new(GENESIS);
+                for at in order {
+                    accounts.adopt(records[*at].clone());
+                }
+                (accounts.digest(), accounts.supply())
+            };
+            prop_assert_eq!(apply(&order), apply(&[0, 1, 2, 3]));
+            prop_assert!(apply(&order).1.holds());
+            prop_assert_ne!(apply(&order[..3]).0, apply(&order).0);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! What open jobs and claims bind of their submitters' and claimers' money, by what this voter knows (protocol.md, section 8). Pure.
+//!
+//! No message says it: a job reserves 120 % of its payment from when it becomes known, and a claim binds a stake, until a
+//! certified transaction of the submitter names the job, or the job expires. A job whose reserve did not fit waits for money,
+//! and gets no vote meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::id::{JobId, NodeId};
+use crate::units::Tokens;
+
+/// What a job may cost, in hundredths of its payment: it is what a result by the deadline earns.
+pub const RESERVE_PERCENT: u64 = 120;
+/// Jobs known to be paid that are remembered, so that nobody votes to pay them again: a guess, as many as `max_known_jobs`.
+/// Who pays twice harms only himself.
+const PAID_JOBS: usize = 65_536;
+/// Claims of one job that bind a stake at once; of more, the oldest is let go.
+const CLAIMS: usize = 16;
+
+/// What is bound.
+#[derive(Clone, Debug, Default)]
+pub struct Bound {
+    jobs: BTreeMap<JobId, Bond>,
+    sums: BTreeMap<NodeId, Sums>,
+    /// Jobs whose reserve did not fit, by their submitter.
+    waiting: BTreeSet<(NodeId, JobId)>,
+    paid: BTreeSet<(NodeId, JobId)>,
+    paid_order: VecDeque<(NodeId, JobId)>,
+}
+
+/// What one job binds.
+#[derive(Clone, Debug)]
+struct Bond {
+    submitter: NodeId,
+    most: Tokens,
+    reserved: bool,
+    claims: Vec<Claim>,
+}
+
+/// A claim of a job, and the stake that it binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its round.
+    pub round: u32,
+    /// Whose.
+    pub claimer: NodeId,
+    /// How much it binds.
+    pub stake: Tokens,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    reserved: i128,
+    staked: i128,
+}
+
+impl Bound {
+    /// A job becomes known: it waits for its reserve, unless it is known or paid already. Says whether it is new.
+    pub fn see(&mut self, job: JobId, submitter: NodeId, payment: Tokens) -> bool {
+        if self.jobs.contains_key(&job) || self.paid.contains(&(submitter, job)) {
+            return false;
+        }
+        let most = payment.percent(RESERVE_PERCENT);
+        self.jobs.insert(job, Bond { submitter, most, reserved: false, claims: Vec::new() });
+        self.waiting.insert((submitter, job));
+        true
+    }
+
+    /// Reserves for the waiting jobs of a submitter, as far as `free` reaches, and returns which.
+    pub fn fund(&mut self, submitter: NodeId, mut free: i128) -> Vec<JobId> {
+        let mut funded = Vec::new();
+        let waiting = self.waiting.range((submitter, JobId([0; 16]))..=(submitter, JobId([0xff; 16])));
+        for job in waiting.map(|(_, job)| *job) {
+            let most = i128::from(self.jobs[&job].most.0);
+            if most <= free {
+                free -= most;
+                funded.push(job);
+            }
+        }
+        funded.iter().for_each(|job| self.reserve(*job));
+        funded
+    }
+
+    /// Somebody holds the claim of a round. Whatever was known of the job's money, a quorum has granted it.
+    pub fn claim(&mut self, job: JobId, round: u32, claimer: NodeId, stake: Tokens) {
+        let Some(bond) = self.jobs.get(&job) else { return };
+        let newest = bond.claims.last().copied();
+        if newest.is_some_and(|newest| newest.round >= round) {
+            return;
+        }
+        if !bond.reserved {
+            self.reserve(job);
+        }
+        let oldest = (self.jobs[&job].claims.len() >= CLAIMS).then_some(0);
+        // A later round for the same claimer is the same stake.
+        let same = self.jobs[&job].claims.iter().position(|claim| claim.claimer == claimer);
+        if let Some(at) = same.or(oldest) {
+            self.drop_claim(job, at);
+        }
+        self.jobs.get_mut(&job).expect("known").claims.push(Claim { round, claimer, stake });
+        self.sums.entry(claimer).or_default().staked += i128::from(stake.0);
+    }
+
+    /// A job is over: what it bound is free. Returns whose money that was.
+    pub fn release(&mut self, job: JobId) -> Vec<NodeId> {
+        let Some(bond) = self.jobs.get(&job) else { return Vec::new() };
+        let submitter = bond.submitter;
+        let mut freed: Vec<NodeId> = bond.claims.iter().map(|claim| claim.claimer).collect();
+        freed.push(submitter);
+        while !self.jobs[&job].claims.is_empty() {
+            self.drop_claim(job, 0);
+        }
+        let bond = self.jobs.remove(&job).expect("just seen");
+        if bond.reserved {
+            self.sums.entry(submitter).or_default().reserved -= i128::from(bond.most.0);
+        }
+        self.waiting.remove(&(submitter, job));
+        freed
+    }
+
+    /// A certified transaction of `payer` names a job: remembered, and what its own jobs bound is free. Returns whose money.
+    pub fn name(&mut self, payer: NodeId, job: JobId) -> Vec<NodeId> {
+        if self.paid.insert((payer, job)) {
+            self.paid_order.push_back((payer, job));
+            if self.paid_order.len() > PAID_JOBS {
+                let oldest = self.paid_order.pop_front().expect("just pushed");
+                self.paid.remove(&oldest);
+            }
+        }
+        let own = self.jobs.get(&job).is_some_and(|bond| bond.submitter == payer);
+        if own { self.release(job) } else { Vec::new() }
+    }
+
+    /// Whether a certified transaction of `payer` has named the job.
+    #[must_use]
+    pub fn is_named(&self, payer: NodeId, job: JobId) -> bool {
+        self.paid.contains(&(payer, job))
+    }
+
+    /// Who submitted a job, and what it may cost, where it is known.
+    #[must_use]
+    pub fn job(&self, job: JobId) -> Option<(NodeId, Tokens)> {
+        self.jobs.get(&job).map(|bond| (bond.submitter, bond.most))
+    }
+
+    /// What is reserved for these jobs of an account, of which each is named once.
+    pub fn reserved_for(&self, submitter: NodeId, jobs: impl Iterator<Item = JobId>) -> i128 {
+        let of_job = |job: JobId| self.jobs.get(&job).filter(|bond| bond.reserved && bond.submitter == submitter);
+        jobs.filter_map(of_job).map(|bond| i128::from(bond.most.0)).sum()
+    }
+
+    /// What an account has bound.
+    #[must_use]
+    pub fn of(&self, account: NodeId) -> i128 {
+        self.sums.get(&account).map_or(0, |sums| sums.reserved + sums.staked)
+    }
+
+    /// Whether a job waits for its reserve.
+    #[must_use]
+    pub fn is_waiting(&self, job: JobId) -> bool {
+        self.jobs.get(&job).is_some_and(|bond| !bond.reserved)
+    }
+
+    /// How many jobs bind something, or wait to.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether no job does.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    fn reserve(&mut self, job: JobId) {
+        let bond = self.jobs.get_mut(&job).expect("the caller found it");
+        assert!(!bond.reserved, "a job is reserved for once");
+        bond.reserved = true;
+        self.waiting.remove(&(bond.submitter, job));
+        self.sums.entry(bond.submitter).or_default().reserved += i128::from(bond.most.0);
+    }
+
+    fn drop_claim(&mut self, job: JobId, at: usize) {
+        let claim = self.jobs.get_mut(&job).expect("the caller found it").claims.remove(at);
+        self.sums.entry(claim.claimer).or_default().staked -= i128::from(claim.stake.0);
+    }
+
+    /// Asserts what must always hold, in constant time.
+    pub fn check_invariants(&self) {
+        assert!(self.paid.len() <= PAID_JOBS && self.paid.len() == self.paid_order.len(), "paid jobs are bounded");
+        assert!(self.waiting.len() <= self.jobs.len(), "every waiting job is known");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAKE: Tokens = Tokens(10);
+
+    fn node(n: u8) -> NodeId {
+        NodeId([n; 16])
+    }
+
+    fn job(n: u8) -> JobId {
+        JobId([n; 16])
+    }
+
+    #[test]
+    fn what_is_bound_is_free_again_when_the_job_is_named_or_expires() {
+        type Step = fn(&mut Bound);
+        // Node 1 submits for 100 each, 2 and 3 claim; then what is bound of 1, 2 and 3.
+        let table: [(&str, Step, [i128; 3]); 11] = [
+            ("job 1 is seen", |b| assert!(b.see(job(1), node(1), Tokens(100))), [0, 0, 0]),
+            ("and funded", |b| assert_eq!(b.fund(node(1), 1_000), [job(1)]), [120, 0, 0]),
+            ("seen again", |b| assert!(!b.see(job(1), node(1), Tokens(100))), [120, 0, 0]),
+            ("claimed", |b| b.claim(job(1), 0, node(2), STAKE), [120, 10, 0]),
+            ("an older round", |b| b.claim(job(1), 0, node(3), STAKE), [120, 10, 0]),
+            ("the same claimer again", |b| b.claim(job(1), 1, node(2), STAKE), [120, 10, 0]),
+            ("taken over", |b| b.claim(job(1), 2, node(3), STAKE), [120, 10, 10]),
+            ("named by another", |b| assert_eq!(b.name(node(3), job(1)), []), [120, 10, 10]),
+            ("named", |b| assert_eq!(b.name(node(1), job(1)), [node(2), node(3), node(1)]), [0, 0, 0]),
+            ("a paid job again", |b| assert!(!b.see(job(1), node(1), Tokens(100))), [0, 0, 0]),
+            ("a claim of it", |b| b.claim(job(1), 3, node(2), STAKE), [0, 0, 0]),
+        ];
+        let mut bound = Bound::default();
+        for (what, step, expected) in table {
+            step(&mut bound);
+            assert_eq!([1, 2, 3].map(|n| bound.of(node(n))), expected, "{what}");
+            bound.check_invariants();
+        }
+        assert!(bound.is_named(node(1), job(1)) && bound.is_empty());
+    }
+
+    #[test]
+    fn a_job_without_money_waits_until_it_fits() {
+        let mut bound = Bound::default();
+        for n in 1..=3 {
+            bound.see(job(n), node(1), Tokens(100));
+        }
+        bound.see(job(4), node(2), Tokens(u64::MAX));
+        assert_eq!(bound.fund(node(1), 250), [job(1), job(2)]);
+        assert!(bound.is_waiting(job(3)) && !bound.is_waiting(job(2)));
+        assert_eq!(bound.fund(node(1), 119), []);
+        bound.release(job(1));
+        assert_eq!(bound.fund(node(1), 120), [job(3)]);
+        assert_eq!(bound.fund(node(2), i128::from(u64::MAX) - 1), [], "more than there is");
+        // A quorum that has seen the money grants what this voter would not.
+        bound.claim(job(4), 0, node(3), STAKE);
+        assert!(!bound.is_waiting(job(4)));
+        assert_eq!(bound.release(job(4)), [node(3), node(2)]);
+        assert_eq!(bound.of(node(2)), 0);
+    }
+
+    #[test]
+    fn a_transaction_frees_what_its_own_jobs_reserve() {
+        let mut bound = Bound::default();
+        bound.see(job(1), node(1), Tokens(100));
+        bound.see(job(2), node(2), Tokens(100));
+        bound.fund(node(1), 1_000);
+        bound.fund(node(2), 1_000);
+        assert_eq!(bound.reserved_for(node(1), [job(1), job(2), job(3)].into_iter()), 120);
+        assert_eq!(bound.job(job(2)), Some((node(2), Tokens(120))));
+    }
+}

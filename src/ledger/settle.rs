@@ -1,0 +1,360 @@
+//! What this node owes, and the transactions that pay it (protocol.md, section 8).
+//!
+//! A payment is persisted when the result is accepted, and forgotten with the transaction that carries it, which is persisted
+//! before it is broadcast. So a settlement survives a crash, and no crash makes a second payment of it. One transaction is
+//! under way at a time; it is broadcast again until a quorum has voted for it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::transaction::{LedgerStatement, Row, row_after, row_of_entries};
+use super::{Ledger, Timer};
+use crate::config::Config;
+use crate::cx::{Ctx, store_key};
+use crate::id::{JobId, NodeId, PeerIdx};
+use crate::io::{Event, JobStatus, Refusal};
+use crate::membership::Members;
+use crate::quorum::Proof;
+use crate::time::WallTime;
+use crate::units::Tokens;
+use crate::wire::message::{
+    AccountRecord, AccountRequest, HeadProof, JobBody, LedgerCertificate, LedgerVote, TokenTransaction, Transfer,
+    TransferReason,
+};
+use crate::wire::{Payload, Signature, Signed, binary};
+
+/// This node as payer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Own {
+    /// What no transaction carries yet, oldest first.
+    queue: VecDeque<Transfer>,
+    /// Votes for the transaction under way, of the present electorate.
+    votes: BTreeMap<NodeId, Signature>,
+    /// Where the store is new: who has said how far this account is. Nothing is paid before a quorum has.
+    pub(super) answers: Option<BTreeSet<NodeId>>,
+    /// Where the store is new: whether anyone was asked.
+    asked: bool,
+    /// Where the store is new: the transaction that others say was under way.
+    pub(super) recalled: Option<TokenTransaction>,
+}
+
+/// What a result is worth: 120 % of the payment by the deadline, 90 % later, 50 % later than twice the deadline's span; nothing for
+/// a failure, or to oneself, which only releases what the job has bound (8). A failed execution is not slashed: only
+/// submitter and executor saw it, and nobody else can tell whose fault it was.
+#[must_use]
+pub fn owed(payer: NodeId, job_id: JobId, body: &JobBody, to: NodeId, status: JobStatus, now: WallTime) -> Transfer {
+    let very_late = body.deadline + body.deadline.since(body.submitted);
+    let (percent, reason) = match status {
+        JobStatus::Failure => (0, TransferReason::Release),
+        JobStatus::Success if to == payer => (0, TransferReason::Release),
+        JobStatus::Success if now <= body.deadline => (120, TransferReason::OnTime),
+        JobStatus::Success if now <= very_late => (90, TransferReason::Late),
+        JobStatus::Success => (50, TransferReason::VeryLate),
+    };
+    let amount = body.payment.percent(percent);
+    // Of next to nothing, the share may be nothing.
+    let reason = if amount == Tokens(0) { TransferReason::Release } else { reason };
+    Transfer { job_id, to, amount, reason }
+}
+
+/// Remembers a payment before the job that it is for is forgotten.
+pub fn persist(cx: &mut Ctx<'_>, payment: &Transfer) {
+    cx.persist(&store_key::of_job(store_key::PAYMENT, payment.job_id), payment);
+}
+
+impl Ledger {
+    /// Starts with the payments that no transaction carries yet.
+    pub(super) fn start_settling(&mut self, cx: &mut Ctx<'_>, payments: Vec<Transfer>, new_store: bool) {
+        self.own.answers = new_store.then(BTreeSet::new);
+        for payment in payments {
+            // The crash may have come between the transaction and what it made superfluous.
+            if self.under_way().is_some_and(|own| own.transfers.iter().any(|t| t.job_id == payment.job_id)) {
+                cx.forget(&store_key::of_job(store_key::PAYMENT, payment.job_id));
+            } else {
+                self.own.queue.push_back(payment);
+            }
+        }
+        if self.under_way().is_some() {
+            self.timers.arm(Timer::Repeat, cx.now.mono + cx.config.rebroadcast_interval);
+        }
+        self.arm_settle(cx);
+    }
+
+    /// Whether a payment for this job of this node waits or is under way: then the job has had its result.
+    #[must_use]
+    pub fn has_settled(&self, job: JobId) -> bool {
+        let names = |transfer: &Transfer| transfer.job_id == job;
+        self.own.queue.iter().any(names) || self.under_way().is_some_and(|own| own.transfers.iter().any(names))
+    }
+
+    /// The result of an own job was accepted: what is owed for it, persisted already, waits for company.
+    pub fn on_owed(&mut self, cx: &mut Ctx<'_>, members: &Members, payment: Transfer) {
+        if self.has_settled(payment.job_id) || self.bound.is_named(self.owner, payment.job_id) {
+            return;
+        }
+        self.own.queue.push_back(payment);
+        self.arm_settle(cx);
+        if self.own.answers.is_some() && !self.timers.is_armed(Timer::Ask) {
+            self.ask_for_own(cx, members);
+        }
+    }
+
+    /// This node leaves: what it owes does not wait for company.
+    pub fn on_leave(&mut self, cx: &mut Ctx<'_>, members: &Members) {
+        if self.own.queue.iter().any(is_payment) {
+            self.on_settle_timer(cx, members);
+        }
+    }
+
+    /// Enough members are reachable again: the transaction under way is broadcast at once.
+    pub fn on_recovered(&mut self, cx: &mut Ctx<'_>, members: &Members) {
+        if self.timers.is_armed(Timer::Repeat) {
+            self.repeat(cx, members);
+        }
+    }
+
+    /// Payments wait for company; releases alone only for more of them, as they cost as much and pay nobody.
+    fn arm_settle(&mut self, cx: &Ctx<'_>) {
+        if self.own.queue.len() >= cx.config.settle_batch as usize {
+            self.timers.arm(Timer::Settle, cx.now.mono);
+        } else if self.own.queue.iter().any(is_payment) && !self.timers.is_armed(Timer::Settle) {
+            self.timers.arm(Timer::Settle, cx.now.mono + cx.config.settle_after);
+        }
+    }
+
+    pub(super) fn on_settle_timer(&mut self, cx: &mut Ctx<'_>, members: &Members) {
+        if !self.make_transaction(cx, members) && !self.own.queue.is_empty() {
+            self.timers.arm(Timer::Settle, cx.now.mono + cx.config.rebroadcast_interval);
+        }
+    }
+
+    /// The own transaction that no quorum has voted for yet. It is the one this node has voted for in its own account.
+    fn under_way(&self) -> Option<&TokenTransaction> {
+        let voted = self.polls.get(&self.owner)?.voted.as_ref()?;
+        (voted.seq > self.accounts.seq(self.owner)).then_some(voted)
+    }
+
+    /// Makes a transaction of what is owed, oldest first, as far as the account covers it, and says whether it did.
+    fn make_transaction(&mut self, cx: &mut Ctx<'_>, members: &Members) -> bool {
+        if self.under_way().is_some() || self.own.answers.is_some() || members.degraded() {
+            return false;
+        }
+        let mut transfers = self.covered(cx.config);
+        if !transfers.iter().any(is_payment) && transfers.len() < cx.config.settle_batch as usize {
+            return false;
+        }
+        if !paid_twice_planted(cx.config) {
+            self.own.queue.drain(..transfers.len());
+        }
+        // What one payee gets stands together: it is written shorter so.
+        transfers.sort_by_key(|transfer| transfer.to);
+        let transaction = self.sign(cx, transfers);
+        cx.persist(&store_key::of_node(store_key::TRANSACTION, self.owner), &transaction);
+        for transfer in &transaction.transfers {
+            cx.forget(&store_key::of_job(store_key::PAYMENT, transfer.job_id));
+        }
+        self.send_own(cx, members, transaction);
+        true
+    }
+
+    /// The oldest payments, at most `settle_batch`, as far as the account covers them with what they release.
+    fn covered(&self, config: &Config) -> Vec<Transfer> {
+        let mut free = self.unbound(self.owner);
+        let mut transfers = Vec::new();
+        for transfer in self.own.queue.iter().take(config.settle_batch as usize) {
+            free += self.bound.reserved_for(self.owner, std::iter::once(transfer.job_id));
+            free -= i128::from(transfer.amount.0);
+            if free < 0 {
+                break;
+            }
+            transfers.push(*transfer);
+        }
+        transfers
+    }
+
+    fn sign(&self, cx: &mut Ctx<'_>, transfers: Vec<Transfer>) -> TokenTransaction {
+        let seq = self.accounts.seq(self.owner) + 1;
+        let unsigned = Signature([0; 64]);
+        let mut transaction = TokenTransaction { account: self.owner, seq, transfers, transaction_signature: unsigned };
+        assert!(transaction.total().is_ok(), "only sound transactions are made");
+        let bytes = transaction.signed_bytes();
+        let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
+        transaction.transaction_signature = cx.verify.sign(cx.egress.keys(), &signed);
+        transaction
+    }
+
+    /// Broadcasts the own transaction, which is persisted, and votes for it.
+    fn send_own(&mut self, cx: &mut Ctx<'_>, members: &Members, transaction: TokenTransaction) {
+        assert_eq!(transaction.account, self.owner, "a payer speaks for itself");
+        cx.broadcast(&Payload::TokenTransaction(transaction.clone()));
+        self.polls.entry(self.owner).or_default().voted = Some(transaction);
+        self.own.votes.clear();
+        self.timers.arm(Timer::Repeat, cx.now.mono + cx.config.rebroadcast_interval);
+        self.vote_for_own(cx, members);
+    }
+
+    /// Not certified yet: once more, to all.
+    pub(super) fn repeat(&mut self, cx: &mut Ctx<'_>, members: &Members) {
+        let Some(transaction) = self.under_way().cloned() else { return };
+        self.timers.arm(Timer::Repeat, cx.now.mono + cx.config.rebroadcast_interval);
+        if !members.degraded() {
+            cx.broadcast(&Payload::TokenTransaction(transaction));
+            self.vote_for_own(cx, members);
+        }
+    }
+
+    /// The members changed: votes for the own transaction are collected anew; the next repetition asks for them.
+    pub(super) fn on_other_electorate(&mut self) {
+        self.own.votes.clear();
+    }
+
+    fn vote_for_own(&mut self, cx: &mut Ctx<'_>, members: &Members) {
+        if members.electorate().position(self.owner).is_some() {
+            let (_, statement) = self.statement_of_own(members).expect("it is under way");
+            let bytes = statement.signed_bytes();
+            let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
+            let signature = cx.verify.sign(cx.egress.keys(), &signed);
+            let transaction = self.under_way().expect("it is under way").id();
+            cx.report(Event::TransactionVoted { account: self.owner, seq: statement.seq, transaction });
+            self.add_vote(cx, members, self.owner, signature);
+        }
+    }
+
+    /// The record that the votes for the own transaction prove, and what they are of.
+    fn statement_of_own(&self, members: &Members) -> Option<(AccountRecord, LedgerStatement)> {
+        let transaction = self.under_way()?;
+        let record = self.record_with(transaction).ok()?;
+        let statement = record.statement(transaction.digest(), members.electorate().digest()).ok()?;
+        Some((record, statement))
+    }
+
+    /// The record of an account after its next transaction, without proof.
+    pub(super) fn record_with(&self, transaction: &TokenTransaction) -> Result<AccountRecord, Refusal> {
+        let row = row_after(&self.tip_row(transaction.account), transaction)?;
+        Ok(AccountRecord {
+            account: transaction.account,
+            seq: transaction.seq,
+            row: super::account::entries(&row),
+            proof: None,
+            pending: None,
+        })
+    }
+
+    /// A vote for the own transaction.
+    pub fn on_vote(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        from: PeerIdx,
+        vote: &LedgerVote,
+    ) -> Result<(), Refusal> {
+        let under_way = self.under_way().map(|transaction| transaction.seq);
+        if under_way != Some(vote.seq) {
+            // One more than was needed, mostly.
+            return if vote.seq <= self.accounts.seq(self.owner) { Ok(()) } else { Err(Refusal::OutOfPlace) };
+        }
+        let voter = members.id(from);
+        if members.electorate().position(voter).is_none() {
+            return Err(Refusal::NotAMember);
+        }
+        if vote.electorate != members.electorate().digest() {
+            return Err(Refusal::ElectorateDiffers);
+        }
+        let (_, statement) = self.statement_of_own(members).ok_or(Refusal::OutOfPlace)?;
+        let bytes = statement.signed_bytes();
+        let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
+        if !cx.verify.verify(members.peer(from).key(), &signed, &vote.vote_signature) {
+            return Err(Refusal::BadSignature);
+        }
+        self.add_vote(cx, members, voter, vote.vote_signature);
+        Ok(())
+    }
+
+    /// Counts a vote; with a quorum of them the transaction is certified, told to all, and applied.
+    fn add_vote(&mut self, cx: &mut Ctx<'_>, members: &Members, voter: NodeId, signature: Signature) {
+        let electorate = members.electorate();
+        self.own.votes.insert(voter, signature);
+        if self.own.votes.len() < electorate.quorum() as usize {
+            return;
+        }
+        let at = |(voter, signature): (&NodeId, &Signature)| Some((electorate.position(*voter)?, *signature));
+        let votes: Vec<(usize, Signature)> = self.own.votes.iter().filter_map(at).collect();
+        assert_eq!(votes.len(), self.own.votes.len(), "every vote is of a member of this electorate");
+        let transaction = self.under_way().expect("votes are counted for it").clone();
+        let (mut record, statement) = self.statement_of_own(members).expect("votes are counted for it");
+        let proof = Proof::new(electorate.digest(), electorate.members().len(), &votes);
+        record.proof = Some(HeadProof { transaction: statement.transaction, votes: proof.clone() });
+        let start = cx.out.at();
+        binary::encode_into(&(&transaction, &record), &mut cx.out.bytes);
+        let certificate = start..cx.out.at();
+        let (account, seq) = (self.owner, record.seq);
+        cx.report(Event::TransactionCertified { account, seq, certificate });
+        cx.broadcast(&Payload::LedgerCertificate(LedgerCertificate { seq, proof }));
+        self.own.votes.clear();
+        self.certified(record);
+        self.settle(cx, members);
+    }
+
+    /// The own account has moved on: what was under way is certified, and the next may follow.
+    pub(super) fn on_own_applied(&mut self, cx: &mut Ctx<'_>) {
+        self.own.votes.clear();
+        self.timers.disarm(Timer::Repeat);
+        self.arm_settle(cx);
+    }
+
+    /// The store is new: others may know more of this account than this node does. As many are asked as must answer; if they
+    /// do not, everyone.
+    pub(super) fn ask_for_own(&mut self, cx: &mut Ctx<'_>, members: &Members) {
+        self.check_answers(cx, members);
+        let Some(asked_before) = self.own.answers.as_ref().map(|_| self.own.asked) else { return };
+        if asked_before {
+            cx.broadcast(&Payload::AccountRequest(AccountRequest { account: self.owner }));
+        } else {
+            self.ask_others(cx, members, self.owner, members.electorate().quorum() as usize - 1);
+        }
+        self.own.asked = true;
+        self.timers.arm(Timer::Ask, cx.now.mono + cx.config.rebroadcast_interval);
+    }
+
+    /// Whether a quorum has said how far this account is: some honest one among them has voted for whatever was certified.
+    pub(super) fn check_answers(&mut self, cx: &mut Ctx<'_>, members: &Members) {
+        let Some(answers) = &self.own.answers else { return };
+        let electorate = members.electorate();
+        let own = usize::from(electorate.position(self.owner).is_some());
+        let said = own + answers.iter().filter(|id| electorate.position(**id).is_some()).count();
+        if members.degraded() || said < electorate.quorum() as usize {
+            return;
+        }
+        self.own.answers = None;
+        self.timers.disarm(Timer::Ask);
+        let next = self.accounts.seq(self.owner) + 1;
+        if let Some(recalled) = self.own.recalled.take().filter(|recalled| recalled.seq == next) {
+            let carries = |payment: &Transfer| recalled.transfers.iter().any(|t| t.job_id == payment.job_id);
+            self.own.queue.retain(|payment| !carries(payment));
+            cx.persist(&store_key::of_node(store_key::TRANSACTION, self.owner), &recalled);
+            self.send_own(cx, members, recalled);
+        }
+    }
+
+    /// The row after everything of an account that is certified, applied or not.
+    pub(super) fn tip_row(&self, account: NodeId) -> Row {
+        let waiting = self.polls.get(&account).and_then(|poll| poll.waiting.as_ref());
+        match waiting {
+            Some(record) => row_of_entries(account, &record.row).expect("checked when it was kept"),
+            None => self.accounts.get(account).map(|held| held.row().clone()).unwrap_or_default(),
+        }
+    }
+}
+
+fn is_payment(transfer: &Transfer) -> bool {
+    transfer.amount > Tokens(0)
+}
+
+/// Payments stay in the queue when a transaction carries them.
+fn paid_twice_planted(config: &Config) -> bool {
+    #[cfg(feature = "plant")]
+    if config.plant == crate::config::Plant::PaidTwice {
+        return true;
+    }
+    let _ = config;
+    false
+}

@@ -1,0 +1,336 @@
+//! A transaction at those who judge it: voted on once for each number, certified, and applied in order (protocol.md, section 8).
+
+use std::collections::BTreeMap;
+
+use super::Ledger;
+use crate::config::Config;
+use crate::cx::{Ctx, store_key};
+use crate::id::{NodeId, PeerIdx};
+use crate::io::{Event, Refusal};
+use crate::membership::Members;
+use crate::units::Tokens;
+use crate::wire::message::{AccountRecord, HeadProof, LedgerCertificate, LedgerVote, TokenTransaction};
+use crate::wire::{Payload, Signed, binary};
+
+/// Transactions of one account that are kept beyond its newest certified one: an honest payer has one under way.
+const AHEAD: u64 = 8;
+
+/// What is known of an account beyond its certified record.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Poll {
+    /// The transaction that this node has voted for, or has made itself: persisted before the vote was sent.
+    pub(super) voted: Option<TokenTransaction>,
+    /// Transactions that wait: for those before them, for a credit, or for a member to be known.
+    pending: BTreeMap<u64, TokenTransaction>,
+    /// A certified record whose money is not all known here yet.
+    pub(super) waiting: Option<AccountRecord>,
+    /// A certificate of members that this node does not know as such yet.
+    unverified: Option<LedgerCertificate>,
+    /// The number of which two transactions were seen, and reported.
+    conflict: Option<u64>,
+}
+
+/// Whether a transaction may be voted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judgement {
+    /// Yes.
+    Sound,
+    /// Not yet, and perhaps later.
+    Waits(Refusal),
+    /// Never.
+    Bad(Refusal),
+}
+
+impl Ledger {
+    /// A payer's next transaction. One that comes too early, or is not covered yet, is kept.
+    pub fn on_transaction(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        from: PeerIdx,
+        transaction: TokenTransaction,
+    ) -> Result<(), Refusal> {
+        let account = members.id(from);
+        if transaction.account != account {
+            return Err(Refusal::OutOfPlace);
+        }
+        transaction.total()?;
+        let bytes = transaction.signed_bytes();
+        let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
+        if !cx.verify.verify(members.peer(from).key(), &signed, &transaction.transaction_signature) {
+            return Err(Refusal::BadRecord);
+        }
+        let head = self.accounts.seq(account);
+        if transaction.seq <= head {
+            // Its payer has forgotten, or never heard, that a quorum voted for one of this number.
+            self.send_record(cx, members, from, account);
+            return Ok(());
+        }
+        let poll = self.polls.entry(account).or_default();
+        let known = poll.voted.as_ref().filter(|voted| voted.seq == transaction.seq);
+        if let Some(known) = known.or_else(|| poll.pending.get(&transaction.seq))
+            && known.transfers != transaction.transfers
+            && !double_vote_planted(cx.config)
+        {
+            let first = known.clone();
+            return self.on_conflict(cx, &first, &transaction);
+        }
+        if transaction.seq > head + AHEAD {
+            self.ask_payer(cx, members, account);
+            return Err(Refusal::OutOfPlace);
+        }
+        let next = transaction.seq == head + 1;
+        poll.pending.insert(transaction.seq, transaction);
+        if next {
+            self.vote_on_pending(cx, members, account)
+        } else {
+            self.ask_payer(cx, members, account);
+            Ok(())
+        }
+    }
+
+    /// Two transactions of one number: the first keeps its vote, and both are proof against their signer.
+    fn on_conflict(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        first: &TokenTransaction,
+        second: &TokenTransaction,
+    ) -> Result<(), Refusal> {
+        let poll = self.polls.entry(first.account).or_default();
+        if poll.conflict.replace(first.seq) != Some(first.seq) {
+            let start = cx.out.at();
+            binary::encode_into(&(first, second), &mut cx.out.bytes);
+            let records = start..cx.out.at();
+            cx.report(Event::ConflictingTransactions { account: first.account, seq: first.seq, records });
+        }
+        Err(Refusal::ConflictingTransaction)
+    }
+
+    /// Votes for the next transaction of another's account, if it is there and may be voted for.
+    pub(super) fn vote_on_pending(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        account: NodeId,
+    ) -> Result<(), Refusal> {
+        let next = self.accounts.seq(account) + 1;
+        let Some(poll) = self.polls.get(&account).filter(|_| account != self.owner) else { return Ok(()) };
+        let Some(transaction) = poll.pending.get(&next).cloned() else { return Ok(()) };
+        let again =
+            poll.voted.as_ref().is_some_and(|voted| voted.transfers == transaction.transfers && voted.seq == next);
+        if !again {
+            match self.judge(cx.config, members, &transaction) {
+                Judgement::Sound => {}
+                Judgement::Waits(reason) => return Err(reason),
+                Judgement::Bad(reason) => {
+                    self.polls.get_mut(&account).expect("just seen").pending.remove(&next);
+                    return Err(reason);
+                }
+            }
+        }
+        self.polls.get_mut(&account).expect("just seen").pending.remove(&next);
+        self.vote_for(cx, members, transaction, again)
+    }
+
+    /// Whether this voter may vote for the next transaction of an account (8).
+    fn judge(&self, config: &Config, members: &Members, transaction: &TokenTransaction) -> Judgement {
+        let account = transaction.account;
+        let total = match transaction.total() {
+            Ok(total) => total,
+            Err(reason) => return Judgement::Bad(reason),
+        };
+        for transfer in &transaction.transfers {
+            let paid_before = self.bound.is_named(account, transfer.job_id) && !paid_twice_planted(config);
+            let too_much = self
+                .bound
+                .job(transfer.job_id)
+                .is_some_and(|(submitter, most)| submitter != account || transfer.amount > most);
+            if paid_before || too_much {
+                return Judgement::Bad(Refusal::BadTransaction);
+            }
+            // Money sent to nobody would be lost, or make an account that others do not have.
+            if transfer.amount > Tokens(0) && members.find(transfer.to).is_none() {
+                return Judgement::Waits(Refusal::NotAMember);
+            }
+        }
+        let released = self.bound.reserved_for(account, transaction.transfers.iter().map(|transfer| transfer.job_id));
+        if i128::from(total.0) > self.unbound(account) + released && !balance_unchecked_planted(config) {
+            return Judgement::Waits(Refusal::InsufficientBalance);
+        }
+        Judgement::Sound
+    }
+
+    /// Votes: remembered durably, with the whole transaction, before the vote is sent. The same transaction may be voted for again
+    /// when the members have changed, or when the vote was lost.
+    fn vote_for(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        transaction: TokenTransaction,
+        again: bool,
+    ) -> Result<(), Refusal> {
+        let (account, seq) = (transaction.account, transaction.seq);
+        assert_eq!(seq, self.accounts.seq(account) + 1, "votes are cast in the order of the account");
+        let electorate = members.electorate().digest();
+        let statement = self.record_with(&transaction)?.statement(transaction.digest(), electorate)?;
+        if !again {
+            cx.persist(&store_key::of_node(store_key::TRANSACTION, account), &transaction);
+        }
+        let id = transaction.id();
+        self.polls.entry(account).or_default().voted = Some(transaction);
+        let Some(payer) = members.find(account).filter(|_| members.electorate().position(self.owner).is_some()) else {
+            return Ok(());
+        };
+        cx.report(Event::TransactionVoted { account, seq, transaction: id });
+        let bytes = statement.signed_bytes();
+        let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
+        let vote_signature = cx.verify.sign(cx.egress.keys(), &signed);
+        cx.direct(payer, account, &Payload::LedgerVote(LedgerVote { seq, electorate, vote_signature }));
+        Ok(())
+    }
+
+    /// A payer's certificate: applied, once everything before it is. Who lacks the transaction asks for the account.
+    pub fn on_certificate(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        from: PeerIdx,
+        certificate: LedgerCertificate,
+    ) -> Result<(), Refusal> {
+        let account = members.id(from);
+        if certificate.seq <= self.tip(account) {
+            return Ok(());
+        }
+        let certified = self.record_certified_by(account, certificate.seq);
+        let Some((mut record, transaction)) = certified else {
+            self.ask_payer(cx, members, account);
+            return Ok(());
+        };
+        if certificate.proof.electorate != members.electorate().digest() {
+            // It may come to know these members in a moment; if not, others have to vouch for the record.
+            self.polls.entry(account).or_default().unverified = Some(certificate);
+            self.ask_payer(cx, members, account);
+            return Err(Refusal::ElectorateDiffers);
+        }
+        record.proof = Some(HeadProof { transaction, votes: certificate.proof });
+        if !is_proven(cx, members, &record) {
+            // Perhaps it is of another transaction of this number.
+            self.ask_payer(cx, members, account);
+            return Err(Refusal::BadCertificate);
+        }
+        self.certified(record);
+        Ok(())
+    }
+
+    /// The record that a certificate of this number would prove, and its transaction, where that is known and comes next.
+    fn record_certified_by(&self, account: NodeId, seq: u64) -> Option<(AccountRecord, [u8; 32])> {
+        let poll = self.polls.get(&account).filter(|_| seq == self.tip(account) + 1)?;
+        let voted = poll.voted.as_ref().filter(|voted| voted.seq == seq);
+        let transaction = voted.or_else(|| poll.pending.get(&seq))?;
+        Some((self.record_with(transaction).ok()?, transaction.digest()))
+    }
+
+    /// The newest certified transaction of an account, applied or not.
+    pub(super) fn tip(&self, account: NodeId) -> u64 {
+        let waiting = self.polls.get(&account).and_then(|poll| poll.waiting.as_ref());
+        waiting.map_or(0, |record| record.seq).max(self.accounts.seq(account))
+    }
+
+    /// A record is proven: it is applied as soon as the account covers it.
+    pub(super) fn certified(&mut self, record: AccountRecord) {
+        assert!(record.seq > self.tip(record.account), "an account only moves on");
+        let account = record.account;
+        self.polls.entry(account).or_default().waiting = Some(record);
+        self.touched.insert(account);
+    }
+
+    /// Applies the certified record of an account, if there is one and its money is known here.
+    pub(super) fn apply_waiting(&mut self, cx: &mut Ctx<'_>, account: NodeId) {
+        let Some(poll) = self.polls.get_mut(&account) else { return };
+        let Some(record) = poll.waiting.take() else { return };
+        let Ok((_, spent)) = self.accounts.follows(&record) else { return };
+        if !self.accounts.covers(account, spent) && !balance_unchecked_planted(cx.config) {
+            poll.waiting = Some(record);
+            return;
+        }
+        // Of numbers that were passed over, what the payer has signed is taken for what was certified.
+        let mut brought: Vec<TokenTransaction> =
+            poll.voted.take_if(|voted| voted.seq <= record.seq).into_iter().collect();
+        let later = poll.pending.split_off(&(record.seq + 1));
+        brought.extend(std::mem::replace(&mut poll.pending, later).into_values());
+        let newest = record.proof.as_ref().map(|proof| proof.transaction);
+        brought.retain(|transaction| transaction.seq < record.seq || Some(transaction.digest()) == newest);
+        cx.persist(&store_key::of_node(store_key::ACCOUNT, account), &record);
+        let newest = brought.iter().find(|transaction| transaction.seq == record.seq);
+        let transfers = newest.map_or(0, |transaction| transaction.transfers.len());
+        let total = newest.and_then(|transaction| transaction.total().ok()).unwrap_or_default();
+        let seq = record.seq;
+        let mut changed = self.accounts.adopt(record);
+        for transfer in brought.iter().flat_map(|transaction| &transaction.transfers) {
+            self.funds_changed |= self.funds.unfunded.remove(&transfer.job_id);
+            changed.extend(self.bound.name(account, transfer.job_id));
+        }
+        let row = self.accounts.get(account).expect("just adopted").row_digest();
+        let transfers = u32::try_from(transfers).expect("bounded by MAX_TRANSFERS");
+        cx.report(Event::TransactionApplied { account, seq, row, transfers, total });
+        self.asks.answered(account);
+        self.touched.extend(changed);
+        if account == self.owner {
+            self.on_own_applied(cx);
+        }
+    }
+
+    /// The members changed: certificates that could not be checked perhaps can be now.
+    pub(super) fn on_electorate(&mut self, cx: &mut Ctx<'_>, members: &Members) {
+        self.on_other_electorate();
+        let now_known = |poll: &mut Poll| {
+            poll.unverified.take_if(|certificate| certificate.proof.electorate == members.electorate().digest())
+        };
+        let ready: Vec<(NodeId, LedgerCertificate)> =
+            self.polls.iter_mut().filter_map(|(account, poll)| Some((*account, now_known(poll)?))).collect();
+        for (account, certificate) in ready {
+            if let Some(payer) = members.find(account) {
+                // What does not verify is dropped, as it would have been on arrival.
+                let _ = self.on_certificate(cx, members, payer, certificate);
+            }
+        }
+    }
+}
+
+/// Whether a record is proven by a quorum of the present members.
+pub(super) fn is_proven(cx: &mut Ctx<'_>, members: &Members, record: &AccountRecord) -> bool {
+    let electorate = members.electorate();
+    let Some(proof) = record.proof.as_ref().filter(|proof| proof.votes.electorate == electorate.digest()) else {
+        return false;
+    };
+    let Ok(statement) = record.statement(proof.transaction, electorate.digest()) else { return false };
+    let bytes = statement.signed_bytes();
+    proof.votes.check(&bytes, electorate.members(), electorate.quorum(), &cx.config.network_id, cx.verify).is_ok()
+}
+
+fn double_vote_planted(config: &Config) -> bool {
+    #[cfg(feature = "plant")]
+    if config.plant == crate::config::Plant::DoubleVote {
+        return true;
+    }
+    let _ = config;
+    false
+}
+
+fn balance_unchecked_planted(config: &Config) -> bool {
+    #[cfg(feature = "plant")]
+    if config.plant == crate::config::Plant::BalanceUnchecked {
+        return true;
+    }
+    let _ = config;
+    false
+}
+
+fn paid_twice_planted(config: &Config) -> bool {
+    #[cfg(feature = "plant")]
+    if config.plant == crate::config::Plant::PaidTwice {
+        return true;
+    }
+    let _ = config;
+    false
+}
