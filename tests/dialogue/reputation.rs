@@ -26,7 +26,8 @@ fn update(reports: &[(usize, u32)]) -> Payload {
         total_jobs: 3,
         good_jobs: 2,
     };
-    Payload::ReputationUpdate(ReputationUpdate { reports: reports.iter().map(report).collect() })
+    let reports = reports.iter().map(report).collect();
+    Payload::ReputationUpdate(ReputationUpdate { proven_digest: 0, reports })
 }
 
 /// Every update that a node broadcast.
