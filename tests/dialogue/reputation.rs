@@ -86,7 +86,9 @@ fn who_did_well_is_named_before_who_is_not_known() {
         _ => None,
     };
     let named: Vec<NodeId> = net.said.iter().filter_map(named).collect();
-    assert!(named.len() >= 5 && named.iter().all(|winner| *winner == keys(first).id()), "{named:?}");
+    // And once another has done as well as it, the hash decides between the two.
+    let others = named.iter().position(|winner| *winner != keys(first).id()).unwrap_or(named.len());
+    assert!(others >= 2 && others * 2 >= named.len(), "{named:?}");
 }
 
 #[test]
