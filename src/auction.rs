@@ -215,7 +215,11 @@ impl Auctions {
         let Some(job) = self.jobs.get(&bid.job_id) else {
             return self.keep_early(cx, bid.job_id, from, Payload::JobBid(bid));
         };
-        if job.standing().is_some() || bid.round < job.round {
+        if job.standing().is_some() {
+            return Ok(());
+        }
+        if bid.round < job.round {
+            self.tell_round(cx, members, from, bid.job_id);
             return Ok(());
         }
         if bid.round > job.round {
@@ -309,7 +313,11 @@ impl Auctions {
         let Some(job) = self.jobs.get(&message.job_id) else {
             return self.keep_early(cx, message.job_id, from, Payload::AuctionCoordinate(message));
         };
-        if job.claim.is_some_and(|claim| claim.round >= message.round) || message.round < job.round {
+        if job.claim.is_some_and(|claim| claim.round >= message.round) {
+            return Err(Refusal::OutOfPlace);
+        }
+        if message.round < job.round {
+            self.tell_round(cx, members, from, message.job_id);
             return Err(Refusal::OutOfPlace);
         }
         // Before anything is done about it: what is refused must not move the round either.
@@ -427,6 +435,13 @@ impl Auctions {
         let job = self.jobs.get_mut(&id).expect("the caller found it");
         job.early_votes.retain(|(_, vote)| vote.round >= round);
         self.enter_round(cx, members, active, id, round);
+    }
+
+    /// Who is in an earlier round of an open job is told of the later one, as by a bidder that declines: after a cut, the two sides
+    /// have come to different rounds, and would go on past each other.
+    fn tell_round(&self, cx: &mut Ctx<'_>, members: &Members, to: PeerIdx, id: JobId) {
+        let decline = JobBid { job_id: id, round: self.jobs[&id].round, offer: None };
+        cx.direct(to, members.id(to), &Payload::JobBid(decline));
     }
 
     fn keep_early(&mut self, cx: &Ctx<'_>, id: JobId, from: PeerIdx, message: Payload) -> Result<(), Refusal> {

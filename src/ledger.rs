@@ -163,6 +163,14 @@ impl Ledger {
         Tokens(u64::try_from(self.unbound(account).max(0)).expect("less than the balance"))
     }
 
+    /// What an account has reserved for its jobs, and staked on its claims, as far as they are known here.
+    #[must_use]
+    pub fn bound(&self, account: NodeId) -> (Tokens, Tokens) {
+        let (reserved, staked) = self.bound.parts(account);
+        let tokens = |sum| Tokens(u64::try_from(sum).expect("bonds are added before they are taken away"));
+        (tokens(reserved), tokens(staked))
+    }
+
     fn unbound(&self, account: NodeId) -> i128 {
         self.accounts.balance(account) - self.bound.of(account)
     }

@@ -1,6 +1,6 @@
 //! Contradiction of misbehaviour (protocol.md, sections 5 and 9).
 
-use marlos::config::{Codec, Plant};
+use marlos::config::Codec;
 use marlos::id::{JobId, Link, PeerIdx};
 use marlos::io::{Event, PeerState, Refusal};
 use marlos::membership::gossip::sign_record;
@@ -112,11 +112,12 @@ fn evidence_that_does_not_hold_is_refused_and_costs_who_brings_it() {
     assert!(quarantined(&net, 0, 3));
 }
 
+#[cfg(feature = "plant")]
 #[test]
 fn a_node_that_does_not_check_evidence_believes_any() {
     let (mut net, mut hands) = among_hands(3);
     net.stop(0);
-    net.slots[0].config.plant = Plant::EvidenceUnchecked;
+    net.slots[0].config.plant = marlos::config::Plant::EvidenceUnchecked;
     net.start(0);
     net.run_for(Span::millis(2_500));
     for hand in &mut hands {
