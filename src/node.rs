@@ -18,6 +18,7 @@ use crate::auction::{Auctions, Claim, Effect, Lapse, job_id};
 use crate::config::{Config, ConfigError};
 use crate::cx::{Ctx, store_key};
 use crate::egress::{Egress, Sealing};
+use crate::evidence::{Proofs, Verdict};
 use crate::guard::Guard;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::identity::Keys;
@@ -29,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::quorum::Statement;
 use crate::reputation::Reputation;
 use crate::reputation::score::Deed;
+use crate::reputation::standing::Standing;
 use crate::sync::{MAX_JOBS, Sync};
 use crate::time::{Now, Time, WallTime};
 use crate::units::{Ppm, Tokens};
@@ -52,6 +54,7 @@ pub struct Node {
     ledger: Ledger,
     sync: Sync,
     reputation: Reputation,
+    proofs: Proofs,
     metrics: Metrics,
     /// Newest incarnations of others that the store remembers, until they are met again.
     floors: BTreeMap<NodeId, u32>,
@@ -88,6 +91,7 @@ impl Node {
             ledger: Ledger::new(id, &config),
             sync: Sync::default(),
             reputation: Reputation::default(),
+            proofs: Proofs::default(),
             metrics: Metrics::default(),
             floors: BTreeMap::new(),
             started: false,
@@ -143,7 +147,8 @@ impl Node {
         }
         self.carry_effects(now, verify, out);
         self.carry_degraded(now, verify, out);
-        self.carry_standing();
+        self.carry_evidence(now, verify, out);
+        self.carry_standing(out);
         let (mut cx, parts) = self.split(now, verify, out);
         parts.ledger.settle(&mut cx, parts.members);
         let mut sealing = Sealing {
@@ -161,6 +166,7 @@ impl Node {
         }
         // Who leaves does not beat, announce or watch any more: what is due there stays due, and would wake it for ever.
         let present = self.members.next_deadline().min(self.sync.next_deadline()).min(self.reputation.next_deadline());
+        let present = present.min(self.proofs.next_deadline());
         let present = if self.leaving { Time::NEVER } else { present };
         let timers = present.min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
         let timers = timers.min(self.ledger.next_deadline());
@@ -188,6 +194,7 @@ impl Node {
         self.jobs.check_invariants();
         self.ledger.check_invariants();
         self.reputation.check_invariants();
+        self.proofs.check_invariants();
         assert_eq!(self.guard.len(), self.members.len(), "every member has its guard");
         assert_eq!(self.degraded_before, self.members.degraded(), "what follows from a change of mode was done");
     }
@@ -199,7 +206,7 @@ impl Node {
         self.floors = stored.floors;
         self.members.recall_from_store(stored.records);
         self.guard.add_sender(PeerIdx::SELF, 0, &self.config, now.mono);
-        let (own_jobs, seen) = (stored.own_jobs, stored.seen);
+        let (own_jobs, seen, proven) = (stored.own_jobs, stored.seen, stored.proven);
         self.begin_incarnation(now, stored.incarnation + 1, verify, out);
         let (mut cx, parts) = self.split(now, verify, out);
         let vote_floor = if records.is_empty() { cx.wall() } else { stored.vote_floor };
@@ -210,6 +217,7 @@ impl Node {
         parts.ledger.start(&mut cx, stored.ledger);
         parts.members.start_heartbeat(&mut cx);
         parts.reputation.start(&mut cx, seen);
+        parts.proofs.start(&cx, proven);
         parts.members.settle(&mut cx);
         for (id, broadcast, proof) in stored.claims {
             let Statement { round, winner: claimer, backup, .. } = proof.statement;
@@ -344,7 +352,18 @@ impl Node {
             Payload::LedgerCertificate(certificate) => ledger.on_certificate(cx, members, from, certificate),
             Payload::AccountRequest(request) => ledger.on_account_request(cx, members, from, &request),
             Payload::AccountRecord(record) => ledger.take_record(cx, members, from, record),
-            Payload::ReputationUpdate(update) => parts.reputation.on_update(cx, members, from, &update),
+            Payload::ReputationUpdate(update) => {
+                parts.reputation.on_update(cx, members, from, &update)?;
+                parts.proofs.on_digest(cx, members, from, update.proven_digest);
+                Ok(())
+            }
+            Payload::Evidence(evidence) => {
+                let taken = parts.proofs.on_evidence(cx, members, *evidence);
+                if taken == Err(Refusal::BadEvidence) {
+                    parts.reputation.on_deed(cx, members, members.id(from), Deed::Invalid);
+                }
+                taken
+            }
         }
     }
 
@@ -392,7 +411,11 @@ impl Node {
         parts.ledger.on_timers(&mut cx, parts.members);
         if !leaving {
             parts.sync.on_timer(&mut cx, parts.members);
-            parts.reputation.on_timer(&mut cx);
+            parts.proofs.on_timers(&mut cx);
+            let speak = parts.proofs.must_be_said();
+            if parts.reputation.on_timer(&mut cx, parts.proofs.digest(), speak) {
+                parts.proofs.on_said();
+            }
         }
         let mut sealing = Sealing {
             now,
@@ -442,13 +465,44 @@ impl Node {
         }
     }
 
-    /// What is thought of members now, where the auctions look it up.
-    fn carry_standing(&mut self) {
-        while let Some(member) = self.reputation.changed.pop_first() {
-            if let Some(peer) = self.members.find(member).filter(|peer| *peer != PeerIdx::SELF) {
-                self.members.set_standing(peer, self.reputation.standing(member));
+    /// What was found is checked and told; what is proven costs its author's score.
+    fn carry_evidence(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
+        let mut found = std::mem::take(&mut self.members.conflicts);
+        found.append(&mut self.auctions.conflicts);
+        let (mut cx, parts) = self.split(now, verify, out);
+        for evidence in found {
+            parts.proofs.on_found(&mut cx, parts.members, evidence);
+        }
+        for verdict in parts.proofs.changed.drain(..) {
+            match verdict {
+                Verdict::Proven(author) => {
+                    parts.reputation.on_deed(&cx, parts.members, author, Deed::Misbehaviour);
+                    parts.reputation.changed.insert(author);
+                    parts.reputation.hurry(&mut cx);
+                }
+                Verdict::Over(author) => {
+                    parts.reputation.changed.insert(author);
+                }
             }
         }
+    }
+
+    /// What is thought of members now, where the auctions look it up.
+    fn carry_standing(&mut self, out: &mut Outbox) {
+        while let Some(member) = self.reputation.changed.pop_first() {
+            let Some(peer) = self.members.find(member).filter(|peer| *peer != PeerIdx::SELF) else { continue };
+            let standing = self.standing(member);
+            match (self.members.peer(peer).standing.excluded(), standing.excluded()) {
+                (false, true) => out.report(Event::Quarantined { peer }),
+                (true, false) => out.report(Event::Released { peer }),
+                (false, false) | (true, true) => {}
+            }
+            self.members.set_standing(peer, standing);
+        }
+    }
+
+    fn standing(&self, member: NodeId) -> Standing {
+        Standing { proven: self.proofs.is_proven(member), ..self.reputation.standing(member) }
     }
 
     fn refused(&mut self, link: Link, from: Option<PeerIdx>, reason: Refusal, out: &mut Outbox) {
@@ -474,6 +528,7 @@ impl Node {
             ledger: &mut self.ledger,
             sync: &mut self.sync,
             reputation: &mut self.reputation,
+            proofs: &mut self.proofs,
             metrics: &mut self.metrics,
         };
         (cx, parts)
@@ -488,6 +543,7 @@ struct Parts<'a> {
     ledger: &'a mut Ledger,
     sync: &'a mut Sync,
     reputation: &'a mut Reputation,
+    proofs: &'a mut Proofs,
     metrics: &'a mut Metrics,
 }
 

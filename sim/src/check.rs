@@ -12,6 +12,7 @@ mod l1;
 mod l2;
 pub mod s1;
 mod s2;
+mod s3;
 mod s4;
 mod s5;
 pub mod views;
@@ -31,7 +32,7 @@ use views::Views;
 /// A safety check that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// `S1`, `S2`, ...
+    /// `S1`, `S2`, `S3`, ...
     pub check: &'static str,
     /// The sentence that is violated.
     pub sentence: &'static str,
@@ -83,6 +84,7 @@ pub struct Checks {
     views: Views,
     s1: s1::S1,
     s2: s2::S2,
+    s3: s3::S3,
     s4: s4::S4,
     s5: s5::S5,
     l2: l2::L2,
@@ -99,6 +101,7 @@ impl Checks {
             views: Views::new(nodes),
             s1: s1::S1::new(scenario),
             s2: s2::S2::new(scenario),
+            s3: s3::S3::new(scenario),
             s4: s4::S4::new(scenario),
             s5: s5::S5::new(scenario),
             l2: l2::L2::new(scenario),
@@ -140,7 +143,8 @@ impl Checks {
         self.l2.observe(truth, o);
         self.s5.observe(truth, o)?;
         self.s1.observe(truth, o, &self.contact, verify)?;
-        self.s2.observe(truth, o, &self.contact)
+        self.s2.observe(truth, o, &self.contact)?;
+        self.s3.observe(truth, o, &self.s1, verify)
     }
 
     /// Judges, at the end of the run: safety, then liveness, then what the scenario expects of `counters`
@@ -156,6 +160,12 @@ impl Checks {
         let mut results = vec![
             self.safety("S1", self.s1.checked(), no_jobs, "claim certificates, each with every vote verified"),
             self.safety("S2", self.s2.checked(), no_jobs, "executions, each under a certificate of its own node"),
+            self.safety(
+                "S3",
+                self.s3.checked(),
+                self.s3.no_occasion(truth.now),
+                "certified transactions, each with every vote verified, and no money made or lost",
+            ),
             self.safety(
                 "S4",
                 self.s4.checked(),

@@ -181,6 +181,10 @@ impl Reporter {
             Event::PeerState { peer, state } => tracing::info!(peer = %id(*peer), ?state, "peer"),
             Event::Blacklisted { peer } => tracing::warn!(peer = %id(*peer), "blacklisted"),
             Event::Quarantined { peer } => tracing::warn!(peer = %id(*peer), "quarantined: no work but trials"),
+            Event::Proven { peer: crate::id::PeerIdx::SELF } => {
+                tracing::error!("two statements of this node exclude each other: another process uses its key");
+            }
+            Event::Proven { peer } => tracing::warn!(peer = %id(*peer), "misbehaviour is proven"),
             Event::Released { peer } => tracing::info!(peer = %id(*peer), "released from quarantine"),
             Event::Degraded { reachable, quorum } => tracing::warn!(reachable, quorum, "degraded: jobs wait"),
             Event::Recovered { reachable, quorum } => tracing::info!(reachable, quorum, "enough members again"),

@@ -26,7 +26,8 @@ fn update(reports: &[(usize, u32)]) -> Payload {
         total_jobs: 3,
         good_jobs: 2,
     };
-    Payload::ReputationUpdate(ReputationUpdate { reports: reports.iter().map(report).collect() })
+    let reports = reports.iter().map(report).collect();
+    Payload::ReputationUpdate(ReputationUpdate { proven_digest: 0, reports })
 }
 
 /// Every update that a node broadcast.
@@ -79,13 +80,13 @@ fn who_did_well_is_named_before_who_is_not_known() {
     net.said.clear();
     // One after the other, so that all of them are as idle as ever: only trust tells them apart.
     (0..10).for_each(|_| assert!(run_one(&mut net) > 0));
-    // Where the trusted one itself is coordinator, the hash decides: it has no opinion of itself.
+    // Those decide who have only heard of it: it has no opinion of itself, and their submitter comes to know others too.
     let named = |said: &Said| match said.what {
-        What::Reported(Event::AuctionClosed { winner, .. }) if said.node != first => Some(winner),
+        What::Reported(Event::AuctionClosed { winner, .. }) if said.node != first && said.node != 0 => Some(winner),
         _ => None,
     };
     let named: Vec<NodeId> = net.said.iter().filter_map(named).collect();
-    assert!(named.len() >= 5 && named.iter().all(|winner| *winner == keys(first).id()), "{named:?}");
+    assert!(named.len() >= 2 && named.iter().all(|winner| *winner == keys(first).id()), "{named:?}");
 }
 
 #[test]

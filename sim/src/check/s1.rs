@@ -17,12 +17,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use marlos::config::{Config, Membership};
-use marlos::id::{JobId, NodeId};
+use marlos::id::{ElectorateId, JobId, NodeId};
 use marlos::io::{PeerState, Verify};
 use marlos::quorum::{Statement, electorate_digest};
 use marlos::time::Time;
 use marlos::wire::message::ClaimCertificate;
-use marlos::wire::{Signed, binary};
+use marlos::wire::{Signature, Signed, binary};
 use sha2::{Digest, Sha256};
 
 use super::contact::Contact;
@@ -77,7 +77,8 @@ struct Certified {
     fact: Fact,
 }
 
-type Members = Vec<(NodeId, NodeNo)>;
+/// Members by id, with their numbers.
+pub(super) type Members = Vec<(NodeId, NodeNo)>;
 
 impl S1 {
     pub fn new(scenario: &Scenario) -> S1 {
@@ -208,8 +209,18 @@ impl S1 {
         certificate: &ClaimCertificate,
         reported: &Fact,
     ) -> Result<Members, Box<Violation>> {
-        let (config, life) = (&self.configs[node], &self.lives[node]);
         let stated = certificate.statement.electorate;
+        if let Some(members) = self.members_behind(truth, node, stated) {
+            return Ok(members);
+        }
+        let (lease, met) = (self.configs[node].lease, self.lives[node].met.len());
+        let held = format!("no set of members that it has held in the last {lease} has the digest {stated}");
+        violated(REAL, reported.clone(), Fact::now(truth, node, format!("{held}; it has met {met}")))
+    }
+
+    /// The members with this digest, where the node may have held them as its electorate within the last lease.
+    pub(super) fn members_behind(&self, truth: &Truth, node: NodeNo, stated: ElectorateId) -> Option<Members> {
+        let (config, life) = (&self.configs[node], &self.lives[node]);
         let fits = |members: &Members| electorate_digest(members.iter().map(|(id, _)| id)) == stated;
         if let Membership::Fixed(ids) = &config.membership {
             let mut members: Members = ids
@@ -218,21 +229,14 @@ impl S1 {
                 .collect();
             members.sort_unstable();
             members.dedup();
-            if fits(&members) {
-                return Ok(members);
-            }
-        } else {
-            let named = |numbers: &[NodeNo]| -> Members {
-                let mut members: Members = numbers.iter().map(|number| (truth.ids[*number], *number)).collect();
-                members.sort_unstable();
-                members
-            };
-            if let Some(members) = life.candidates(truth.now, node, config).map(|numbers| named(&numbers)).find(fits) {
-                return Ok(members);
-            }
+            return Some(members).filter(fits);
         }
-        let held = format!("no set of members that it has held in the last {} has the digest {stated}", config.lease);
-        violated(REAL, reported.clone(), Fact::now(truth, node, format!("{held}; it has met {}", life.met.len())))
+        let named = |numbers: &[NodeNo]| -> Members {
+            let mut members: Members = numbers.iter().map(|number| (truth.ids[*number], *number)).collect();
+            members.sort_unstable();
+            members
+        };
+        life.candidates(truth.now, node, config).map(|numbers| named(&numbers)).find(fits)
     }
 
     /// Rule 4.
@@ -245,25 +249,38 @@ impl S1 {
         reported: &Fact,
         verify: &mut dyn Verify,
     ) -> Result<(), Box<Violation>> {
-        let wrong = |what: String| violated(REAL, reported.clone(), Fact::now(truth, node, what));
-        let set = |index: usize| certificate.voters.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1);
-        let voters: Vec<usize> = (0..certificate.voters.len() * 8).filter(|index| set(*index)).collect();
+        let votes = (certificate.voters.as_slice(), certificate.signatures.as_slice());
+        let bytes = certificate.statement.signed_bytes();
+        self.count_votes(truth, members, votes, &bytes, verify)
+            .or_else(|what| violated(REAL, reported.clone(), Fact::now(truth, node, what)))
+    }
+
+    /// Whether the members in the bitmap are a quorum and have all really signed these bytes; if not, what is wrong.
+    pub(super) fn count_votes(
+        &self,
+        truth: &Truth,
+        members: &Members,
+        (bitmap, signatures): (&[u8], &[Signature]),
+        bytes: &[u8],
+        verify: &mut dyn Verify,
+    ) -> Result<(), String> {
+        let set = |index: usize| bitmap.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1);
+        let voters: Vec<usize> = (0..bitmap.len() * 8).filter(|index| set(*index)).collect();
         if voters.last().is_some_and(|last| *last >= members.len()) {
-            return wrong(format!("it counts voter {} of {} members", voters.last().unwrap_or(&0), members.len()));
+            return Err(format!("it counts voter {} of {} members", voters.last().unwrap_or(&0), members.len()));
         }
-        if voters.len() != certificate.signatures.len() {
-            return wrong(format!("{} voters have {} signatures", voters.len(), certificate.signatures.len()));
+        if voters.len() != signatures.len() {
+            return Err(format!("{} voters have {} signatures", voters.len(), signatures.len()));
         }
         let needed = votes_needed(u32::try_from(members.len()).expect("numbered in 16 bits"));
         if voters.len() < needed as usize {
-            return wrong(format!("{} of {} members voted, and {needed} are a quorum", voters.len(), members.len()));
+            return Err(format!("{} of {} members voted, and {needed} are a quorum", voters.len(), members.len()));
         }
-        let bytes = certificate.statement.signed_bytes();
-        let message = Signed { network_id: &self.network_id, bytes: &bytes };
-        for (voter, signature) in voters.iter().map(|index| members[*index].1).zip(&certificate.signatures) {
+        let message = Signed { network_id: &self.network_id, bytes };
+        for (voter, signature) in voters.iter().map(|index| members[*index].1).zip(signatures) {
             let key = truth.public_keys.get(voter);
             if !key.is_some_and(|key| verify.verify(key, &message, signature)) {
-                return wrong(format!("n{voter} has not signed the vote that is counted as its own"));
+                return Err(format!("n{voter} has not signed the vote that is counted as its own"));
             }
         }
         Ok(())
