@@ -2,13 +2,13 @@
 //!
 //! Evidence is two statements of one node that exclude each other. Whoever finds a pair tells all; everyone checks it by itself
 //! (`check`, which also says why no honest node can make one), takes it once and passes it on once. Its author's votes and bids
-//! count nothing for `evidence_lasts`. `votes` finds votes where certificates meet, `frames` keeps what proves a proposal.
+//! count nothing for `evidence_lasts`. `votes` finds votes where certificates meet, `frames` keeps what proves the rest.
 //!
-//! **What is found.** Votes, announces and proposals. Bids go to the coordinator alone, which takes the first: a second one has
-//! no effect to punish, and keeping each would cost a frame for every bidder of every job. Claims say nothing but job and
-//! round, so that two of one node cannot differ; claims of two nodes for one round are certificates that meet. Proposals in frames
-//! beyond [`MAX_EVIDENCE_FRAME`](crate::wire::message::MAX_EVIDENCE_FRAME), as in the bundles of a busy node, are not kept, so that a
-//! liar that pads its frames is not found by this; its proposals are harmless by the rule that a voter votes once.
+//! **What is found.** Votes, announces, proposals and transactions. Bids go to the coordinator alone, which takes the first: a second
+//! one has no effect to punish, and keeping each would cost a frame for every bidder of every job. Claims say nothing but job and
+//! round, so that two of one node cannot differ; claims of two nodes for one round are certificates that meet. Frames beyond
+//! [`MAX_EVIDENCE_FRAME`](crate::wire::message::MAX_EVIDENCE_FRAME), as the bundles of a busy node, are not kept, so that a liar that
+//! pads its frames is not found by them. What it can do is bounded all the same: a voter votes once.
 //!
 //! **Who was away** learns of it all the same: every REPUTATION_UPDATE carries a digest of the proven, and where it differs, those
 //! who tell a member of others' records tell it of these.
@@ -30,7 +30,7 @@ use crate::membership::Members;
 use crate::time::{Span, Time, WallTime};
 use crate::timers::Timers;
 use crate::wire::Payload;
-use crate::wire::message::{AuctionCoordinate, Contradiction, Evidence};
+use crate::wire::message::{Contradiction, Evidence};
 use frames::Frames;
 
 /// Evidence that is told to one that lacks it, in one go; the rest follows when its digest still differs.
@@ -112,7 +112,7 @@ impl Proofs {
     }
 
     /// They have heard it.
-    pub fn on_said(&mut self) {
+    pub fn on_digest_said(&mut self) {
         self.differs = false;
     }
 
@@ -156,27 +156,23 @@ impl Proofs {
         let _ = self.on_evidence(cx, members, evidence);
     }
 
-    /// An admitted frame carries a proposal, which may yet be refused: kept, or compared with what was kept for this round.
-    pub fn on_proposal(
+    /// An admitted frame says something, which may yet be refused: kept, or compared with what was kept in its place.
+    pub fn on_said(
         &mut self,
         cx: &mut Ctx<'_>,
         members: &Members,
         from: PeerIdx,
         incarnation: u32,
-        proposal: &AuctionCoordinate,
+        said: &Payload,
         frame: &[u8],
     ) {
         let author = members.id(from);
         if self.is_proven(author) {
             return;
         }
-        let Some(before) = self.frames.take((author, incarnation, proposal.job_id, proposal.round), frame) else {
-            return;
-        };
-        let proof = Contradiction::Proposals { first: before.to_vec(), second: frame.to_vec() };
-        if frame.len() <= crate::wire::message::MAX_EVIDENCE_FRAME {
-            self.on_found(cx, members, Evidence { author, proof });
-        }
+        let Some(before) = self.frames.take(author, incarnation, said, frame) else { return };
+        let proof = Contradiction::Frames { first: before.to_vec(), second: frame.to_vec() };
+        self.on_found(cx, members, Evidence { author, proof });
     }
 
     /// A member says who is proven in its eyes, as one number.

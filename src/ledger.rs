@@ -63,6 +63,19 @@ pub struct Ledger {
     timers: Timers<Timer>,
     funds: Funds,
     funds_changed: bool,
+    /// Payments that were certified just now; `node.rs` carries them to the reputation.
+    pub settled: Vec<Settled>,
+}
+
+/// A job was paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Whose job it was.
+    pub payer: NodeId,
+    /// Who ran it.
+    pub executor: NodeId,
+    /// Whether it was done after its deadline.
+    pub late: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,6 +118,7 @@ impl Ledger {
             timers: Timers::default(),
             funds: Funds::default(),
             funds_changed: false,
+            settled: Vec::new(),
         };
         ledger.open(owner);
         ledger

@@ -4,6 +4,7 @@
 //! another is carried over, and what piled up leaves.
 
 mod admission;
+mod standing;
 mod stored;
 mod view;
 
@@ -18,7 +19,7 @@ use crate::auction::{Auctions, Claim, Effect, Lapse, job_id};
 use crate::config::{Config, ConfigError};
 use crate::cx::{Ctx, store_key};
 use crate::egress::{Egress, Sealing};
-use crate::evidence::{Proofs, Verdict};
+use crate::evidence::Proofs;
 use crate::guard::Guard;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::identity::Keys;
@@ -30,7 +31,6 @@ use crate::metrics::Metrics;
 use crate::quorum::Statement;
 use crate::reputation::Reputation;
 use crate::reputation::score::Deed;
-use crate::reputation::standing::Standing;
 use crate::sync::{MAX_JOBS, Sync};
 use crate::time::{Now, Time, WallTime};
 use crate::units::{Ppm, Tokens};
@@ -147,10 +147,10 @@ impl Node {
         }
         self.carry_effects(now, verify, out);
         self.carry_degraded(now, verify, out);
-        self.carry_evidence(now, verify, out);
-        self.carry_standing(out);
         let (mut cx, parts) = self.split(now, verify, out);
         parts.ledger.settle(&mut cx, parts.members);
+        self.carry_deeds(now, verify, out);
+        self.carry_standing(out);
         let mut sealing = Sealing {
             now,
             sync_offset_us: self.members.sync_offset_us(),
@@ -267,9 +267,10 @@ impl Node {
         out: &mut Outbox,
     ) -> Result<(), Refusal> {
         let active = self.jobs.active();
-        let (mut cx, parts) = self.split(now, verify, out);
+        let (mut cx, mut parts) = self.split(now, verify, out);
         let cx = &mut cx;
-        let (members, auctions, jobs, ledger) = (parts.members, parts.auctions, parts.jobs, parts.ledger);
+        let (members, auctions, jobs, ledger) =
+            (&mut *parts.members, &mut *parts.auctions, &mut *parts.jobs, &mut *parts.ledger);
         carry_funds(ledger, auctions);
         match payload {
             Payload::PeerAnnounce(announce) if announce.record.node_id != members.id(from) => Err(Refusal::BadRecord),
@@ -352,18 +353,8 @@ impl Node {
             Payload::LedgerCertificate(certificate) => ledger.on_certificate(cx, members, from, certificate),
             Payload::AccountRequest(request) => ledger.on_account_request(cx, members, from, &request),
             Payload::AccountRecord(record) => ledger.take_record(cx, members, from, record),
-            Payload::ReputationUpdate(update) => {
-                parts.reputation.on_update(cx, members, from, &update)?;
-                parts.proofs.on_digest(cx, members, from, update.proven_digest);
-                Ok(())
-            }
-            Payload::Evidence(evidence) => {
-                let taken = parts.proofs.on_evidence(cx, members, *evidence);
-                if taken == Err(Refusal::BadEvidence) {
-                    parts.reputation.on_deed(cx, members, members.id(from), Deed::Invalid);
-                }
-                taken
-            }
+            Payload::ReputationUpdate(update) => parts.on_reputation(cx, from, &update),
+            Payload::Evidence(evidence) => parts.on_evidence(cx, from, *evidence),
         }
     }
 
@@ -414,7 +405,7 @@ impl Node {
             parts.proofs.on_timers(&mut cx);
             let speak = parts.proofs.must_be_said();
             if parts.reputation.on_timer(&mut cx, parts.proofs.digest(), speak) {
-                parts.proofs.on_said();
+                parts.proofs.on_digest_said();
             }
         }
         let mut sealing = Sealing {
@@ -463,46 +454,6 @@ impl Node {
             parts.ledger.on_recovered(&mut cx, parts.members);
             self.carry_effects(now, verify, out);
         }
-    }
-
-    /// What was found is checked and told; what is proven costs its author's score.
-    fn carry_evidence(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
-        let mut found = std::mem::take(&mut self.members.conflicts);
-        found.append(&mut self.auctions.conflicts);
-        let (mut cx, parts) = self.split(now, verify, out);
-        for evidence in found {
-            parts.proofs.on_found(&mut cx, parts.members, evidence);
-        }
-        for verdict in parts.proofs.changed.drain(..) {
-            match verdict {
-                Verdict::Proven(author) => {
-                    parts.reputation.on_deed(&cx, parts.members, author, Deed::Misbehaviour);
-                    parts.reputation.changed.insert(author);
-                    parts.reputation.hurry(&mut cx);
-                }
-                Verdict::Over(author) => {
-                    parts.reputation.changed.insert(author);
-                }
-            }
-        }
-    }
-
-    /// What is thought of members now, where the auctions look it up.
-    fn carry_standing(&mut self, out: &mut Outbox) {
-        while let Some(member) = self.reputation.changed.pop_first() {
-            let Some(peer) = self.members.find(member).filter(|peer| *peer != PeerIdx::SELF) else { continue };
-            let standing = self.standing(member);
-            match (self.members.peer(peer).standing.excluded(), standing.excluded()) {
-                (false, true) => out.report(Event::Quarantined { peer }),
-                (true, false) => out.report(Event::Released { peer }),
-                (false, false) | (true, true) => {}
-            }
-            self.members.set_standing(peer, standing);
-        }
-    }
-
-    fn standing(&self, member: NodeId) -> Standing {
-        Standing { proven: self.proofs.is_proven(member), ..self.reputation.standing(member) }
     }
 
     fn refused(&mut self, link: Link, from: Option<PeerIdx>, reason: Refusal, out: &mut Outbox) {

@@ -157,7 +157,7 @@ fn examples() -> Vec<(MsgType, Payload)> {
         (MsgType::ReputationUpdate, Payload::ReputationUpdate(update)),
         evidence(Contradiction::Votes { first: vote(1), second: vote(2) }),
         evidence(Contradiction::Announces { first: Box::new(announce()), second: Box::new(announce()) }),
-        evidence(Contradiction::Proposals { first: vec![1, 2, 3], second: vec![] }),
+        evidence(Contradiction::Frames { first: vec![1, 2, 3], second: vec![] }),
     ]
 }
 

@@ -6,18 +6,24 @@
 //! - *Announces.* A record of one incarnation and sequence is made once. Who lost its store begins to count at 1 again, so that
 //!   two lives make records of one number; but not at one microsecond. That is why records of different moments
 //!   exclude nothing, although it lets a liar off that stamps its two versions differently.
-//! - *Proposals.* A coordinator closes a round once in its life, but after a restart it may close it again. That is why proposals
-//!   of different incarnations exclude nothing. Who lost its store proposes nothing for jobs from before, as it does not vote.
+//! - *Frames.* A coordinator closes a round once in its life, but after a restart it may close it again. A payer makes one
+//!   transaction of a number, unless its store is lost and nobody it asks has heard of that one. That is why what is said in
+//!   different incarnations excludes nothing. Who lost its store proposes nothing for jobs from before, as it does not vote, so
+//!   that even two lives of one number make no two proposals; and it pays nothing before a quorum has answered it, which knows the
+//!   number of its last life.
+//!
+//! Votes for transactions are no evidence: a voter that lost its store may honestly vote twice there (see `ledger`).
 //!
 //! Statements are compared as what they say, never as bytes: sent twice, or in both codecs, one statement is one.
 
+use crate::id::NodeId;
 use crate::io::Verify;
 use crate::membership::gossip;
-use crate::wire::message::{Announce, AuctionCoordinate, Contradiction, Evidence, SignedVote};
+use crate::wire::message::{Announce, Contradiction, Evidence, SignedVote};
 use crate::wire::{Envelope, Payload, Signed};
 
 /// What a frame in evidence may unpack to, for everyone alike: what one node finds sound, all must.
-const MAX_UNPACKED: u32 = 4_096;
+const MAX_UNPACKED: u32 = 16 * 1024;
 
 /// Checks evidence against the key of the member that it accuses.
 ///
@@ -34,8 +40,8 @@ pub fn check(
         Contradiction::Announces { first, second } => {
             check_announces([first, second], evidence, key, network_id, verify)
         }
-        Contradiction::Proposals { first, second } => {
-            check_proposals([first, second], evidence, key, network_id, verify)
+        Contradiction::Frames { first, second } => {
+            check_frames([first, second], evidence.author, key, network_id, verify)
         }
     }
 }
@@ -92,36 +98,49 @@ pub fn contradict(first: &Announce, second: &Announce) -> bool {
     made(first) == made(second) && gossip::signed_bytes(first) != gossip::signed_bytes(second)
 }
 
-fn check_proposals(
+fn check_frames(
     frames: [&Vec<u8>; 2],
-    evidence: &Evidence,
+    author: NodeId,
     key: &[u8; 32],
     network_id: &str,
     verify: &mut dyn Verify,
 ) -> Result<(), &'static str> {
-    let mut incarnations = Vec::new();
-    let mut proposals: Vec<AuctionCoordinate> = Vec::new();
+    let (mut said, mut envelopes) = (Vec::new(), Vec::new());
     for frame in frames {
         let envelope = Envelope::peek(frame, MAX_UNPACKED).map_err(|_| "one of its frames cannot be read")?;
-        if envelope.header.sender != evidence.author
-            || !verify.verify(key, &envelope.signed(network_id), &envelope.signature)
-        {
-            return Err("one of its frames is not signed by the accused");
+        if envelope.header.sender != author {
+            return Err("one of its frames is of another node");
         }
-        incarnations.push(envelope.header.incarnation);
-        let each = &mut |payload| {
-            if let Payload::AuctionCoordinate(proposal) = payload {
-                proposals.push(proposal);
-            }
-        };
+        let each = &mut |payload| said.push(payload);
         envelope.payloads(MAX_UNPACKED, each).map_err(|_| "one of its frames cannot be unpacked")?;
+        envelopes.push(envelope);
     }
-    if incarnations[0] != incarnations[1] {
+    if envelopes[0].header.incarnation != envelopes[1].header.incarnation {
         return Err("its frames are of different incarnations");
     }
-    let differ = |a: &AuctionCoordinate, b: &AuctionCoordinate| (a.job_id, a.round) == (b.job_id, b.round) && a != b;
-    let excluded = proposals.iter().enumerate().any(|(at, a)| proposals[at + 1..].iter().any(|b| differ(a, b)));
-    if excluded { Ok(()) } else { Err("its proposals do not exclude each other") }
+    if !said.iter().enumerate().any(|(at, a)| said[at + 1..].iter().any(|b| exclude(a, b))) {
+        return Err("its frames say nothing that excludes each other");
+    }
+    // Last, as it costs the most.
+    for envelope in &envelopes {
+        if !verify.verify(key, &envelope.signed(network_id), &envelope.signature) {
+            return Err("one of its frames is not signed by the accused");
+        }
+    }
+    Ok(())
+}
+
+/// Whether no honest node says both in one life.
+fn exclude(a: &Payload, b: &Payload) -> bool {
+    match (a, b) {
+        (Payload::AuctionCoordinate(a), Payload::AuctionCoordinate(b)) => {
+            (a.job_id, a.round) == (b.job_id, b.round) && a != b
+        }
+        (Payload::TokenTransaction(a), Payload::TokenTransaction(b)) => {
+            (a.account, a.seq) == (b.account, b.seq) && a.transfers != b.transfers
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]

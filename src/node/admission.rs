@@ -157,9 +157,9 @@ impl Node {
         cx.report(Event::Accepted { from, kind: header.kind, one_way });
         let mut outcome = unpacked;
         for payload in inbox.drain(..) {
-            if let Payload::AuctionCoordinate(proposal) = &payload {
+            if matches!(payload, Payload::AuctionCoordinate(_) | Payload::TokenTransaction(_)) {
                 let (mut cx, parts) = self.split(now, verify, out);
-                parts.proofs.on_proposal(&mut cx, parts.members, from, header.incarnation, proposal, bytes);
+                parts.proofs.on_said(&mut cx, parts.members, from, header.incarnation, &payload, bytes);
             }
             // One refused payload of a bundle does not take the others with it.
             outcome = outcome.and(self.dispatch(now, link, from, header.timestamp, payload, verify, out));

@@ -245,7 +245,7 @@ fn contradiction() -> impl Strategy<Value = Contradiction> {
         (vote(), vote()).prop_map(|(first, second)| Contradiction::Votes { first, second }),
         (announce(), announce())
             .prop_map(|(first, second)| Contradiction::Announces { first: Box::new(first), second: Box::new(second) }),
-        (frame(), frame()).prop_map(|(first, second)| Contradiction::Proposals { first, second }),
+        (frame(), frame()).prop_map(|(first, second)| Contradiction::Frames { first, second }),
     ]
 }
 

@@ -6,7 +6,9 @@ use crate::membership::gossip::sign_record;
 use crate::quorum::Statement;
 use crate::time::WallTime;
 use crate::units::{Ppm, Tokens};
-use crate::wire::message::{ListedBid, MAX_EVIDENCE_FRAME};
+use crate::wire::message::{
+    AuctionCoordinate, ListedBid, MAX_EVIDENCE_FRAME, TokenTransaction, Transfer, TransferReason,
+};
 use crate::wire::{Header, MsgType, Signature, encode, network_tag, seal};
 
 const NETWORK: &str = "marlos";
@@ -135,6 +137,21 @@ fn proposal(job: u8, round: u32, winner: u8) -> Payload {
     })
 }
 
+/// Of an account, the number and the amount that it pays.
+fn transaction(account: u8, seq: u64, whole: u64) -> Payload {
+    let transfer = Transfer {
+        job_id: JobId([3; 16]),
+        to: keys(8).id(),
+        amount: Tokens::whole(whole),
+        reason: TransferReason::OnTime,
+    };
+    let unsigned = Signature([0; 64]);
+    let transfers = vec![transfer];
+    let unsigned = TokenTransaction { account: keys(account).id(), seq, transfers, transaction_signature: unsigned };
+    let signature = keys(account).sign(&Signed { network_id: NETWORK, bytes: &unsigned.signed_bytes() });
+    Payload::TokenTransaction(TokenTransaction { transaction_signature: signature, ..unsigned })
+}
+
 struct Frame {
     sender: u8,
     incarnation: u32,
@@ -177,11 +194,13 @@ impl Frame {
 }
 
 #[test]
-fn two_frames_prove_something_only_if_their_proposals_of_one_life_and_round_differ() {
-    let same = Err("its proposals do not exclude each other");
+fn two_frames_prove_something_only_if_proposals_or_transactions_of_one_life_and_number_differ() {
+    let same = Err("its frames say nothing that excludes each other");
     let not_signed = Err("one of its frames is not signed by the accused");
     let (one, other) = (proposal(1, 0, 2), proposal(1, 0, 3));
+    let pays = transaction(1, 7, 10);
     let table = [
+        ("a transaction", frame(&[pays.clone()]), same),
         ("another winner", frame(&[other.clone()]), Ok(())),
         ("in a bundle", frame(&[proposal(2, 0, 2), other.clone(), proposal(3, 0, 3)]), Ok(())),
         ("in JSON", Frame { codec: Codec::Json, ..frame(&[other.clone()]) }, Ok(())),
@@ -195,34 +214,52 @@ fn two_frames_prove_something_only_if_their_proposals_of_one_life_and_round_diff
             Frame { incarnation: 4, ..frame(&[other.clone()]) },
             Err("its frames are of different incarnations"),
         ),
-        ("of another node", Frame { sender: 2, ..frame(&[other.clone()]) }, not_signed),
+        (
+            "of another node",
+            Frame { sender: 2, ..frame(&[other.clone()]) },
+            Err("one of its frames is of another node"),
+        ),
         ("of another network", Frame { network: "other", ..frame(&[other.clone()]) }, not_signed),
     ];
     for (what, second, expected) in table {
         let (first, second) = (frame(&[one.clone()]).sealed(1), second.sealed(2));
         assert!(first.len().max(second.len()) <= MAX_EVIDENCE_FRAME, "{what}: {} bytes", second.len());
+        assert_eq!(judged(Contradiction::Frames { first: first.clone(), second: second.clone() }), expected, "{what}");
         assert_eq!(
-            judged(Contradiction::Proposals { first: first.clone(), second: second.clone() }),
-            expected,
-            "{what}"
-        );
-        assert_eq!(
-            judged(Contradiction::Proposals { first: second, second: first }),
+            judged(Contradiction::Frames { first: second, second: first }),
             expected,
             "{what}, the other way round"
         );
     }
+    let transactions = [
+        ("pays less", frame(&[transaction(1, 7, 9)]), Ok(())),
+        ("in a bundle", frame(&[proposal(2, 0, 2), transaction(1, 7, 9)]), Ok(())),
+        ("in JSON", Frame { codec: Codec::Json, ..frame(&[transaction(1, 7, 9)]) }, Ok(())),
+        ("sent again", frame(&[pays.clone()]), same),
+        ("sent again in JSON", Frame { codec: Codec::Json, ..frame(&[pays.clone()]) }, same),
+        ("the next one", frame(&[transaction(1, 8, 9)]), same),
+        (
+            "in a life whose store was lost",
+            Frame { incarnation: 4, ..frame(&[transaction(1, 7, 9)]) },
+            Err("its frames are of different incarnations"),
+        ),
+        ("of another account", frame(&[transaction(2, 7, 9)]), same),
+    ];
+    for (what, second, expected) in transactions {
+        let (first, second) = (frame(&[pays.clone()]).sealed(1), second.sealed(2));
+        assert_eq!(judged(Contradiction::Frames { first, second }), expected, "a transaction {what}");
+    }
     let both = frame(&[one, other]).sealed(1);
     assert_eq!(
-        judged(Contradiction::Proposals { first: both.clone(), second: both.clone() }),
+        judged(Contradiction::Frames { first: both.clone(), second: both.clone() }),
         Ok(()),
         "both in one bundle"
     );
     let mut spoiled = both.clone();
     spoiled[20] ^= 1;
-    assert!(judged(Contradiction::Proposals { first: spoiled, second: both.clone() }).is_err());
+    assert!(judged(Contradiction::Frames { first: spoiled, second: both.clone() }).is_err());
     assert_eq!(
-        judged(Contradiction::Proposals { first: Vec::new(), second: both }),
+        judged(Contradiction::Frames { first: Vec::new(), second: both }),
         Err("one of its frames cannot be read")
     );
 }

@@ -11,8 +11,9 @@ use crate::wire::Signature;
 
 /// Members in one REPUTATION_UPDATE at most; who has seen more of them reports in turn.
 pub const MAX_REPORTED: usize = 64;
-/// Bytes of a frame that is evidence at most: a proposal by itself has some 250, in JSON four times as many.
-pub const MAX_EVIDENCE_FRAME: usize = 2_048;
+/// Bytes of a frame that is evidence at most: a proposal by itself has some 250, in JSON four times as many, and a transaction of
+/// 64 transfers to ten payees 2,100.
+pub const MAX_EVIDENCE_FRAME: usize = 4_096;
 
 /// What the sender has seen itself of others.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -64,8 +65,8 @@ pub enum Contradiction {
     Votes { first: SignedVote, second: SignedVote },
     /// Records of one incarnation, sequence and moment that say different things.
     Announces { first: Box<Announce>, second: Box<Announce> },
-    /// Frames of one incarnation with different proposals for one round of one job, as they came.
-    Proposals {
+    /// Frames of one incarnation, as they came, with different proposals for one round of one job, or transactions of one number.
+    Frames {
         #[serde(with = "crate::wire::json::base64_bytes")]
         first: Vec<u8>,
         #[serde(with = "crate::wire::json::base64_bytes")]
@@ -88,7 +89,7 @@ impl Evidence {
         match &self.proof {
             Contradiction::Votes { .. } => true,
             Contradiction::Announces { first, second } => first.within_limits() && second.within_limits(),
-            Contradiction::Proposals { first, second } => {
+            Contradiction::Frames { first, second } => {
                 first.len() <= MAX_EVIDENCE_FRAME && second.len() <= MAX_EVIDENCE_FRAME
             }
         }
