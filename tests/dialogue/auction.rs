@@ -26,6 +26,10 @@ pub struct Table {
 impl Table {
     /// A job of hand 1 whose coordinators of rounds 0, 1, .. are these nodes.
     pub fn with_coordinators(coordinators: &[usize]) -> Table {
+        Table::with_payment(coordinators, Tokens::whole(1))
+    }
+
+    pub fn with_payment(coordinators: &[usize], payment: Tokens) -> Table {
         let (net, hands) = among_hands(3);
         let mut ids: Vec<NodeId> = (0..4).map(|at| keys(at).id()).collect();
         ids.sort_unstable();
@@ -35,7 +39,11 @@ impl Table {
                 election::coordinator(Election::Modulo, job_id(broadcast), round, &ids) == keys(*who).id()
             })
         };
-        let made = |counter| job_of(&net, keys(1).id(), counter);
+        let made = |counter| {
+            let mut broadcast = job_of(&net, keys(1).id(), counter);
+            broadcast.body.payment = payment;
+            broadcast
+        };
         let broadcast = (1..1_000).map(made).find(fits).expect("one of a thousand, where the order of ids allows it");
         Table { job: job_id(&broadcast), net, hands, broadcast, electorate: electorate_digest(&ids) }
     }

@@ -4,6 +4,7 @@ mod admission;
 mod auction;
 mod hand;
 mod jobs;
+mod ledger;
 mod membership;
 mod net;
 mod reputation;
