@@ -104,7 +104,8 @@ impl Jobs {
         let submitted = cx.wall();
         let broadcast = JobBroadcast {
             // The incarnation is persisted, so the pair never repeats, whatever a restart forgets.
-            counter: (u64::from(cx.egress.incarnation()) << 32 | u64::from(self.submitted)) & ((1 << 53) - 1),
+            // A small number is short on the wire.
+            counter: ((u64::from(cx.egress.incarnation()) << 24) + u64::from(self.submitted)) & ((1 << 53) - 1),
             submitter: cx.self_id(),
             body: JobBody {
                 job_type: spec.job_type.to_owned(),

@@ -65,6 +65,19 @@ pub struct Ledger {
     timers: Timers<Timer>,
     funds: Funds,
     funds_changed: bool,
+    /// Payments that were certified just now; `node.rs` carries them to the reputation.
+    pub settled: Vec<Settled>,
+}
+
+/// A job was paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Whose job it was.
+    pub payer: NodeId,
+    /// Who ran it.
+    pub executor: NodeId,
+    /// Whether it was done after its deadline.
+    pub late: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,6 +123,7 @@ impl Ledger {
             timers: Timers::default(),
             funds: Funds::default(),
             funds_changed: false,
+            settled: Vec::new(),
         };
         ledger.open(owner);
         ledger
@@ -153,6 +167,14 @@ impl Ledger {
     #[must_use]
     pub fn free(&self, account: NodeId) -> Tokens {
         Tokens(u64::try_from(self.unbound(account).max(0)).expect("less than the balance"))
+    }
+
+    /// What an account has reserved for its jobs, and staked on its claims, as far as they are known here.
+    #[must_use]
+    pub fn bound(&self, account: NodeId) -> (Tokens, Tokens) {
+        let (reserved, staked) = self.bound.parts(account);
+        let tokens = |sum| Tokens(u64::try_from(sum).expect("bonds are added before they are taken away"));
+        (tokens(reserved), tokens(staked))
     }
 
     fn unbound(&self, account: NodeId) -> i128 {

@@ -169,6 +169,11 @@ fn in_order(electorate: usize, votes: &[(usize, Signature)]) -> (Vec<u8>, Vec<Si
     (voters, sorted.into_iter().map(|(_, signature)| signature).collect())
 }
 
+/// The places of a certificate's voters in its electorate, in the order of its signatures.
+pub fn voters(certificate: &ClaimCertificate) -> impl Iterator<Item = usize> + Clone {
+    bits(&certificate.voters)
+}
+
 /// The set bits of a bitmap, lowest first.
 fn bits(bitmap: &[u8]) -> impl Iterator<Item = usize> + Clone {
     bitmap

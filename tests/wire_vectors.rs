@@ -72,6 +72,12 @@ fn certificate() -> ClaimCertificate {
 fn examples() -> Vec<(MsgType, Payload)> {
     let pong = Pong { node_id: AGENT, ping_timestamp: STAMP, held: Span(1_500_001), direct: true };
     let report = TrustReport { node_id: AGENT, trust_score: Ppm(920_000), total_jobs: 150, good_jobs: 144 };
+    let update = ReputationUpdate { proven_digest: 0xfeed_beef, reports: vec![report] };
+    let evidence = |proof| (MsgType::Evidence, Payload::Evidence(Box::new(Evidence { author: AGENT, proof })));
+    let vote = |winner| SignedVote {
+        statement: Statement { winner: NodeId([winner; 16]), ..certificate().statement },
+        vote_signature: Signature([winner; 64]),
+    };
     let offer = Offer { score: Ppm(850_000), stake: Tokens::whole(10), estimated_completion: Span::secs(5) };
     let best = vec![ListedBid { bidder: 3, rank: 8_850 }, ListedBid { bidder: 0, rank: 7 }];
     let (winner_id, backup_id) = (AGENT, Some(NodeId([0xa2; 16])));
@@ -131,7 +137,6 @@ fn examples() -> Vec<(MsgType, Payload)> {
             MsgType::OutputChunk,
             Payload::OutputChunk(OutputChunk { job_id: JOB, round: 1, offset: 262_144, bytes: b"more".to_vec() }),
         ),
-        (MsgType::ReputationUpdate, Payload::ReputationUpdate(ReputationUpdate { reports: vec![report] })),
         (MsgType::TokenTransaction, Payload::TokenTransaction(transaction())),
         (
             MsgType::LedgerVote,
@@ -149,6 +154,10 @@ fn examples() -> Vec<(MsgType, Payload)> {
                 pending: Some(transaction()),
             }),
         ),
+        (MsgType::ReputationUpdate, Payload::ReputationUpdate(update)),
+        evidence(Contradiction::Votes { first: vote(1), second: vote(2) }),
+        evidence(Contradiction::Announces { first: Box::new(announce()), second: Box::new(announce()) }),
+        evidence(Contradiction::Frames { first: vec![1, 2, 3], second: vec![] }),
     ]
 }
 

@@ -45,11 +45,11 @@ use path::Paths;
 /// A frame as the world numbers it. The network never sees its bytes.
 pub type FrameNo = u32;
 
-/// Bytes of a frame on a stream: topic (`*`, or `@` and 16 hex digits), frame, and a ZMTP header of each: 2 bytes up to a
+/// Bytes of a frame on a stream: topic (`*`, or `@` and 8 hex digits), frame, and a ZMTP header of each: 2 bytes up to a
 /// length of 255, else 9.
 #[must_use]
 pub const fn wire_bytes(frame_len: u64, directed: bool) -> u64 {
-    let topic = if directed { 17 } else { 1 };
+    let topic = if directed { 9 } else { 1 };
     let header = if frame_len < 256 { 2 } else { 9 };
     2 + topic + header + frame_len
 }

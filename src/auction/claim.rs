@@ -1,15 +1,17 @@
 //! Votes, and the claim that enough of them make (protocol.md, section 6, steps 4 and 5).
 
-use super::{Auctions, Claim, Effect, Proposal, Timer};
+use super::{Auctions, Claim, Effect, Job, Proposal, Timer};
 use crate::auction::round::{Promise, may_vote};
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
+use crate::evidence::votes::{double_votes, votes_of};
 use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Event, Refusal};
 use crate::membership::Members;
+use crate::membership::electorate::Electorate;
 use crate::quorum;
 use crate::time::Span;
-use crate::wire::message::{CertificateRequest, ClaimCertificate, ClaimVote, JobClaim};
+use crate::wire::message::{CertificateRequest, ClaimCertificate, ClaimVote, Evidence, JobClaim};
 use crate::wire::{Payload, Signature, Signed, binary};
 
 impl Auctions {
@@ -184,12 +186,25 @@ impl Auctions {
         let job = self.jobs.get_mut(&statement.job_id).ok_or(Refusal::UnknownJob)?;
         job.asked_for_certificate = None;
         let electorate = members.electorate();
-        if job.certificate.as_ref().is_some_and(|held| held.statement.round >= statement.round) {
+        let known = job.certificate.as_ref().map(|held| held.statement);
+        if known.is_some_and(|known| known.round > statement.round || known == statement) {
             return Ok(());
         }
         let needed = u32::try_from(votes_needed(cx.config, electorate.quorum())).expect("bounded by max_members");
         quorum::check_certificate(&certificate, electorate.members(), needed, &cx.config.network_id, cx.verify)
             .map_err(|_| Refusal::BadCertificate)?;
+        // 9: whoever voted for this and for another in the same round is caught by it.
+        self.conflicts.extend(double_voters(job, &certificate, electorate));
+        if known.is_some_and(|known| known.round == statement.round) {
+            return Ok(());
+        }
+        let claimer = job.claim.filter(|held| held.round == statement.round).map(|held| held.claimer);
+        if let Some(other) = claimer.filter(|claimer| *claimer != statement.winner)
+            && let Some(peer) = members.find(other).filter(|peer| *peer != PeerIdx::SELF)
+        {
+            // The claim that was believed without proof: if it has one, voters lied, and the two prove which.
+            cx.direct(peer, other, &Payload::CertificateRequest(CertificateRequest { job_id: statement.job_id }));
+        }
         job.certificate = Some(certificate);
         if job.claim.is_none_or(|held| held.round < statement.round) {
             self.accept_claim(cx, statement.job_id, statement.round, statement.winner, statement.backup);
@@ -220,6 +235,29 @@ impl Auctions {
         cx.report(Event::ClaimLearned { job: id, round, claimer });
         self.effects.push(Effect::Claimed { job: id, claim, before });
     }
+}
+
+/// Evidence against who voted for a certificate, and for what else this node holds votes of that round.
+fn double_voters(job: &Job, certificate: &ClaimCertificate, electorate: &Electorate) -> Vec<Evidence> {
+    let statement = certificate.statement;
+    let held = job
+        .certificate
+        .as_ref()
+        .filter(|held| held.statement.round == statement.round && held.statement.electorate == statement.electorate);
+    let proposed = job.proposal.filter(|proposal| proposal.round == statement.round && !job.votes.is_empty());
+    if held.is_none() && proposed.is_none() {
+        return Vec::new();
+    }
+    let votes: Vec<_> = votes_of(certificate, electorate.members()).collect();
+    let mut found = Vec::new();
+    if let Some(held) = held {
+        let others: Vec<_> = votes_of(held, electorate.members()).collect();
+        found.extend(double_votes((held.statement, &others), (statement, &votes)));
+    }
+    if let Some(proposal) = proposed {
+        found.extend(double_votes((proposal.statement(statement.job_id), &job.votes), (statement, &votes)));
+    }
+    found
 }
 
 fn votes_needed(config: &Config, quorum: u32) -> usize {

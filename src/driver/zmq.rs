@@ -34,12 +34,13 @@ const LARGE_POOL: usize = 64 * 1024 * 1024;
 /// The path of a UNIX socket has room for 108 bytes.
 const LONGEST_SOCKET_DIR: usize = 90;
 
-/// The topic of one node: `@` and the first half of its id. Subscriptions of the `zeromq` crate are text, so it is written
-/// in hex, in as many bytes as the whole id has raw; the envelope's own recipient is what counts.
+/// The topic of one node: `@` and the first quarter of its id. Subscriptions of the `zeromq` crate are text, so it is written in
+/// hex, and each of the some twenty directed messages of a job carries it. Nodes that share it hear each other's messages and refuse
+/// them: the envelope's own recipient is what counts.
 #[must_use]
 pub fn topic_of(id: NodeId) -> String {
     let mut topic = format!("@{id}");
-    topic.truncate(17);
+    topic.truncate(9);
     topic
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Ledger, Timer};
+use super::{Ledger, Settled, Timer};
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
 use crate::id::{NodeId, PeerIdx};
@@ -276,6 +276,7 @@ impl Ledger {
         for transfer in brought.iter().flat_map(|transaction| &transaction.transfers) {
             self.funds_changed |= self.funds.unfunded.remove(&transfer.job_id);
             changed.extend(self.bound.name(account, transfer.job_id));
+            self.settled.extend(transfer.late().map(|late| Settled { payer: account, executor: transfer.to, late }));
         }
         let row = self.accounts.get(account).expect("just adopted").row_digest();
         let transfers = u32::try_from(transfers).expect("bounded by MAX_TRANSFERS");

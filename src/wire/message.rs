@@ -18,7 +18,9 @@ pub use money::{
     AccountRecord, AccountRequest, HeadProof, LedgerCertificate, LedgerVote, MAX_ROW, MAX_TRANSFERS, RowEntry,
     TokenTransaction, Transfer, TransferReason,
 };
-pub use standing::{MAX_REPORTED, ReputationUpdate, TrustReport};
+pub use standing::{
+    Contradiction, Evidence, MAX_EVIDENCE_FRAME, MAX_REPORTED, ReputationUpdate, SignedVote, TrustReport,
+};
 
 /// Announces in one PEER_RECORDS at most.
 pub const MAX_RECORDS: usize = 256;
@@ -74,11 +76,12 @@ pub enum MsgType {
     LedgerCertificate = 25,
     AccountRequest = 26,
     AccountRecord = 27,
+    Evidence = 28,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 27] = [
+    pub const ALL: [MsgType; 28] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -106,6 +109,7 @@ impl MsgType {
         MsgType::LedgerCertificate,
         MsgType::AccountRequest,
         MsgType::AccountRecord,
+        MsgType::Evidence,
     ];
 
     /// The kind with this number.
@@ -145,6 +149,7 @@ impl MsgType {
             MsgType::LedgerCertificate => "LEDGER_CERTIFICATE",
             MsgType::AccountRequest => "ACCOUNT_REQUEST",
             MsgType::AccountRecord => "ACCOUNT_RECORD",
+            MsgType::Evidence => "EVIDENCE",
         }
     }
 
@@ -159,7 +164,8 @@ impl MsgType {
             | MsgType::PeerSeen
             | MsgType::Goodbye
             | MsgType::StateRequest
-            | MsgType::ReputationUpdate => false,
+            | MsgType::ReputationUpdate
+            | MsgType::Evidence => false,
             MsgType::JobBroadcast
             | MsgType::JobBid
             | MsgType::AuctionCoordinate
@@ -197,7 +203,7 @@ impl MsgType {
             | MsgType::AccountRequest => 512,
             MsgType::PeerAnnounce => 4_096,
             MsgType::AuctionCoordinate => 8_192,
-            MsgType::ReputationUpdate | MsgType::TokenTransaction => 16 * 1024,
+            MsgType::ReputationUpdate | MsgType::TokenTransaction | MsgType::Evidence => 16 * 1024,
             MsgType::ClaimCertificate | MsgType::LedgerCertificate => 512 * 1024,
             MsgType::PeerRecords | MsgType::Bundle | MsgType::AccountRecord => 1024 * 1024,
             MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk => max_message_size,
@@ -237,6 +243,8 @@ pub enum Payload {
     LedgerCertificate(LedgerCertificate),
     AccountRequest(AccountRequest),
     AccountRecord(AccountRecord),
+    /// In a box, as an announce: it may hold two.
+    Evidence(Box<Evidence>),
 }
 
 impl Payload {
@@ -270,6 +278,7 @@ impl Payload {
             Payload::LedgerCertificate(_) => MsgType::LedgerCertificate,
             Payload::AccountRequest(_) => MsgType::AccountRequest,
             Payload::AccountRecord(_) => MsgType::AccountRecord,
+            Payload::Evidence(_) => MsgType::Evidence,
         }
     }
 
@@ -296,6 +305,7 @@ impl Payload {
                 certificate.seq <= MAX_JSON_INTEGER && money::proof_within_limits(&certificate.proof)
             }
             Payload::AccountRecord(record) => record.within_limits(),
+            Payload::Evidence(evidence) => evidence.within_limits(),
             Payload::Ping(_)
             | Payload::PeerProbe(_)
             | Payload::PeerSeen(_)

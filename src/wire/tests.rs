@@ -201,10 +201,7 @@ fn proposal() -> impl Strategy<Value = Payload> {
 }
 
 fn claim_certificate() -> impl Strategy<Value = Payload> {
-    let statement = (job_id(), any::<u32>(), node_id(), option::of(node_id()), any::<[u8; 8]>());
-    (statement, vec(any::<u8>(), 0..20), vec(signature(), 0..100)).prop_map(|(statement, voters, signatures)| {
-        let (job_id, round, winner, backup, electorate) = statement;
-        let statement = Statement { job_id, round, winner, backup, electorate: ElectorateId(electorate) };
+    (statement(), vec(any::<u8>(), 0..20), vec(signature(), 0..100)).prop_map(|(statement, voters, signatures)| {
         Payload::ClaimCertificate(ClaimCertificate { statement, voters, signatures })
     })
 }
@@ -229,6 +226,27 @@ fn trust_report() -> impl Strategy<Value = TrustReport> {
         total_jobs: counts[0].max(counts[1]),
         good_jobs: counts[0].min(counts[1]),
     })
+}
+
+fn statement() -> impl Strategy<Value = Statement> {
+    (job_id(), any::<u32>(), node_id(), option::of(node_id()), any::<[u8; 8]>()).prop_map(
+        |(job_id, round, winner, backup, electorate)| {
+            let electorate = ElectorateId(electorate);
+            Statement { job_id, round, winner, backup, electorate }
+        },
+    )
+}
+
+fn contradiction() -> impl Strategy<Value = Contradiction> {
+    let vote =
+        || (statement(), signature()).prop_map(|(statement, vote_signature)| SignedVote { statement, vote_signature });
+    let frame = || vec(any::<u8>(), 0..=MAX_EVIDENCE_FRAME);
+    prop_oneof![
+        (vote(), vote()).prop_map(|(first, second)| Contradiction::Votes { first, second }),
+        (announce(), announce())
+            .prop_map(|(first, second)| Contradiction::Announces { first: Box::new(first), second: Box::new(second) }),
+        (frame(), frame()).prop_map(|(first, second)| Contradiction::Frames { first, second }),
+    ]
 }
 
 fn proof() -> impl Strategy<Value = Proof> {
@@ -309,8 +327,6 @@ fn payload() -> impl Strategy<Value = Payload> {
             |(job_id, round, offset, bytes)| { Payload::OutputChunk(OutputChunk { job_id, round, offset, bytes }) }
         ),
         amount().prop_map(|since| Payload::StateRequest(StateRequest { since: WallTime(since) })),
-        vec(trust_report(), 0..=MAX_REPORTED)
-            .prop_map(|reports| Payload::ReputationUpdate(ReputationUpdate { reports })),
         transaction().prop_map(Payload::TokenTransaction),
         (0..=1u64 << 53, any::<[u8; 8]>(), signature()).prop_map(|(seq, electorate, vote_signature)| {
             Payload::LedgerVote(LedgerVote { seq, electorate: ElectorateId(electorate), vote_signature })
@@ -318,6 +334,11 @@ fn payload() -> impl Strategy<Value = Payload> {
         (0..=1u64 << 53, proof()).prop_map(|(seq, proof)| Payload::LedgerCertificate(LedgerCertificate { seq, proof })),
         node_id().prop_map(|account| Payload::AccountRequest(AccountRequest { account })),
         account_record(),
+        (any::<u32>(), vec(trust_report(), 0..=MAX_REPORTED)).prop_map(|(proven_digest, reports)| {
+            Payload::ReputationUpdate(ReputationUpdate { proven_digest, reports })
+        }),
+        (node_id(), contradiction())
+            .prop_map(|(author, proof)| Payload::Evidence(Box::new(Evidence { author, proof }))),
     ]
 }
 

@@ -179,7 +179,7 @@ fn a_job_that_its_submitter_cannot_pay_is_not_accepted() {
 #[test]
 fn a_job_without_money_behind_it_gets_no_vote() {
     for (payment, refused) in [(8_333, vec![]), (8_334, vec![Refusal::InsufficientBalance])] {
-        let mut table = Table::with_payment(&[2], Tokens::whole(payment));
+        let mut table = Table::with_payment(2, Tokens::whole(payment));
         table.broadcast();
         let said = table.say(2, &table.proposal(0, 3, 2));
         assert_eq!(refusals(&said), refused, "{payment}");

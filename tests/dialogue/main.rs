@@ -2,6 +2,7 @@
 
 mod admission;
 mod auction;
+mod evidence;
 mod hand;
 mod jobs;
 mod ledger;

@@ -423,6 +423,6 @@ fn regions_are_half_a_round_trip_apart_on_top_of_the_law() {
 #[test]
 fn bytes_on_the_wire_count_topic_and_headers() {
     assert_eq!(wire_bytes(100, false), (2 + 1) + (2 + 100));
-    assert_eq!(wire_bytes(255, true), (2 + 17) + (2 + 255));
-    assert_eq!(wire_bytes(256, true), (2 + 17) + (9 + 256));
+    assert_eq!(wire_bytes(255, true), (2 + 9) + (2 + 255));
+    assert_eq!(wire_bytes(256, true), (2 + 9) + (9 + 256));
 }

@@ -90,6 +90,7 @@ impl World {
             | Event::ClaimLapsed { .. }
             | Event::TakeoverAsked { .. }
             | Event::JobRetried { .. }
+            | Event::Proven { .. }
             | Event::Released { .. } => return,
         };
         self.sight.observe(&observation, &mut self.memo, watcher);

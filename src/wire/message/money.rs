@@ -60,6 +60,18 @@ pub enum TransferReason {
     Release,
 }
 
+impl Transfer {
+    /// Whether the job was done after its deadline; nothing where nobody was paid for it.
+    #[must_use]
+    pub fn late(&self) -> Option<bool> {
+        match self.reason {
+            TransferReason::OnTime => Some(false),
+            TransferReason::Late | TransferReason::VeryLate => Some(true),
+            TransferReason::Release => None,
+        }
+    }
+}
+
 /// A transaction in binary: a payee's id is written once for what it gets in a row, which is a tenth of the message to each member.
 /// What is signed names it with each transfer.
 #[derive(Encode, Decode)]
