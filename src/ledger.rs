@@ -55,6 +55,8 @@ pub struct Ledger {
     polls: BTreeMap<NodeId, Poll>,
     own: Own,
     asks: Asks,
+    /// How many heartbeats of each member in a row had another digest than this node's; empty while there is no difference.
+    differs: Vec<u8>,
     /// Accounts to look at again: they have got or freed something, or have something new.
     touched: BTreeSet<NodeId>,
     /// Whose votes were last collected and asked for.
@@ -116,6 +118,7 @@ impl Ledger {
             polls: BTreeMap::new(),
             own: Own::default(),
             asks: Asks::default(),
+            differs: Vec::new(),
             touched: BTreeSet::new(),
             electorate: ElectorateId::default(),
             stake: config.stake,
