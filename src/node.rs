@@ -339,9 +339,6 @@ impl Node {
             }
             Payload::StateRequest(request) => {
                 parts.sync.on_request(now.mono, from)?;
-                if members.is_teller_of(members.id(PeerIdx::SELF), from) {
-                    ledger.send_heads(cx, members, from);
-                }
                 let asker = members.id(from);
                 for (id, broadcast) in jobs.open_since(request.since).into_iter().take(MAX_JOBS) {
                     cx.direct(from, asker, &Payload::JobBroadcast(broadcast.clone()));
