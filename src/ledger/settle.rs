@@ -40,6 +40,13 @@ pub(super) struct Own {
     pub(super) recalled: Option<TokenTransaction>,
 }
 
+impl Own {
+    /// How many jobs wait to be paid.
+    pub(super) fn unpaid(&self) -> usize {
+        self.queue.len()
+    }
+}
+
 /// What a result is worth: 120 % of the payment by the deadline, 90 % later, 50 % later than twice the deadline's span; nothing for
 /// a failure, or to oneself, which only releases what the job has bound (8). A failed execution is not slashed: only
 /// submitter and executor saw it, and nobody else can tell whose fault it was.

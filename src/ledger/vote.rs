@@ -274,8 +274,11 @@ impl Ledger {
         let seq = record.seq;
         let mut changed = self.accounts.adopt(record);
         for transfer in brought.iter().flat_map(|transaction| &transaction.transfers) {
-            self.funds_changed |= self.funds.unfunded.remove(&transfer.job_id);
-            changed.extend(self.bound.name(account, transfer.job_id));
+            let freed = self.bound.name(account, transfer.job_id);
+            if !freed.is_empty() {
+                self.funds_changed |= self.funds.unfunded.remove(&transfer.job_id);
+            }
+            changed.extend(freed);
             self.settled.extend(transfer.late().map(|late| Settled { payer: account, executor: transfer.to, late }));
         }
         let row = self.accounts.get(account).expect("just adopted").row_digest();
