@@ -59,6 +59,8 @@ pub struct Ledger {
     polls: BTreeMap<NodeId, Poll>,
     own: Own,
     asks: Asks,
+    /// How many heartbeats of each member in a row had another digest than this node's; empty while there is no difference.
+    differs: Vec<u8>,
     /// Accounts to look at again: they have got or freed something, or have something new.
     touched: BTreeSet<NodeId>,
     /// Whose votes were last collected and asked for.
@@ -92,8 +94,6 @@ enum Timer {
     Repeat,
     /// Not enough members have said how far the own account is.
     Ask,
-    /// A vote was cast, and perhaps the certificate that it went into was missed.
-    Missed,
 }
 
 /// What the store remembers of money.
@@ -120,6 +120,7 @@ impl Ledger {
             polls: BTreeMap::new(),
             own: Own::default(),
             asks: Asks::default(),
+            differs: Vec::new(),
             touched: BTreeSet::new(),
             electorate: ElectorateId::default(),
             stake: config.stake,
@@ -142,9 +143,8 @@ impl Ledger {
         }
         for transaction in remembered.transactions {
             if transaction.seq > self.accounts.seq(transaction.account) {
-                let poll = self.polls.entry(transaction.account).or_default();
-                (poll.voted, poll.heard) = (Some(transaction), cx.now.mono);
-                self.timers.arm(Timer::Missed, cx.now.mono + cx.config.rebroadcast_interval.times(2));
+                let account = transaction.account;
+                self.polls.entry(account).or_default().voted = Some(transaction);
             }
         }
         self.start_settling(cx, remembered.payments, remembered.new_store);
@@ -264,7 +264,6 @@ impl Ledger {
                 Timer::Settle => self.on_settle_timer(cx, members),
                 Timer::Repeat => self.repeat(cx, members),
                 Timer::Ask => self.ask_for_own(cx, members),
-                Timer::Missed => self.on_missed_timer(cx, members),
             }
         }
     }

@@ -130,8 +130,8 @@ job = { type = "simulated", duration = "1s", deadline = "20s" }
     assert!(outcome.jobs.submitted > 50 && outcome.jobs.completed == outcome.jobs.submitted, "{:?}", outcome.jobs);
 }
 
-/// A backup and the voters were in different rounds of a job and did not tell each other: with this seed one job of 44 was run again
-/// 5.6 s after its executor's connection broke, not 1.3 s.
+/// Before nodes in different rounds of a job told each other, the slowest job of this seed was run again 5.6 s after its executor's
+/// connections broke, not 1.3 s.
 #[test]
 fn nodes_in_different_rounds_of_a_job_do_not_wait_for_each_other() {
     let file = worlds::scenarios().join("primary-exit.toml");

@@ -148,6 +148,30 @@ fn a_payer_that_lost_its_store_asks_a_quorum_and_goes_on_where_it_was() {
 }
 
 #[test]
+fn who_missed_a_payment_is_told_when_it_is_back_or_by_the_heartbeats_that_differ() {
+    // With connections that break, whoever is back asks; with frames that are swallowed, only digests tell.
+    for breaks in [true, false] {
+        let mut net = met_with_idle_submitter(4);
+        let executor = run_one(&mut net);
+        let away = (1..4).find(|at| *at != executor).expect("two others");
+        for other in (0..4).filter(|other| *other != away) {
+            (net.cut[other][away], net.cut[away][other]) = (true, breaks);
+            if breaks {
+                net.break_link(away, other);
+                net.break_link(other, away);
+            }
+        }
+        net.run_for(Span::secs(45));
+        assert_eq!(applied(&net, away), [], "it has missed all of it");
+        net.cut = vec![vec![false; 4]; 4];
+        let same = |net: &Net| net.node(away).view().ledger_digest() == net.node(0).view().ledger_digest();
+        let within = if breaks { Span::secs(2) } else { Span::secs(10) };
+        assert!(net.run_until(within, same), "breaks: {breaks}");
+        assert_paid(&net, executor, 12);
+    }
+}
+
+#[test]
 fn who_was_away_catches_up_with_the_next_transaction() {
     let mut net = met_with_idle_submitter(5);
     let executor = run_one(&mut net);
