@@ -15,6 +15,10 @@
 //! transaction of a number it has used. As a voter it is one of those that the quorum allows to be faulty: it may vote again for
 //! the one number of each account that was under way when its store was lost.
 //!
+//! A stake is bound by a claim and released with the job. It is not slashed yet: who was away while somebody was slashed would have to
+//! learn of it, and a record of all slashings that grows for ever is what rows are there to avoid. A failed execution is not to
+//! be slashed in any case: only submitter and executor saw it.
+//!
 //! `transaction` is what is signed, `account` the sums, `bound` what jobs and claims have bound: all three pure. `settle` makes
 //! this node's transactions, `vote` judges and certifies everyone's, `sync` fetches what was missed.
 
@@ -90,8 +94,6 @@ enum Timer {
     Repeat,
     /// Not enough members have said how far the own account is.
     Ask,
-    /// A vote was cast, and perhaps the certificate that it went into was missed.
-    Missed,
 }
 
 /// What the store remembers of money.
@@ -141,9 +143,8 @@ impl Ledger {
         }
         for transaction in remembered.transactions {
             if transaction.seq > self.accounts.seq(transaction.account) {
-                let poll = self.polls.entry(transaction.account).or_default();
-                (poll.voted, poll.heard) = (Some(transaction), cx.now.mono);
-                self.timers.arm(Timer::Missed, cx.now.mono + cx.config.rebroadcast_interval.times(2));
+                let account = transaction.account;
+                self.polls.entry(account).or_default().voted = Some(transaction);
             }
         }
         self.start_settling(cx, remembered.payments, remembered.new_store);
@@ -190,8 +191,11 @@ impl Ledger {
     /// Whether this node may submit a job that pays this much.
     ///
     /// # Errors
-    /// `InsufficientBalance`: its reserve does not fit.
-    pub fn may_submit(&self, payment: Tokens) -> Result<(), SubmitRefusal> {
+    /// `InsufficientBalance`: its reserve does not fit. `TooManyJobs`: that many are done and not paid yet.
+    pub fn may_submit(&self, payment: Tokens, most_unpaid: u32) -> Result<(), SubmitRefusal> {
+        if self.own.unpaid() >= most_unpaid as usize {
+            return Err(SubmitRefusal::TooManyJobs);
+        }
         let most = i128::from(payment.percent(RESERVE_PERCENT).0);
         if most <= self.unbound(self.owner) { Ok(()) } else { Err(SubmitRefusal::InsufficientBalance) }
     }
@@ -260,7 +264,6 @@ impl Ledger {
                 Timer::Settle => self.on_settle_timer(cx, members),
                 Timer::Repeat => self.repeat(cx, members),
                 Timer::Ask => self.ask_for_own(cx, members),
-                Timer::Missed => self.on_missed_timer(cx, members),
             }
         }
     }

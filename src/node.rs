@@ -346,7 +346,6 @@ impl Node {
                         cx.direct(from, asker, &Payload::ClaimCertificate(proof.clone()));
                     }
                 }
-                ledger.on_state_request(cx, members, from, request.since);
                 Ok(())
             }
             Payload::OutputChunk(chunk) => jobs.on_output_chunk(cx, members, from, &chunk),
@@ -379,7 +378,10 @@ impl Node {
         }
         let active = self.jobs.active();
         let (mut cx, parts) = self.split(now, verify, out);
-        let accepted = parts.ledger.may_submit(spec.payment).and_then(|()| parts.jobs.on_submit(&mut cx, spec));
+        let accepted = parts
+            .ledger
+            .may_submit(spec.payment, cx.config.max_known_jobs)
+            .and_then(|()| parts.jobs.on_submit(&mut cx, spec));
         match accepted {
             Ok(broadcast) => {
                 parts.ledger.on_job_seen(job_id(&broadcast), broadcast.submitter, broadcast.body.payment);

@@ -6,15 +6,15 @@
 
 use std::collections::BTreeMap;
 
+use super::Ledger;
 use super::transaction::row_digest;
-use super::vote::{Poll, is_proven};
-use super::{Ledger, Timer};
+use super::vote::is_proven;
 use crate::cx::Ctx;
 use crate::id::{NodeId, PeerIdx};
 use crate::io::{PeerState, Refusal};
 use crate::membership::Members;
 use crate::quorum::max_byzantine;
-use crate::time::{Time, WallTime};
+use crate::time::Time;
 use crate::wire::Payload;
 use crate::wire::Signed;
 use crate::wire::message::{AccountHead, AccountHeads, AccountRecord, AccountRequest, MAX_ROW, TokenTransaction};
@@ -147,13 +147,6 @@ impl Ledger {
         Ok(())
     }
 
-    /// Somebody asks for what it missed since then: each answers for its own account (10).
-    pub fn on_state_request(&self, cx: &mut Ctx<'_>, members: &Members, from: PeerIdx, since: WallTime) {
-        if self.accounts.seq(self.owner) > 0 && self.own.applied >= since {
-            self.send_record(cx, members, from, self.owner);
-        }
-    }
-
     pub(super) fn send_record(&self, cx: &mut Ctx<'_>, members: &Members, to: PeerIdx, account: NodeId) {
         let mut record = self.accounts.get(account).expect("the caller found it").record(account);
         let poll = self.polls.get(&account);
@@ -264,25 +257,6 @@ impl Ledger {
         }
         if let Some(payer) = members.find(account).filter(|payer| *payer != PeerIdx::SELF) {
             cx.direct(payer, account, &Payload::AccountRequest(AccountRequest { account }));
-        }
-    }
-
-    /// A payer that is heard, and no longer broadcasts what this node voted for, has its certificate: it was missed here.
-    pub(super) fn on_missed_timer(&mut self, cx: &mut Ctx<'_>, members: &Members) {
-        let (now, patience) = (cx.now.mono, cx.config.rebroadcast_interval.times(2));
-        let open = |(account, poll): (&NodeId, &Poll)| {
-            let voted = poll.voted.as_ref().is_some_and(|voted| voted.seq > self.tip(*account));
-            (voted && *account != self.owner).then_some((*account, poll.heard))
-        };
-        let open: Vec<(NodeId, Time)> = self.polls.iter().filter_map(open).collect();
-        for (account, heard) in &open {
-            let alive = members.find(*account).is_some_and(|peer| members.peer(peer).state == PeerState::Alive);
-            if alive && now.since(*heard) >= patience {
-                self.ask_payer(cx, members, *account);
-            }
-        }
-        if !open.is_empty() {
-            self.timers.arm(Timer::Missed, now + cx.config.rebroadcast_interval);
         }
     }
 

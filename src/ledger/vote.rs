@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Ledger, Settled, Timer};
+use super::{Ledger, Settled};
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
 use crate::id::{NodeId, PeerIdx};
 use crate::io::{Event, Refusal};
 use crate::membership::Members;
-use crate::time::Time;
 use crate::units::Tokens;
 use crate::wire::message::{AccountRecord, HeadProof, LedgerCertificate, LedgerVote, TokenTransaction};
 use crate::wire::{Payload, Signed, binary};
@@ -21,8 +20,6 @@ const AHEAD: u64 = 8;
 pub(super) struct Poll {
     /// The transaction that this node has voted for, or has made itself: persisted before the vote was sent.
     pub(super) voted: Option<TokenTransaction>,
-    /// When its payer last broadcast that: it does so until it is certified.
-    pub(super) heard: Time,
     /// Transactions that wait: for those before them, for a credit, or for a member to be known.
     pending: BTreeMap<u64, TokenTransaction>,
     /// A certified record whose money is not all known here yet.
@@ -180,11 +177,7 @@ impl Ledger {
             cx.persist(&store_key::of_node(store_key::TRANSACTION, account), &transaction);
         }
         let id = transaction.id();
-        let poll = self.polls.entry(account).or_default();
-        (poll.voted, poll.heard) = (Some(transaction), cx.now.mono);
-        if !self.timers.is_armed(Timer::Missed) {
-            self.timers.arm(Timer::Missed, cx.now.mono + cx.config.rebroadcast_interval.times(2));
-        }
+        self.polls.entry(account).or_default().voted = Some(transaction);
         let Some(payer) = members.find(account).filter(|_| members.electorate().position(self.owner).is_some()) else {
             return Ok(());
         };
@@ -274,8 +267,11 @@ impl Ledger {
         let seq = record.seq;
         let mut changed = self.accounts.adopt(record);
         for transfer in brought.iter().flat_map(|transaction| &transaction.transfers) {
-            self.funds_changed |= self.funds.unfunded.remove(&transfer.job_id);
-            changed.extend(self.bound.name(account, transfer.job_id));
+            let freed = self.bound.name(account, transfer.job_id);
+            if !freed.is_empty() {
+                self.funds_changed |= self.funds.unfunded.remove(&transfer.job_id);
+            }
+            changed.extend(freed);
             self.settled.extend(transfer.late().map(|late| Settled { payer: account, executor: transfer.to, late }));
         }
         let row = self.accounts.get(account).expect("just adopted").row_digest();
