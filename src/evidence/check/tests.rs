@@ -200,29 +200,29 @@ fn two_frames_prove_something_only_if_proposals_or_transactions_of_one_life_and_
     let (one, other) = (proposal(1, 0, 2), proposal(1, 0, 3));
     let pays = transaction(1, 7, 10);
     let table = [
-        ("a transaction", frame(&[pays.clone()]), same),
-        ("another winner", frame(&[other.clone()]), Ok(())),
+        ("a transaction", frame(std::slice::from_ref(&pays)), same),
+        ("another winner", frame(std::slice::from_ref(&other)), Ok(())),
         ("in a bundle", frame(&[proposal(2, 0, 2), other.clone(), proposal(3, 0, 3)]), Ok(())),
-        ("in JSON", Frame { codec: Codec::Json, ..frame(&[other.clone()]) }, Ok(())),
-        ("sent again", frame(&[one.clone()]), same),
-        ("sent again in JSON", Frame { codec: Codec::Json, ..frame(&[one.clone()]) }, same),
+        ("in JSON", Frame { codec: Codec::Json, ..frame(std::slice::from_ref(&other)) }, Ok(())),
+        ("sent again", frame(std::slice::from_ref(&one)), same),
+        ("sent again in JSON", Frame { codec: Codec::Json, ..frame(std::slice::from_ref(&one)) }, same),
         ("sent again in a bundle", frame(&[one.clone(), proposal(2, 0, 3)]), same),
         ("another round", frame(&[proposal(1, 1, 3)]), same),
         ("another job", frame(&[proposal(2, 0, 3)]), same),
         (
             "after a restart",
-            Frame { incarnation: 4, ..frame(&[other.clone()]) },
+            Frame { incarnation: 4, ..frame(std::slice::from_ref(&other)) },
             Err("its frames are of different incarnations"),
         ),
         (
             "of another node",
-            Frame { sender: 2, ..frame(&[other.clone()]) },
+            Frame { sender: 2, ..frame(std::slice::from_ref(&other)) },
             Err("one of its frames is of another node"),
         ),
-        ("of another network", Frame { network: "other", ..frame(&[other.clone()]) }, not_signed),
+        ("of another network", Frame { network: "other", ..frame(std::slice::from_ref(&other)) }, not_signed),
     ];
     for (what, second, expected) in table {
-        let (first, second) = (frame(&[one.clone()]).sealed(1), second.sealed(2));
+        let (first, second) = (frame(std::slice::from_ref(&one)).sealed(1), second.sealed(2));
         assert!(first.len().max(second.len()) <= MAX_EVIDENCE_FRAME, "{what}: {} bytes", second.len());
         assert_eq!(judged(Contradiction::Frames { first: first.clone(), second: second.clone() }), expected, "{what}");
         assert_eq!(
@@ -235,8 +235,8 @@ fn two_frames_prove_something_only_if_proposals_or_transactions_of_one_life_and_
         ("pays less", frame(&[transaction(1, 7, 9)]), Ok(())),
         ("in a bundle", frame(&[proposal(2, 0, 2), transaction(1, 7, 9)]), Ok(())),
         ("in JSON", Frame { codec: Codec::Json, ..frame(&[transaction(1, 7, 9)]) }, Ok(())),
-        ("sent again", frame(&[pays.clone()]), same),
-        ("sent again in JSON", Frame { codec: Codec::Json, ..frame(&[pays.clone()]) }, same),
+        ("sent again", frame(std::slice::from_ref(&pays)), same),
+        ("sent again in JSON", Frame { codec: Codec::Json, ..frame(std::slice::from_ref(&pays)) }, same),
         ("the next one", frame(&[transaction(1, 8, 9)]), same),
         (
             "in a life whose store was lost",
@@ -246,7 +246,7 @@ fn two_frames_prove_something_only_if_proposals_or_transactions_of_one_life_and_
         ("of another account", frame(&[transaction(2, 7, 9)]), same),
     ];
     for (what, second, expected) in transactions {
-        let (first, second) = (frame(&[pays.clone()]).sealed(1), second.sealed(2));
+        let (first, second) = (frame(std::slice::from_ref(&pays)).sealed(1), second.sealed(2));
         assert_eq!(judged(Contradiction::Frames { first, second }), expected, "a transaction {what}");
     }
     let both = frame(&[one, other]).sealed(1);

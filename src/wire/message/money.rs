@@ -72,13 +72,16 @@ impl Transfer {
     }
 }
 
+/// A transfer without its payee.
+type Item = (JobId, Tokens, TransferReason);
+
 /// A transaction in binary: a payee's id is written once for what it gets in a row, which is a tenth of the message to each member.
 /// What is signed names it with each transfer.
 #[derive(Encode, Decode)]
 struct TransactionGroups {
     account: NodeId,
     seq: u64,
-    groups: Vec<(NodeId, Vec<(JobId, Tokens, TransferReason)>)>,
+    groups: Vec<(NodeId, Vec<Item>)>,
     signature: Signature,
 }
 
