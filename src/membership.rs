@@ -14,12 +14,12 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{Config, Membership as Mode};
 use crate::cx::Ctx;
-use crate::id::{Link, NodeId, PeerIdx};
+use crate::id::{ElectorateId, Link, NodeId, PeerIdx};
 use crate::io::{Action, Event, PeerState};
 use crate::reputation::standing::Standing;
 use crate::time::{Span, Time, WallTime};
-use crate::wire::message::Announce;
-use electorate::Electorate;
+use crate::wire::message::{Announce, Consistency};
+use electorate::{Ballot, Electorate};
 
 /// The members.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct Members {
     reachable: u32,
     connections: u32,
     degraded: bool,
+    /// Whether there are too few even for a provisional claim.
+    isolated: bool,
     /// Members that died or left since `node.rs` last asked.
     lost: Vec<NodeId>,
     /// Members of whom something may have been missed, and since when, until `node.rs` has asked.
@@ -105,6 +107,7 @@ impl Members {
             reachable: 1,
             connections: 0,
             degraded: true,
+            isolated: true,
             lost: Vec::new(),
             missed: Vec::new(),
             detector: detector::Detector::default(),
@@ -176,6 +179,44 @@ impl Members {
     #[must_use]
     pub fn degraded(&self) -> bool {
         self.degraded
+    }
+
+    /// Whether too few members are reachable even for a provisional claim: nobody who votes, or fewer than `min_peers`, so that
+    /// a node that has just started does not decide alone what others have decided already.
+    #[must_use]
+    pub fn isolated(&self) -> bool {
+        self.isolated
+    }
+
+    /// Whether a claim can be made now that needs this (10).
+    #[must_use]
+    pub fn may_claim(&self, needs: Consistency) -> bool {
+        match needs {
+            Consistency::Quorum => !self.degraded,
+            Consistency::Available => !self.degraded || !self.isolated,
+        }
+    }
+
+    /// Whose votes a claim takes that is made now; nothing where none can be.
+    #[must_use]
+    pub fn ballot(&self, needs: Consistency) -> Option<Ballot> {
+        if !self.may_claim(needs) {
+            None
+        } else if self.degraded {
+            let alive = |id| self.find(id).is_some_and(|at| self.peer(at).state == PeerState::Alive);
+            self.electorate.reachable(alive)
+        } else {
+            Some(self.electorate.ballot())
+        }
+    }
+
+    /// The same as another node names it: all members of this node's electorate, or those that both hold for alive.
+    #[must_use]
+    pub fn ballot_named(&self, needs: Consistency, electorate: ElectorateId) -> Option<Ballot> {
+        if electorate == self.electorate.digest() {
+            return Some(self.electorate.ballot());
+        }
+        self.ballot(needs).filter(|ballot| ballot.electorate == electorate)
     }
 
     /// A digest of all records held: equal where everyone knows the same members.
@@ -318,6 +359,7 @@ impl Members {
         }
         let quorum = self.electorate.quorum();
         let reachable = self.reachable_voters(cx.config);
+        self.isolated = reachable == 0 || self.reachable < cx.config.min_peers;
         let degraded = reachable < quorum || self.reachable < cx.config.min_peers;
         if degraded == self.degraded {
             return;

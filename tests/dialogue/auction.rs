@@ -85,7 +85,7 @@ impl Table {
         let place = |who: usize| ids.iter().position(|id| *id == keys(who).id()).expect("a member");
         let votes: Vec<(usize, Signature)> =
             voters.iter().map(|who| (place(*who), Hand::new(*who).vote_signature(&statement))).collect();
-        quorum::certificate(statement, 4, &votes)
+        quorum::certificate(statement, 4, Vec::new(), &votes)
     }
 
     fn claim(&self) -> Option<NodeId> {

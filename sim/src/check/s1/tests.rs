@@ -69,7 +69,7 @@ impl World {
                 (index, self.history.keys[*voter].sign(&Signed { network_id: "marlos", bytes: &bytes }))
             })
             .collect();
-        certificate(statement, sorted.len(), &votes)
+        certificate(statement, sorted.len(), Vec::new(), &votes)
     }
 
     fn reports(
@@ -175,7 +175,7 @@ fn an_electorate_of_those_who_answer_instead_of_those_who_are_known_is_caught() 
     assert!(second_fact(world.reports(21_000, 0, 0, &of_the_living)).contains("no set of members"));
     let (_, mut statement) = world.statement(0, 0, &[0, 1, 2, 3]);
     statement.electorate = ElectorateId([0; 8]);
-    assert_eq!(sentence(world.reports(21_000, 0, 0, &certificate(statement, 4, &[]))), Some(REAL));
+    assert_eq!(sentence(world.reports(21_000, 0, 0, &certificate(statement, 4, Vec::new(), &[]))), Some(REAL));
 }
 
 #[test]
