@@ -20,14 +20,25 @@ pub struct Table {
     pub hands: Vec<Hand>,
     pub job: JobId,
     pub broadcast: JobBroadcast,
-    electorate: ElectorateId,
+    pub electorate: ElectorateId,
 }
 
 impl Table {
     /// A job of hand 1 whose coordinators of rounds 0, 1, .. are these nodes.
     pub fn with_coordinators(coordinators: &[usize]) -> Table {
         let (net, hands) = among_hands(3);
-        let mut ids: Vec<NodeId> = (0..4).map(|at| keys(at).id()).collect();
+        Table::with(net, hands, &[0, 1, 2, 3], Consistency::Quorum, coordinators)
+    }
+
+    /// The same with a job that asks for this, and of a network of which node 0 holds these for alive.
+    pub fn with(
+        net: Net,
+        hands: Vec<Hand>,
+        alive: &[usize],
+        consistency: Consistency,
+        coordinators: &[usize],
+    ) -> Table {
+        let mut ids: Vec<NodeId> = alive.iter().map(|at| keys(*at).id()).collect();
         ids.sort_unstable();
         let fits = |broadcast: &JobBroadcast| {
             coordinators.iter().enumerate().all(|(round, who)| {
@@ -35,9 +46,11 @@ impl Table {
                 election::coordinator(Election::Modulo, job_id(broadcast), round, &ids) == keys(*who).id()
             })
         };
-        let made = |counter| job_of(&net, keys(1).id(), counter);
+        let made = |counter| job_of(&net, keys(1).id(), counter, consistency);
         let broadcast = (1..1_000).map(made).find(fits).expect("one of a thousand, where the order of ids allows it");
-        Table { job: job_id(&broadcast), net, hands, broadcast, electorate: electorate_digest(&ids) }
+        let mut all: Vec<NodeId> = (0..4).map(|at| keys(at).id()).collect();
+        all.sort_unstable();
+        Table { job: job_id(&broadcast), net, hands, broadcast, electorate: electorate_digest(&all) }
     }
 
     pub fn coordinated_by(who: usize) -> Table {
@@ -88,12 +101,12 @@ impl Table {
         quorum::certificate(statement, 4, Vec::new(), &votes)
     }
 
-    fn claim(&self) -> Option<NodeId> {
+    pub fn claim(&self) -> Option<NodeId> {
         self.net.node(0).view().job(self.job).and_then(|job| job.claimer)
     }
 
     /// Says that this must be refused, that nothing else is done, and that the node is as before.
-    fn assert_refused(&mut self, who: usize, payload: &Payload, expected: Refusal) {
+    pub fn assert_refused(&mut self, who: usize, payload: &Payload, expected: Refusal) {
         let round = self.net.node(0).view().job(self.job).map(|job| (job.round, job.claimer));
         let said = self.say(who, payload);
         assert_eq!(refusals(&said), [expected], "{said:?}");
@@ -103,7 +116,7 @@ impl Table {
     }
 }
 
-fn job_of(net: &Net, submitter: NodeId, counter: u64) -> JobBroadcast {
+fn job_of(net: &Net, submitter: NodeId, counter: u64, consistency: Consistency) -> JobBroadcast {
     let submitted = WallTime(EPOCH_US + net.now.0);
     let body = JobBody {
         job_type: "shell".into(),
@@ -113,13 +126,13 @@ fn job_of(net: &Net, submitter: NodeId, counter: u64) -> JobBroadcast {
         deadline: submitted + Span::secs(60),
         payment: Tokens::whole(1),
         requirements: Vec::new(),
-        consistency: Consistency::Quorum,
+        consistency,
         max_attempts: 1,
     };
     JobBroadcast { counter, submitter, body }
 }
 
-fn voted(said: &[What]) -> bool {
+pub fn voted(said: &[What]) -> bool {
     said.iter().any(|what| matches!(what, What::Reported(Event::Voted { .. })))
 }
 
@@ -513,7 +526,7 @@ fn a_voter_that_restarts_does_not_vote_again_in_a_round() {
         let again = table.proposal(0, 1, 2);
         assert!(!voted(&table.say(2, &again)));
     }
-    let newer = job_of(&table.net, keys(1).id(), 5_000);
+    let newer = job_of(&table.net, keys(1).id(), 5_000, Consistency::Quorum);
     table.say(1, &Payload::JobBroadcast(newer.clone()));
     let mut ids: Vec<NodeId> = (0..4).map(|at| keys(at).id()).collect();
     ids.sort_unstable();
