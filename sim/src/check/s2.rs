@@ -197,6 +197,9 @@ fn violated<T>(sentence: &'static str, first: Fact, second: Fact) -> Result<T, B
 
 #[cfg(test)]
 mod tests {
+    use marlos::id::{ElectorateId, NodeId};
+    use marlos::quorum::Statement;
+
     use super::*;
     use crate::check::history::{History, scenario};
     use crate::observe::Stop;
@@ -255,6 +258,50 @@ mod tests {
     fn two_nodes_never_execute_one_round_but_may_execute_two() {
         assert_eq!(ends_in(&[certified(1, 0), certified(2, 0), executes(1, 0), executes(2, 0)]), Some(ALONE));
         assert_eq!(ends_in(&[certified(1, 0), certified(2, 1), executes(1, 0), executes(2, 1)]), None);
+    }
+
+    #[test]
+    fn two_parts_may_run_one_round_under_provisional_claims_but_not_for_long_in_contact() {
+        let proof = |reachable: Vec<u8>| {
+            let statement = Statement {
+                job_id: JOB,
+                round: 0,
+                winner: NodeId([1; 16]),
+                backup: None,
+                electorate: ElectorateId([0; 8]),
+            };
+            let mut bytes = Vec::new();
+            let proof = ClaimCertificate { statement, voters: Vec::new(), signatures: Vec::new(), reachable };
+            binary::encode_into(&proof, &mut bytes);
+            bytes
+        };
+        let (one, other) = (proof(vec![0b0011]), proof(vec![0b1100]));
+        let certified = |node, certificate: &[u8]| {
+            // The history outlives no test.
+            let certificate: &'static [u8] = Box::leak(certificate.to_vec().into_boxed_slice());
+            Observation::Certified { node, job: JOB, round: 0, votes: 2, members: 2, certificate }
+        };
+        let runs = |second: &[u8]| [certified(1, &one), certified(2, second), executes(1, 0), executes(2, 0)];
+        assert_eq!(ends_in(&runs(&one)), Some(ALONE), "of one part");
+        assert_eq!(ends_in(&runs(&other)), None);
+
+        let scenario = scenario(4, "60s");
+        let (mut check, mut contact, mut world) = (S2::new(&scenario), Contact::new(4), History::new(&scenario));
+        let starts = (0..4).map(|node| Observation::NodeStarted { node, restart: false });
+        for o in starts.chain(runs(&other)) {
+            let seen = world.at(0, o, |truth, o| {
+                contact.observe(truth, o, |_, _, _| {});
+                check.observe(truth, o, &contact)
+            });
+            assert_eq!(seen, Ok(()));
+        }
+        world.truth.now = Time(19_999_999);
+        assert_eq!(check.judge(&world.truth, &contact), Ok(()));
+        world.truth.now = Time(20_000_000);
+        assert_eq!(check.judge(&world.truth, &contact).unwrap_err().sentence, SETTLED);
+        let ended = Observation::ExecutionEnded { node: 2, job: JOB, by_itself: false };
+        assert_eq!(world.at(20_000, ended, |truth, o| check.observe(truth, o, &contact)), Ok(()));
+        assert_eq!(check.judge(&world.truth, &contact), Ok(()));
     }
 
     #[test]
