@@ -21,6 +21,9 @@ use crate::time::{Span, Time, WallTime};
 use crate::wire::message::{Announce, Consistency};
 use electorate::{Ballot, Electorate};
 
+/// Members that make a provisional claim, the node itself included: `min_peers` is for claims that bind everyone.
+const COMPANY: u32 = 2;
+
 /// The members.
 #[derive(Clone, Debug)]
 pub struct Members {
@@ -181,8 +184,8 @@ impl Members {
         self.degraded
     }
 
-    /// Whether too few members are reachable even for a provisional claim: nobody who votes, or fewer than `min_peers`, so that
-    /// a node that has just started does not decide alone what others have decided already.
+    /// Whether too few members are reachable even for a provisional claim: nobody who votes, or nobody but this node (unless
+    /// `min_peers` is 1), so that one that has just started does not decide alone what others have decided already.
     #[must_use]
     pub fn isolated(&self) -> bool {
         self.isolated
@@ -359,7 +362,7 @@ impl Members {
         }
         let quorum = self.electorate.quorum();
         let reachable = self.reachable_voters(cx.config);
-        self.isolated = reachable == 0 || self.reachable < cx.config.min_peers;
+        self.isolated = reachable == 0 || self.reachable < cx.config.min_peers.min(COMPANY);
         let degraded = reachable < quorum || self.reachable < cx.config.min_peers;
         if degraded == self.degraded {
             return;

@@ -85,6 +85,7 @@ pub const COUNTERS: &[&str] = &[
     "jobs_failed",
     "votes",
     "certificates",
+    "certificates_provisional",
     "rounds_beyond_first",
     "refused",
     "restarts",
