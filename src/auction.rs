@@ -22,7 +22,7 @@ use crate::membership::Members;
 use crate::time::{Span, Time, WallTime};
 use crate::timers::Timers;
 use crate::units::Ppm;
-use crate::wire::message::{AuctionCoordinate, Consistency, JobBid, JobBroadcast, ListedBid, Offer};
+use crate::wire::message::{AuctionCoordinate, Consistency, Evidence, JobBid, JobBroadcast, ListedBid, Offer};
 use crate::wire::{Payload, binary};
 use claim::votes_forgotten_planted;
 pub use job::{Claim, Job, Lapse, Proposal};
@@ -52,6 +52,8 @@ pub struct Auctions {
     pub funds: Funds,
     /// What `node.rs` must do now.
     pub effects: Vec<Effect>,
+    /// Votes of members that exclude each other; `node.rs` carries them to the evidence.
+    pub conflicts: Vec<Evidence>,
 }
 
 /// Whom and what the money does not reach, as `node.rs` carries it over from the ledger (8).
@@ -214,7 +216,11 @@ impl Auctions {
         let Some(job) = self.jobs.get(&bid.job_id) else {
             return self.keep_early(cx, bid.job_id, from, Payload::JobBid(bid));
         };
-        if job.standing().is_some() || bid.round < job.round {
+        if job.standing().is_some() {
+            return Ok(());
+        }
+        if bid.round < job.round {
+            self.tell_round(cx, members, from, bid.job_id);
             return Ok(());
         }
         if bid.round > job.round {
@@ -246,6 +252,9 @@ impl Auctions {
         let job = self.jobs.get_mut(&id).expect("the caller found it");
         if job.coordinator != own || job.closed == Some(job.round) || job.standing().is_some() {
             return;
+        }
+        if job.broadcast.body.submitted < self.vote_floor {
+            return; // The life that the store forgot may have proposed another winner: as with votes.
         }
         let needs = job.needs(cx.config);
         let Some(ballot) = members.ballot(needs) else { return };
@@ -307,7 +316,11 @@ impl Auctions {
         let Some(job) = self.jobs.get(&message.job_id) else {
             return self.keep_early(cx, message.job_id, from, Payload::AuctionCoordinate(message));
         };
-        if job.claim.is_some_and(|claim| claim.round >= message.round) || message.round < job.round {
+        if job.claim.is_some_and(|claim| claim.round >= message.round) {
+            return Err(Refusal::OutOfPlace);
+        }
+        if message.round < job.round {
+            self.tell_round(cx, members, from, message.job_id);
             return Err(Refusal::OutOfPlace);
         }
         // Before anything is done about it: what is refused must not move the round either.
@@ -368,6 +381,14 @@ impl Auctions {
                 // 6.6: no proposal, or no certificate: the next coordinator's turn.
                 Timer::RoundEnds => self.next_round(cx, members, active, id),
                 Timer::Expires => {
+                    let over = self.jobs[&id].broadcast.body.deadline + cx.config.lease.times(2);
+                    let early = over.since(cx.wall());
+                    if early > Span::ZERO {
+                        // The clock was wrong when it was armed. A job that could still come again is not forgotten: its
+                        // rounds would begin anew, and this node's votes and proposals with them.
+                        self.timers.arm((id, Timer::Expires), cx.now.mono + early);
+                        continue;
+                    }
                     self.jobs.remove(&id);
                     self.effects.push(Effect::Expired { job: id });
                     self.timers.disarm((id, Timer::BidsClose));
@@ -420,6 +441,13 @@ impl Auctions {
         let job = self.jobs.get_mut(&id).expect("the caller found it");
         job.early_votes.retain(|(_, vote)| vote.round >= round);
         self.enter_round(cx, members, active, id, round);
+    }
+
+    /// Who is in an earlier round of an open job is told of the later one, as by a bidder that declines: after a cut, the two sides
+    /// have come to different rounds, and would go on past each other.
+    fn tell_round(&self, cx: &mut Ctx<'_>, members: &Members, to: PeerIdx, id: JobId) {
+        let decline = JobBid { job_id: id, round: self.jobs[&id].round, offer: None };
+        cx.direct(to, members.id(to), &Payload::JobBid(decline));
     }
 
     fn keep_early(&mut self, cx: &Ctx<'_>, id: JobId, from: PeerIdx, message: Payload) -> Result<(), Refusal> {
@@ -481,6 +509,10 @@ fn check_limits(broadcast: &JobBroadcast, cx: &Ctx<'_>) -> Result<(), Refusal> {
     let body = &broadcast.body;
     let left = body.deadline.since(cx.wall());
     if left == Span::ZERO || left > LONGEST_DEADLINE {
+        return Err(Refusal::OutOfPlace);
+    }
+    // A stamp from the future would lie after the vote floor of lives to come.
+    if body.submitted.since(cx.wall()) > cx.config.clock_sync_tolerance {
         return Err(Refusal::OutOfPlace);
     }
     if body.command.len() > cx.config.max_command_bytes as usize {

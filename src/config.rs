@@ -102,6 +102,8 @@ pub struct Config {
 
     /// How often this node tells the others what it has seen of them, and writes it to its store.
     pub reputation_interval: Span,
+    /// How long proven misbehaviour excludes its author. Too short: who was caught begins again.
+    pub evidence_lasts: Span,
 
     /// How long an envelope may wait for company to the same destination while the node is busy.
     pub bundle_window: Span,
@@ -184,6 +186,8 @@ pub enum Plant {
     FenceIgnored,
     /// A node drops half of the announces it hears of.
     AnnouncesDropped,
+    /// Evidence is believed without a look at its signatures.
+    EvidenceUnchecked,
     /// Every payload leaves in an envelope of its own, however many there are.
     NothingBundled,
     /// A job that asks for a quorum is claimed by a part of the network all the same.
@@ -238,6 +242,7 @@ impl Default for Config {
             max_output_bytes: 1024 * 1024,
             election: Election::Modulo,
             reputation_interval: Span::secs(60),
+            evidence_lasts: Span::secs(30 * 86_400),
             bundle_window: Span::millis(5),
             bundle_above_msgs_per_sec: 50,
             #[cfg(feature = "plant")]
@@ -280,6 +285,7 @@ impl Config {
             ("job_heartbeat_interval", self.job_heartbeat_interval, Span::millis(100), self.lease),
             ("reputation_interval", self.reputation_interval, Span::secs(1), Span::secs(3_600)),
             ("settle_after", self.settle_after, Span::millis(10), Span::secs(3_600)),
+            ("evidence_lasts", self.evidence_lasts, Span::secs(1), Span::secs(10 * 366 * 86_400)),
             ("bundle_window", self.bundle_window, Span::ZERO, Span::millis(100)),
         ];
         for (field, value, least, most) in spans {

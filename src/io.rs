@@ -152,10 +152,12 @@ pub enum Event {
     PeerState { peer: PeerIdx, state: PeerState },
     /// A sender broke the rate limit and is refused for `blacklist_duration`.
     Blacklisted { peer: PeerIdx },
-    /// What this node saw of a member excludes it from all but trial work.
+    /// A member gets no work from this node but trials any more, for what this node saw of it or what is proven.
     Quarantined { peer: PeerIdx },
-    /// Its trials went well: its bids are accepted again.
+    /// Its trials went well, or its proven misbehaviour is long ago: its bids are accepted again.
     Released { peer: PeerIdx },
+    /// Evidence against a member holds. Against the node itself (peer 0): another process speaks with its key.
+    Proven { peer: PeerIdx },
     /// A heartbeat was broadcast.
     Pinged,
     /// Too few members are reachable: jobs are kept, claims wait.
@@ -314,11 +316,13 @@ pub enum Refusal {
     ConflictingTransaction,
     /// The account cannot pay or stake it, or not yet.
     InsufficientBalance,
+    /// Evidence that proves nothing.
+    BadEvidence,
 }
 
 impl Refusal {
     /// Every reason, in the order of its number.
-    pub const ALL: [Refusal; 26] = [
+    pub const ALL: [Refusal; 27] = [
         Refusal::TooLarge,
         Refusal::Malformed,
         Refusal::WrongVersion,
@@ -345,6 +349,7 @@ impl Refusal {
         Refusal::BadTransaction,
         Refusal::ConflictingTransaction,
         Refusal::InsufficientBalance,
+        Refusal::BadEvidence,
     ];
 }
 

@@ -55,14 +55,31 @@ pub struct Ledger {
     polls: BTreeMap<NodeId, Poll>,
     own: Own,
     asks: Asks,
+    /// How many heartbeats of each member in a row had another digest than this node's; empty while there is no difference.
+    differs: Vec<u8>,
     /// Accounts to look at again: they have got or freed something, or have something new.
     touched: BTreeSet<NodeId>,
     /// Whose votes were last collected and asked for.
     electorate: ElectorateId,
     stake: Tokens,
+    /// Planted: nobody looks at a balance.
+    unchecked: bool,
     timers: Timers<Timer>,
     funds: Funds,
     funds_changed: bool,
+    /// Payments that were certified just now; `node.rs` carries them to the reputation.
+    pub settled: Vec<Settled>,
+}
+
+/// A job was paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Whose job it was.
+    pub payer: NodeId,
+    /// Who ran it.
+    pub executor: NodeId,
+    /// Whether it was done after its deadline.
+    pub late: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +90,8 @@ enum Timer {
     Repeat,
     /// Not enough members have said how far the own account is.
     Ask,
+    /// A vote was cast, and perhaps the certificate that it went into was missed.
+    Missed,
 }
 
 /// What the store remembers of money.
@@ -99,12 +118,15 @@ impl Ledger {
             polls: BTreeMap::new(),
             own: Own::default(),
             asks: Asks::default(),
+            differs: Vec::new(),
             touched: BTreeSet::new(),
             electorate: ElectorateId::default(),
             stake: config.stake,
+            unchecked: balance_unchecked_planted(config),
             timers: Timers::default(),
             funds: Funds::default(),
             funds_changed: false,
+            settled: Vec::new(),
         };
         ledger.open(owner);
         ledger
@@ -119,8 +141,9 @@ impl Ledger {
         }
         for transaction in remembered.transactions {
             if transaction.seq > self.accounts.seq(transaction.account) {
-                let account = transaction.account;
-                self.polls.entry(account).or_default().voted = Some(transaction);
+                let poll = self.polls.entry(transaction.account).or_default();
+                (poll.voted, poll.heard) = (Some(transaction), cx.now.mono);
+                self.timers.arm(Timer::Missed, cx.now.mono + cx.config.rebroadcast_interval.times(2));
             }
         }
         self.start_settling(cx, remembered.payments, remembered.new_store);
@@ -149,7 +172,18 @@ impl Ledger {
         Tokens(u64::try_from(self.unbound(account).max(0)).expect("less than the balance"))
     }
 
+    /// What an account has reserved for its jobs, and staked on its claims, as far as they are known here.
+    #[must_use]
+    pub fn bound(&self, account: NodeId) -> (Tokens, Tokens) {
+        let (reserved, staked) = self.bound.parts(account);
+        let tokens = |sum| Tokens(u64::try_from(sum).expect("bonds are added before they are taken away"));
+        (tokens(reserved), tokens(staked))
+    }
+
     fn unbound(&self, account: NodeId) -> i128 {
+        if self.unchecked {
+            return i128::from(u64::MAX);
+        }
         self.accounts.balance(account) - self.bound.of(account)
     }
 
@@ -226,6 +260,7 @@ impl Ledger {
                 Timer::Settle => self.on_settle_timer(cx, members),
                 Timer::Repeat => self.repeat(cx, members),
                 Timer::Ask => self.ask_for_own(cx, members),
+                Timer::Missed => self.on_missed_timer(cx, members),
             }
         }
     }
@@ -267,4 +302,13 @@ impl Ledger {
         assert!(self.touched.is_empty(), "every account that changed was looked at");
         assert!(self.funds.unfunded.len() <= self.bound.len(), "what waits for money is known");
     }
+}
+
+fn balance_unchecked_planted(config: &Config) -> bool {
+    #[cfg(feature = "plant")]
+    if config.plant == crate::config::Plant::BalanceUnchecked {
+        return true;
+    }
+    let _ = config;
+    false
 }

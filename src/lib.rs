@@ -25,6 +25,8 @@
 //! - [`auction`]: who gets the job. `election` names the coordinator, `score` ranks offers, `round` says whether a voter may vote: all
 //!   three pure. `claim` counts votes and makes the certificate; `takeover` is what follows when a claim brings no result.
 //! - [`jobs`]: what a node runs (`executor`), watches (`backup`) and has submitted (`submitter`), each to its end.
+//! - [`reputation`]: whom to trust with work. `score`, `trust` and `standing` are pure.
+//! - [`evidence`]: proof of misbehaviour. `check`, pure, is what holds, and why no honest node can make it.
 //! - [`sync`]: asking for what was missed.
 //!   three pure. `claim` counts votes and makes the certificate.
 //! - [`jobs`]: running what was claimed, and seeing own jobs to a result or a visible failure.
@@ -50,6 +52,7 @@ pub mod cx;
 #[cfg(feature = "driver")]
 pub mod driver;
 pub mod egress;
+pub mod evidence;
 pub mod guard;
 pub mod id;
 pub mod identity;

@@ -18,7 +18,7 @@ use crate::id::{ElectorateId, Link, NodeId, PeerIdx};
 use crate::io::{Action, Event, PeerState};
 use crate::reputation::standing::Standing;
 use crate::time::{Span, Time, WallTime};
-use crate::wire::message::{Announce, Consistency};
+use crate::wire::message::{Announce, Consistency, Evidence};
 use electorate::{Ballot, Electorate};
 
 /// Members that make a provisional claim, the node itself included: `min_peers` is for claims that bind everyone.
@@ -44,6 +44,8 @@ pub struct Members {
     lost: Vec<NodeId>,
     /// Members of whom something may have been missed, and since when, until `node.rs` has asked.
     missed: Vec<(PeerIdx, Time)>,
+    /// Records of members that exclude each other; `node.rs` carries them to the evidence.
+    pub conflicts: Vec<Evidence>,
     detector: detector::Detector,
     gossip: gossip::Gossip,
     clock: clock::Clock,
@@ -113,6 +115,7 @@ impl Members {
             isolated: true,
             lost: Vec::new(),
             missed: Vec::new(),
+            conflicts: Vec::new(),
             detector: detector::Detector::default(),
             gossip: gossip::Gossip::default(),
             clock: clock::Clock::default(),

@@ -107,6 +107,7 @@ impl Tally {
             | Event::PeerDiscovered { .. }
             | Event::Quarantined { .. }
             | Event::Released { .. }
+            | Event::Proven { .. }
             | Event::Pinged
             | Event::JobSubmitted { .. }
             | Event::SubmitRefused { .. }

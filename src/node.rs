@@ -4,6 +4,7 @@
 //! another is carried over, and what piled up leaves.
 
 mod admission;
+mod standing;
 mod stored;
 mod view;
 
@@ -18,6 +19,7 @@ use crate::auction::{Auctions, Claim, Effect, Lapse, job_id};
 use crate::config::{Config, ConfigError};
 use crate::cx::{Ctx, store_key};
 use crate::egress::{Egress, Sealing};
+use crate::evidence::Proofs;
 use crate::guard::Guard;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::identity::Keys;
@@ -51,6 +53,7 @@ pub struct Node {
     ledger: Ledger,
     sync: Sync,
     reputation: Reputation,
+    proofs: Proofs,
     metrics: Metrics,
     /// Newest incarnations of others that the store remembers, until they are met again.
     floors: BTreeMap<NodeId, u32>,
@@ -88,6 +91,7 @@ impl Node {
             ledger: Ledger::new(id, &config),
             sync: Sync::default(),
             reputation: Reputation::default(),
+            proofs: Proofs::default(),
             metrics: Metrics::default(),
             floors: BTreeMap::new(),
             started: false,
@@ -144,9 +148,10 @@ impl Node {
         }
         self.carry_effects(now, verify, out);
         self.carry_degraded(now, verify, out);
-        self.carry_standing();
         let (mut cx, parts) = self.split(now, verify, out);
         parts.ledger.settle(&mut cx, parts.members);
+        self.carry_deeds(now, verify, out);
+        self.carry_standing(out);
         let mut sealing = Sealing {
             now,
             sync_offset_us: self.members.sync_offset_us(),
@@ -162,6 +167,7 @@ impl Node {
         }
         // Who leaves does not beat, announce or watch any more: what is due there stays due, and would wake it for ever.
         let present = self.members.next_deadline().min(self.sync.next_deadline()).min(self.reputation.next_deadline());
+        let present = present.min(self.proofs.next_deadline());
         let present = if self.leaving { Time::NEVER } else { present };
         let timers = present.min(self.auctions.next_deadline()).min(self.jobs.next_deadline());
         let timers = timers.min(self.ledger.next_deadline());
@@ -189,6 +195,7 @@ impl Node {
         self.jobs.check_invariants();
         self.ledger.check_invariants();
         self.reputation.check_invariants();
+        self.proofs.check_invariants();
         assert_eq!(self.guard.len(), self.members.len(), "every member has its guard");
         let mode = (self.members.degraded(), self.members.isolated());
         assert_eq!((self.degraded_before, self.isolated_before), mode, "what follows from a change of mode was done");
@@ -201,7 +208,7 @@ impl Node {
         self.floors = stored.floors;
         self.members.recall_from_store(stored.records);
         self.guard.add_sender(PeerIdx::SELF, 0, &self.config, now.mono);
-        let (own_jobs, seen) = (stored.own_jobs, stored.seen);
+        let (own_jobs, seen, proven) = (stored.own_jobs, stored.seen, stored.proven);
         self.begin_incarnation(now, stored.incarnation + 1, verify, out);
         let (mut cx, parts) = self.split(now, verify, out);
         let vote_floor = if records.is_empty() { cx.wall() } else { stored.vote_floor };
@@ -212,6 +219,7 @@ impl Node {
         parts.ledger.start(&mut cx, stored.ledger);
         parts.members.start_heartbeat(&mut cx);
         parts.reputation.start(&mut cx, seen);
+        parts.proofs.start(&cx, proven);
         parts.members.settle(&mut cx);
         for (id, broadcast, proof) in stored.claims {
             let claim = Claim::of(&proof);
@@ -260,9 +268,10 @@ impl Node {
         out: &mut Outbox,
     ) -> Result<(), Refusal> {
         let active = self.jobs.active();
-        let (mut cx, parts) = self.split(now, verify, out);
+        let (mut cx, mut parts) = self.split(now, verify, out);
         let cx = &mut cx;
-        let (members, auctions, jobs, ledger) = (parts.members, parts.auctions, parts.jobs, parts.ledger);
+        let (members, auctions, jobs, ledger) =
+            (&mut *parts.members, &mut *parts.auctions, &mut *parts.jobs, &mut *parts.ledger);
         carry_funds(ledger, auctions);
         match payload {
             Payload::PeerAnnounce(announce) if announce.record.node_id != members.id(from) => Err(Refusal::BadRecord),
@@ -279,6 +288,7 @@ impl Node {
             }
             Payload::Ping(ping) => {
                 members.on_ping(cx, from, sent, &ping);
+                ledger.on_ping_digest(cx, members, from, ping.ledger_digest);
                 Ok(())
             }
             Payload::PeerProbe(probe) => members.on_probe(cx, from, &probe),
@@ -335,6 +345,9 @@ impl Node {
             }
             Payload::StateRequest(request) => {
                 parts.sync.on_request(now.mono, from)?;
+                if members.is_teller_of(members.id(PeerIdx::SELF), from) {
+                    ledger.send_heads(cx, members, from);
+                }
                 let asker = members.id(from);
                 for (id, broadcast) in jobs.open_since(request.since).into_iter().take(MAX_JOBS) {
                     cx.direct(from, asker, &Payload::JobBroadcast(broadcast.clone()));
@@ -346,15 +359,18 @@ impl Node {
                 for proof in auctions.own_provisional(cx.self_id()).take(MAX_JOBS) {
                     cx.direct(from, asker, &Payload::ClaimCertificate(proof.clone()));
                 }
+                ledger.on_state_request(cx, members, from, request.since);
                 Ok(())
             }
             Payload::OutputChunk(chunk) => jobs.on_output_chunk(cx, members, from, &chunk),
             Payload::TokenTransaction(transaction) => ledger.on_transaction(cx, members, from, transaction),
             Payload::LedgerVote(vote) => ledger.on_vote(cx, members, from, &vote),
             Payload::LedgerCertificate(certificate) => ledger.on_certificate(cx, members, from, certificate),
+            Payload::AccountHeads(heads) => ledger.on_heads(cx, members, from, &heads),
             Payload::AccountRequest(request) => ledger.on_account_request(cx, members, from, &request),
             Payload::AccountRecord(record) => ledger.take_record(cx, members, from, record),
-            Payload::ReputationUpdate(update) => parts.reputation.on_update(cx, members, from, &update),
+            Payload::ReputationUpdate(update) => parts.on_reputation(cx, from, &update),
+            Payload::Evidence(evidence) => parts.on_evidence(cx, from, *evidence),
         }
     }
 
@@ -392,7 +408,8 @@ impl Node {
         let active = self.jobs.active();
         let leaving = self.leaving;
         let (mut cx, parts) = self.split(now, verify, out);
-        let heartbeat = if leaving { None } else { parts.members.on_heartbeat_timer(&mut cx) };
+        let heartbeat =
+            if leaving { None } else { parts.members.on_heartbeat_timer(&mut cx, parts.ledger.short_digest()) };
         parts.members.on_sweep_timer(&mut cx);
         parts.members.settle(&mut cx);
         let announces = if leaving { Vec::new() } else { parts.members.on_announce_timer(&mut cx) };
@@ -402,7 +419,11 @@ impl Node {
         parts.ledger.on_timers(&mut cx, parts.members);
         if !leaving {
             parts.sync.on_timer(&mut cx, parts.members);
-            parts.reputation.on_timer(&mut cx);
+            parts.proofs.on_timers(&mut cx);
+            let speak = parts.proofs.must_be_said();
+            if parts.reputation.on_timer(&mut cx, parts.proofs.digest(), speak) {
+                parts.proofs.on_digest_said();
+            }
         }
         let mut sealing = Sealing {
             now,
@@ -456,15 +477,6 @@ impl Node {
         }
     }
 
-    /// What is thought of members now, where the auctions look it up.
-    fn carry_standing(&mut self) {
-        while let Some(member) = self.reputation.changed.pop_first() {
-            if let Some(peer) = self.members.find(member).filter(|peer| *peer != PeerIdx::SELF) {
-                self.members.set_standing(peer, self.reputation.standing(member));
-            }
-        }
-    }
-
     fn refused(&mut self, link: Link, from: Option<PeerIdx>, reason: Refusal, out: &mut Outbox) {
         self.metrics.refusals[reason as usize] += 1;
         out.report(Event::Refused { link, from, reason });
@@ -488,6 +500,7 @@ impl Node {
             ledger: &mut self.ledger,
             sync: &mut self.sync,
             reputation: &mut self.reputation,
+            proofs: &mut self.proofs,
             metrics: &mut self.metrics,
         };
         (cx, parts)
@@ -502,6 +515,7 @@ struct Parts<'a> {
     ledger: &'a mut Ledger,
     sync: &'a mut Sync,
     reputation: &'a mut Reputation,
+    proofs: &'a mut Proofs,
     metrics: &'a mut Metrics,
 }
 

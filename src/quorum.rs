@@ -217,6 +217,11 @@ pub fn is_set(bitmap: &[u8], index: usize) -> bool {
     bitmap.get(index / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0)
 }
 
+/// The places of a certificate's voters in its electorate, in the order of its signatures.
+pub fn voters(certificate: &ClaimCertificate) -> impl Iterator<Item = usize> + Clone {
+    bits(&certificate.voters)
+}
+
 /// The set bits of a bitmap, lowest first.
 fn bits(bitmap: &[u8]) -> impl Iterator<Item = usize> + Clone {
     bitmap

@@ -18,7 +18,7 @@ use rand_chacha::rand_core::Rng;
 
 use crate::cx::{Ctx, store_key};
 use crate::id::{NodeId, PeerIdx};
-use crate::io::{Event, Refusal};
+use crate::io::Refusal;
 use crate::membership::Members;
 use crate::time::{Span, Time};
 use crate::units::Ppm;
@@ -29,6 +29,8 @@ use standing::Standing;
 
 /// Reports that are older count nothing (protocol.md, section 9).
 const REPORT_LIFE: Span = Span::secs(3_600);
+/// How soon after evidence the next update is: a guess.
+const SOON: Span = Span::secs(5);
 /// Reporters about one member that are listened to: a guess, five times as many as a node has connections.
 const MAX_REPORTERS: usize = 256;
 
@@ -82,7 +84,7 @@ impl Reputation {
         self.update_at
     }
 
-    /// How far a member is trusted now.
+    /// How far a member is trusted now. What is proven of it, `node.rs` adds.
     #[must_use]
     pub fn standing(&self, member: NodeId) -> Standing {
         let seen = self.seen.get(&member);
@@ -112,26 +114,22 @@ impl Reputation {
     }
 
     /// This node saw a member do something.
-    pub fn on_deed(&mut self, cx: &mut Ctx<'_>, members: &Members, who: NodeId, deed: Deed) {
-        let Some(peer) = members.find(who).filter(|peer| *peer != PeerIdx::SELF) else { return };
+    pub fn on_deed(&mut self, cx: &Ctx<'_>, members: &Members, who: NodeId, deed: Deed) {
+        if members.find(who).is_none_or(|peer| peer == PeerIdx::SELF) {
+            return;
+        }
         if !self.seen.contains_key(&who) && self.seen.len() >= cx.config.max_members as usize {
             return; // Remembered from the store are so many that are gone; nobody forgets one of them for a stranger.
         }
         let now = cx.wall();
         let before = self.seen.get(&who).copied().unwrap_or_else(|| Experience::new(now));
-        let after = before.after(deed, now);
-        self.seen.insert(who, after);
+        self.seen.insert(who, before.after(deed, now));
         self.unsaved.insert(who);
         self.changed.insert(who);
-        match (before.quarantined(), after.quarantined()) {
-            (false, true) => cx.report(Event::Quarantined { peer }),
-            (true, false) => cx.report(Event::Released { peer }),
-            (false, false) | (true, true) => {}
-        }
     }
 
     /// A certified settlement says how somebody else's job ended: everyone learns of it. Its payer has scored it by the result.
-    pub fn on_settled(&mut self, cx: &mut Ctx<'_>, members: &Members, payer: NodeId, executor: NodeId, late: bool) {
+    pub fn on_settled(&mut self, cx: &Ctx<'_>, members: &Members, payer: NodeId, executor: NodeId, late: bool) {
         // Who pays itself proves nothing.
         if payer != cx.self_id() && payer != executor {
             self.on_deed(cx, members, executor, if late { Deed::Late } else { Deed::OnTime });
@@ -169,9 +167,10 @@ impl Reputation {
     }
 
     /// Once a minute: idleness is charged, old reports are dropped, what is new goes to the store, and everyone hears of it.
-    pub fn on_timer(&mut self, cx: &mut Ctx<'_>) {
+    /// `proven_digest` goes with it; `speak` says that it must be heard though nothing was seen. Says whether the minute was over.
+    pub fn on_timer(&mut self, cx: &mut Ctx<'_>, proven_digest: u32, speak: bool) -> bool {
         if cx.now.mono < self.update_at {
-            return;
+            return false;
         }
         // From the time it was due, so that the phases stay apart. After a stall, from now.
         let next = self.update_at + cx.config.reputation_interval;
@@ -187,9 +186,16 @@ impl Reputation {
             cx.persist(&store_key::of_node(store_key::EXPERIENCE, member), &self.seen[&member]);
         }
         let reports = self.next_reports();
-        if !reports.is_empty() {
-            cx.broadcast(&Payload::ReputationUpdate(ReputationUpdate { reports }));
+        if !reports.is_empty() || speak {
+            cx.broadcast(&Payload::ReputationUpdate(ReputationUpdate { proven_digest, reports }));
         }
+        true
+    }
+
+    /// Misbehaviour was proven: everyone tells soon what it thinks now, not all at once.
+    pub fn hurry(&mut self, cx: &mut Ctx<'_>) {
+        let soon = cx.now.mono + Span(cx.rng.next_u64() % SOON.as_micros());
+        self.update_at = self.update_at.min(soon);
     }
 
     /// What was seen of the next members in turn.

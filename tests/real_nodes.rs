@@ -25,7 +25,7 @@ use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_marlos-node");
 /// Far more than anything takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A process and its data. It is killed when the test ends, however it ends.
 struct Node {
@@ -95,6 +95,7 @@ fn start_at(
             .arg(&data)
             .env("MARLOS_JOBS_SHELL_ALLOW", "*")
             .env("MARLOS_NODE_CAPABILITIES", capabilities)
+            .env("MARLOS_LEDGER_SETTLE_AFTER", "1")
             .current_dir(root)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -526,6 +527,38 @@ fn when_the_executor_is_killed_its_backup_runs_the_job_and_the_submitter_gets_on
     assert_eq!(std::fs::read_to_string(&ran).unwrap(), "up\nup\ndown\n", "more than one run came to its end");
     let completed = std::fs::read_to_string(&one.log).unwrap().lines().filter(|l| is_end(l, job)).count();
     assert_eq!(completed, 1, "one result");
+    let live: Vec<&Node> = std::iter::once(&one).chain(others.iter().filter(|node| node.id() != first)).collect();
+    wallets_agree(&live, 3);
+    assert!(balance(&one) < GENESIS && balance(live[1]) > GENESIS, "the one who ran it was not paid by who wanted it");
+}
+
+/// Micro-tokens that every account begins with.
+const GENESIS: u64 = 10_000_000_000;
+
+/// Money is neither made nor lost.
+fn assert_conserved(accounts: &Value) {
+    let balances = accounts.as_array().unwrap().iter().map(|a| a["balance_micro"].as_u64().unwrap());
+    let (number, sum) = balances.fold((0, 0), |(n, sum), balance| (n + 1, sum + balance));
+    assert_eq!(sum, number * GENESIS, "{accounts}");
+}
+
+fn balance(node: &Node) -> u64 {
+    node.json(&["wallet"])["balance_micro"].as_u64().unwrap()
+}
+
+/// Waits until all see the same accounts, something was paid, and nothing waits to be.
+fn wallets_agree(nodes: &[&Node], accounts: u64) {
+    until("all wallets agree", || {
+        let seen: Vec<Value> = nodes.iter().map(|node| node.json(&["wallet"])["accounts"].clone()).collect();
+        seen.iter().for_each(assert_conserved);
+        let first = seen[0].as_array().unwrap();
+        let moved = first.iter().any(|a| a["balance_micro"] != GENESIS);
+        let settled = nodes.iter().all(|node| {
+            let wallet = node.json(&["wallet"]);
+            wallet["reserved"] == 0 && wallet["staked"] == 0
+        });
+        first.len() as u64 == accounts && moved && settled && seen.iter().all(|accounts| accounts == &seen[0])
+    });
 }
 
 /// Whether a line of the log tells the end of this local job.
@@ -591,6 +624,12 @@ fn under_kills_and_restarts_every_job_has_one_end_that_its_submitter_can_tell() 
         }
     }
     eprintln!("{:>8.1?}  until {JOBS} jobs had their ends: {ends} results", since.elapsed());
+    // What a life missed of the payments is told to the next one.
+    until("all see the same accounts", || {
+        let seen: Vec<Value> = nodes.iter().map(|node| node.json(&["wallet"])["accounts"].clone()).collect();
+        seen.iter().for_each(assert_conserved);
+        seen.iter().all(|accounts| accounts == &seen[0])
+    });
     // In all lives of its submitter together, the end of a job was told once at most.
     let mut logs = String::new();
     for file in

@@ -77,6 +77,12 @@ fn certificate() -> ClaimCertificate {
 fn examples() -> Vec<(MsgType, Payload)> {
     let pong = Pong { node_id: AGENT, ping_timestamp: STAMP, held: Span(1_500_001), direct: true };
     let report = TrustReport { node_id: AGENT, trust_score: Ppm(920_000), total_jobs: 150, good_jobs: 144 };
+    let update = ReputationUpdate { proven_digest: 0xfeed_beef, reports: vec![report] };
+    let evidence = |proof| (MsgType::Evidence, Payload::Evidence(Box::new(Evidence { author: AGENT, proof })));
+    let vote = |winner| SignedVote {
+        statement: Statement { winner: NodeId([winner; 16]), ..certificate().statement },
+        vote_signature: Signature([winner; 64]),
+    };
     let offer = Offer { score: Ppm(850_000), stake: Tokens::whole(10), estimated_completion: Span::secs(5) };
     let best = vec![ListedBid { bidder: 3, rank: 8_850 }, ListedBid { bidder: 0, rank: 7 }];
     let (winner_id, backup_id) = (AGENT, Some(NodeId([0xa2; 16])));
@@ -99,8 +105,8 @@ fn examples() -> Vec<(MsgType, Payload)> {
             MsgType::PeerRecords,
             Payload::PeerRecords(PeerRecords { members_digest: 7, complete: true, records: vec![announce()] }),
         ),
-        (MsgType::Ping, Payload::Ping(Ping { members_digest: 0xdead_beef, pongs: [None, None] })),
-        (MsgType::Ping, Payload::Ping(Ping { members_digest: 1, pongs: [Some(pong), None] })),
+        (MsgType::Ping, Payload::Ping(Ping { members_digest: 0xdead_beef, ledger_digest: 9, pongs: [None, None] })),
+        (MsgType::Ping, Payload::Ping(Ping { members_digest: 1, ledger_digest: 0, pongs: [Some(pong), None] })),
         (MsgType::PeerProbe, Payload::PeerProbe(PeerProbe { node_id: AGENT, silent_for: Span(7_500_000) })),
         (MsgType::PeerSeen, Payload::PeerSeen(PeerSeen { node_id: AGENT, silent_for: Span(250_000) })),
         (MsgType::Goodbye, Payload::Goodbye(Goodbye {})),
@@ -132,6 +138,10 @@ fn examples() -> Vec<(MsgType, Payload)> {
         (MsgType::CertificateRequest, Payload::CertificateRequest(CertificateRequest { job_id: JOB })),
         (MsgType::JobHeartbeat, Payload::JobHeartbeat(JobHeartbeat { job_id: JOB, round: 1, progress: Ppm(333_333) })),
         (MsgType::JobResult, Payload::JobResult(result)),
+        (
+            MsgType::AccountHeads,
+            Payload::AccountHeads(AccountHeads { heads: vec![AccountHead { account: AGENT, seq: 7 }] }),
+        ),
         (MsgType::StateRequest, Payload::StateRequest(StateRequest { since: STAMP })),
         (MsgType::Takeover, Payload::Takeover(Takeover { job_id: JOB, round: 2, electorate })),
         (MsgType::LeaseLapsed, Payload::LeaseLapsed(LeaseLapsed { job_id: JOB, round: 1 })),
@@ -140,7 +150,6 @@ fn examples() -> Vec<(MsgType, Payload)> {
             MsgType::OutputChunk,
             Payload::OutputChunk(OutputChunk { job_id: JOB, round: 1, offset: 262_144, bytes: b"more".to_vec() }),
         ),
-        (MsgType::ReputationUpdate, Payload::ReputationUpdate(ReputationUpdate { reports: vec![report] })),
         (MsgType::TokenTransaction, Payload::TokenTransaction(transaction())),
         (
             MsgType::LedgerVote,
@@ -158,6 +167,10 @@ fn examples() -> Vec<(MsgType, Payload)> {
                 pending: Some(transaction()),
             }),
         ),
+        (MsgType::ReputationUpdate, Payload::ReputationUpdate(update)),
+        evidence(Contradiction::Votes { first: vote(1), second: vote(2) }),
+        evidence(Contradiction::Announces { first: Box::new(announce()), second: Box::new(announce()) }),
+        evidence(Contradiction::Frames { first: vec![1, 2, 3], second: vec![] }),
     ]
 }
 

@@ -1,7 +1,8 @@
 //! How many jobs per second the protocol stands: the rate at which the p99 of consensus passes two seconds, by number of nodes.
 //!
 //! Rates are doubled until one is too much, then the gap is halved until it is a tenth. A rate holds if consensus is below two seconds
-//! (p99), every job that was offered was accepted and completed, and nobody was banned. Simulated nodes compute in no time, so what
+//! (p99), all jobs that were offered were accepted and completed, and nobody was banned. Jobs pay next to nothing, so that nobody runs
+//! out of money. Simulated nodes compute in no time, so what
 //! gives way is the protocol and its limits, not a processor. Writes `results/knee.md`; the same version writes the same table.
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark writes its table and says so")]
 
@@ -18,7 +19,9 @@ const NODES: [u64; 4] = [5, 10, 20, 50];
 const TARGET_US: u64 = 2_000_000;
 /// Where the search begins and where it ends at the latest, in jobs per second.
 const FIRST: u64 = 25;
-const MOST: u64 = 6_400;
+const MOST: u64 = 1_600;
+/// For how long jobs are offered, in seconds.
+const LOAD: u64 = 6;
 
 /// What a rate did.
 struct Tried {
@@ -31,9 +34,10 @@ struct Tried {
 
 fn scenario(nodes: u64, rate: u64) -> Scenario {
     let text = format!(
-        "# Jobs that take no time.\nname = \"knee\"\nseed = 1\nduration = \"32s\"\nwarmup = \"5s\"\nsettle = \"12s\"\n\
-         [nodes]\ncount = {nodes}\n[network]\nprofile = \"lan\"\n[workload]\njobs_per_second = {rate}\nstart = \"5s\"\nend = \"20s\"\n\
-         job = {{ type = \"simulated\", duration = \"10ms\", deadline = \"12s\", output_bytes = 64 }}\n"
+        "# Jobs that take no time.\nname = \"knee\"\nseed = 1\nduration = \"22s\"\nwarmup = \"5s\"\nsettle = \"10s\"\n\
+         [nodes]\ncount = {nodes}\n[network]\nprofile = \"lan\"\n[workload]\njobs_per_second = {rate}\nstart = \"5s\"\nend = \"{}s\"\n\
+         job = {{ type = \"simulated\", duration = \"10ms\", payment = 0.01, deadline = \"10s\", output_bytes = 64 }}\n",
+        5 + LOAD
     );
     let none = |_: &str| Err("no file beside it".to_owned());
     Scenario::parse(&text, "knee.toml", Overrides::default(), &none).expect("a valid scenario")
@@ -45,10 +49,10 @@ fn attempt(nodes: u64, rate: u64) -> Tried {
     let overhead = outcome.kpis.iter().find(|kpi| kpi.name == "overhead_per_job").expect("in the table");
     let p99_us = consensus.histogram.value_at_quantile(0.99);
     let kilobytes_per_job = overhead.measured.map_or(0, |bytes| (bytes / 1e3).round() as u64);
-    Tried { rate, p99_us, kilobytes_per_job, too_much: too_much(&outcome, p99_us) }
+    Tried { rate, p99_us, kilobytes_per_job, too_much: too_much(&outcome, rate, p99_us) }
 }
 
-fn too_much(outcome: &Outcome, p99_us: u64) -> Option<String> {
+fn too_much(outcome: &Outcome, rate: u64, p99_us: u64) -> Option<String> {
     let violated =
         |check: &&marlos_sim::outcome::CheckResult| check.kind == CheckKind::Safety && check.verdict == Verdict::Fail;
     if let Some(check) = outcome.checks.iter().find(violated) {
@@ -56,6 +60,10 @@ fn too_much(outcome: &Outcome, p99_us: u64) -> Option<String> {
     }
     if p99_us >= TARGET_US {
         return Some(format!("consensus p99 {}", seconds(p99_us)));
+    }
+    // Arrivals are random: a hundredth less than offered is nothing, a tenth less was refused.
+    if outcome.jobs.submitted * 10 < rate * LOAD * 9 {
+        return Some(format!("only {} of {} jobs accepted", outcome.jobs.submitted, rate * LOAD));
     }
     let open = outcome.jobs.submitted - outcome.jobs.completed;
     (open > 0).then(|| format!("{open} of {} jobs without a result", outcome.jobs.submitted))
@@ -79,8 +87,8 @@ fn knee(nodes: u64) -> (Option<Tried>, Option<Tried>) {
         };
         let tried = attempt(nodes, rate);
         println!("{nodes} nodes, {rate} jobs/s: p99 {}, {:?}", seconds(tried.p99_us), tried.too_much);
-        let place = if tried.too_much.is_none() { &mut holds } else { &mut fails };
-        *place = Some(tried);
+        let side = if tried.too_much.is_none() { &mut holds } else { &mut fails };
+        *side = Some(tried);
     }
 }
 
@@ -90,9 +98,9 @@ fn main() {
         return;
     }
     let mut table = String::from(
-        "# The knee\n\nJobs per second that the protocol stands on a local network: consensus stays below 2 s (p99), every job offered for 15 s is\n\
-         completed, nobody is banned. Jobs take 10 ms; simulated nodes compute in no time. Written by\n\
-         `cargo bench -p marlos-sim --bench knee`; found to a tenth.\n\n\
+        "# The knee\n\nJobs per second that the protocol stands on a local network: consensus stays below 2 s (p99), every job of 6 s of load is\n\
+         completed, nobody is banned. Jobs take 10 ms; simulated nodes compute in no time, so what gives way is the protocol. Found to a\n\
+         tenth, up to 1,600 jobs/s, by `cargo bench -p marlos-sim --bench knee`.\n\n\
          | nodes | jobs/s | consensus p99 there | sent per job | too much | because |\n|---:|---:|---:|---:|---:|---|\n",
     );
     for nodes in NODES {

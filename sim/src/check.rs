@@ -12,6 +12,7 @@ mod l1;
 mod l2;
 pub mod s1;
 mod s2;
+mod s3;
 mod s4;
 mod s5;
 pub mod views;
@@ -31,7 +32,7 @@ use views::Views;
 /// A safety check that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// `S1`, `S2`, ...
+    /// `S1`, `S2`, `S3`, ...
     pub check: &'static str,
     /// The sentence that is violated.
     pub sentence: &'static str,
@@ -83,6 +84,7 @@ pub struct Checks {
     views: Views,
     s1: s1::S1,
     s2: s2::S2,
+    s3: s3::S3,
     s4: s4::S4,
     s5: s5::S5,
     l2: l2::L2,
@@ -99,6 +101,7 @@ impl Checks {
             views: Views::new(nodes),
             s1: s1::S1::new(scenario),
             s2: s2::S2::new(scenario),
+            s3: s3::S3::new(scenario),
             s4: s4::S4::new(scenario),
             s5: s5::S5::new(scenario),
             l2: l2::L2::new(scenario),
@@ -140,7 +143,8 @@ impl Checks {
         self.l2.observe(truth, o);
         self.s5.observe(truth, o)?;
         self.s1.observe(truth, o, &self.contact, verify)?;
-        self.s2.observe(truth, o, &self.contact)
+        self.s2.observe(truth, o, &self.contact)?;
+        self.s3.observe(truth, o, &self.s1, verify)
     }
 
     /// Judges, at the end of the run: safety, then liveness, then what the scenario expects of `counters`
@@ -156,6 +160,12 @@ impl Checks {
         let mut results = vec![
             self.safety("S1", self.s1.checked(), no_jobs, "claim certificates, each with every vote verified"),
             self.s2_at_end(truth, no_jobs),
+            self.safety(
+                "S3",
+                self.s3.checked(),
+                self.s3.no_occasion(truth.now),
+                "certified transactions, each with every vote verified, and no money made or lost",
+            ),
             self.safety(
                 "S4",
                 self.s4.checked(),
@@ -300,7 +310,8 @@ mod tests {
         assert_eq!(violation, None);
         let results: Vec<(&str, Verdict)> = results.iter().map(|(name, verdict)| (name.as_str(), *verdict)).collect();
         let jobs = [("L1", unknown), ("L2", unknown), ("votes", Verdict::Pass)];
-        let safety = [("S1", unknown), ("S2", unknown), ("S4", Verdict::Pass), ("S5", Verdict::Pass)];
+        let (pass, none) = (Verdict::Pass, Verdict::NotApplicable);
+        let safety = [("S1", unknown), ("S2", unknown), ("S3", none), ("S4", pass), ("S5", pass)];
         assert_eq!(results, [&safety[..], &jobs].concat());
         let (_, results) = verdicts(&history::scenario(2, "60s"), &[]);
         let of = |name: &str| results.iter().find(|(n, _)| n == name).map(|(_, verdict)| *verdict);

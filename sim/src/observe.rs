@@ -1,7 +1,8 @@
 //! What the world sees, in the world's own numbers: the one stream that KPIs and checks are computed from.
 
-use marlos::id::JobId;
+use marlos::id::{JobId, TxId};
 use marlos::io::{FailReason, JobStatus, PeerState, Refusal};
+use marlos::ledger::Supply;
 use marlos::time::{Span, Time};
 use marlos::wire::MsgType;
 
@@ -69,6 +70,12 @@ pub enum Observation<'a> {
     JobCompleted { node: NodeNo, job: JobId, executor: NodeNo, status: JobStatus },
     /// A submitter gave a job up, visibly.
     JobFailed { node: NodeNo, job: JobId, reason: FailReason },
+    /// A node voted for a transaction of an account.
+    TransactionVoted { node: NodeNo, account: NodeNo, seq: u64, transaction: TxId },
+    /// A payer's transaction is certified: `certificate` is the encoded `TokenTransaction` and the `AccountRecord` it proves.
+    TransactionCertified { node: NodeNo, seq: u64, certificate: &'a [u8] },
+    /// A node has applied what an account has paid; `supply` is all money as it sees it, where that was counted.
+    TransactionApplied { node: NodeNo, account: NodeNo, seq: u64, row: [u8; 32], supply: Option<Supply> },
 }
 
 /// What `[expect]` of a scenario can count.
@@ -86,6 +93,7 @@ pub const COUNTERS: &[&str] = &[
     "votes",
     "certificates",
     "certificates_provisional",
+    "transactions",
     "rounds_beyond_first",
     "refused",
     "restarts",
@@ -143,6 +151,15 @@ impl Observation<'_> {
                 Observation::JobCompleted { node, job, executor, status }
             }
             Observation::JobFailed { node, job, reason } => Observation::JobFailed { node, job, reason },
+            Observation::TransactionVoted { node, account, seq, transaction } => {
+                Observation::TransactionVoted { node, account, seq, transaction }
+            }
+            Observation::TransactionCertified { node, seq, .. } => {
+                Observation::TransactionCertified { node, seq, certificate: &[] }
+            }
+            Observation::TransactionApplied { node, account, seq, row, supply } => {
+                Observation::TransactionApplied { node, account, seq, row, supply }
+            }
         })
     }
 

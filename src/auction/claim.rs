@@ -1,15 +1,17 @@
 //! Votes, and the claim that enough of them make (protocol.md, section 6, steps 4 and 5).
 
-use super::{Auctions, Claim, Effect, Proposal, Timer};
+use super::{Auctions, Claim, Effect, Job, Proposal, Timer};
 use crate::auction::round::{Promise, may_vote};
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
+use crate::evidence::votes::{double_votes, votes_of};
 use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Event, Refusal};
 use crate::membership::Members;
+use crate::membership::electorate::Electorate;
 use crate::quorum;
 use crate::time::Span;
-use crate::wire::message::{CertificateRequest, ClaimCertificate, ClaimVote, JobClaim};
+use crate::wire::message::{CertificateRequest, ClaimCertificate, ClaimVote, Evidence, JobClaim};
 use crate::wire::{Payload, Signature, Signed, binary};
 
 impl Auctions {
@@ -188,7 +190,8 @@ impl Auctions {
         from: PeerIdx,
         certificate: ClaimCertificate,
     ) -> Result<(), Refusal> {
-        let id = certificate.statement.job_id;
+        let statement = certificate.statement;
+        let id = statement.job_id;
         let shown = Claim::of(&certificate);
         let job = self.jobs.get_mut(&id).ok_or(Refusal::UnknownJob)?;
         job.asked_for_certificate = None;
@@ -196,13 +199,32 @@ impl Auctions {
             return Err(Refusal::BadCertificate);
         }
         let electorate = members.electorate();
-        if job.certificate.as_ref().is_some_and(|held| !shown.beats(&Claim::of(held), id)) {
+        let known = job.certificate.as_ref().map(|held| (held.statement, Claim::of(held)));
+        let same_round = known.is_some_and(|(known, _)| known.round == statement.round);
+        let better = known.is_none_or(|(_, held)| shown.beats(&held, id));
+        if !better {
             self.answer_worse(cx, members, from, id, &shown);
+        }
+        if known.is_some_and(|(known, _)| known == statement) || (!better && !same_round) {
             return Ok(());
         }
         let needed = u32::try_from(votes_needed(cx.config, electorate.quorum())).expect("bounded by max_members");
         quorum::check_certificate(&certificate, electorate.members(), needed, &cx.config.network_id, cx.verify)
             .map_err(|_| Refusal::BadCertificate)?;
+        let job = self.jobs.get_mut(&id).expect("found above");
+        // 9: whoever voted for this and for another in the same round is caught by it.
+        self.conflicts.extend(double_voters(job, &certificate, electorate));
+        if !better {
+            return Ok(());
+        }
+        let unproven = job.claim.filter(|held| held.round == statement.round && !same_round);
+        let claimer = unproven.map(|held| held.claimer);
+        if let Some(other) = claimer.filter(|claimer| *claimer != statement.winner)
+            && let Some(peer) = members.find(other).filter(|peer| *peer != PeerIdx::SELF)
+        {
+            // The claim that was believed without proof: if it has one, voters lied, and the two prove which.
+            cx.direct(peer, other, &Payload::CertificateRequest(CertificateRequest { job_id: statement.job_id }));
+        }
         job.certificate = Some(certificate);
         if job.claim.is_none_or(|held| shown.beats(&held, id)) {
             self.accept_claim(cx, id, shown);
@@ -227,6 +249,31 @@ impl Auctions {
         cx.report(Event::ClaimLearned { job: id, round: claim.round, claimer: claim.claimer });
         self.effects.push(Effect::Claimed { job: id, claim, before });
     }
+}
+
+/// Evidence against who voted for a certificate, and for what else this node holds votes of that round.
+fn double_voters(job: &Job, certificate: &ClaimCertificate, electorate: &Electorate) -> Vec<Evidence> {
+    let statement = certificate.statement;
+    let all = electorate.digest();
+    let of_all = |held: &ClaimCertificate| match held.reachable.as_slice() {
+        [] => held.statement.electorate == all,
+        reachable => held.statement.electorate == quorum::provisional_digest(all, reachable),
+    };
+    let held = job.certificate.as_ref().filter(|held| held.statement.round == statement.round && of_all(held));
+    let proposed = job.proposal.filter(|proposal| proposal.round == statement.round && !job.votes.is_empty());
+    if held.is_none() && proposed.is_none() {
+        return Vec::new();
+    }
+    let votes: Vec<_> = votes_of(certificate, electorate.members()).collect();
+    let mut found = Vec::new();
+    if let Some(held) = held {
+        let others: Vec<_> = votes_of(held, electorate.members()).collect();
+        found.extend(double_votes((held.statement, &others), (statement, &votes)));
+    }
+    if let Some(proposal) = proposed {
+        found.extend(double_votes((proposal.statement(statement.job_id), &job.votes), (statement, &votes)));
+    }
+    found
 }
 
 fn votes_needed(config: &Config, quorum: u32) -> usize {

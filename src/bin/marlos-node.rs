@@ -50,6 +50,8 @@ enum Command {
         #[command(flatten)]
         ask: Ask,
     },
+    /// Show what this node's account has, and everyone else's
+    Wallet(Ask),
     /// Show the metrics
     Metrics(Ask),
     /// Look for what usually is wrong: files, limits, ports, multicast, first contacts, clock
@@ -229,6 +231,7 @@ async fn execute(command: Command) -> Result<(), Failure> {
         Command::Jobs { id: Some(id), ask } => {
             cli::show(&ask.which(), &format!("/api/v1/jobs/{id}"), ask.json, show::job).await
         }
+        Command::Wallet(ask) => cli::show(&ask.which(), "/api/v1/wallet", ask.json, show::wallet).await,
         Command::Metrics(ask) => cli::metrics(&ask.which(), ask.json).await,
         Command::Doctor(ask) => cli::doctor(&ask.which(), ask.json).await,
         Command::Events { all, ask } => cli::events(&ask.which(), all, ask.json).await,

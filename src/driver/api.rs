@@ -47,6 +47,8 @@ pub enum Ask {
     Peers,
     /// Every job it knows.
     Jobs,
+    /// What this node's account has, and everyone else's.
+    Wallet,
     /// One job, with its output where it was submitted here.
     Job(JobId),
     /// Prometheus' text.
@@ -233,6 +235,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(|State(s): Context| s_ask(s, Ask::Status)))
         .route("/api/v1/peers", get(|State(s): Context| s_ask(s, Ask::Peers)))
+        .route("/api/v1/wallet", get(|State(s): Context| s_ask(s, Ask::Wallet)))
         .route("/api/v1/jobs", get(|State(s): Context| s_ask(s, Ask::Jobs)).post(submit))
         .route("/api/v1/jobs/{id}", get(job))
         .route("/api/v1/events", get(events))

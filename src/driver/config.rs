@@ -16,6 +16,7 @@ use self::value::{Allow, ByteSize, FromText};
 use crate::config::{Codec, Config, Election, Membership};
 use crate::id::NodeId;
 use crate::time::Span;
+use crate::units::Tokens;
 
 /// A commented configuration that says what the defaults are.
 pub const TEMPLATE: &str = include_str!("config/template.yaml");
@@ -147,6 +148,20 @@ section! {
 }
 
 section! {
+    /// The `ledger:` block. The first two must be the same on all nodes of a network.
+    LedgerSection, "ledger" {
+        /// What every account begins with, in tokens.
+        genesis_balance: Tokens = Config::default().genesis_balance,
+        /// What a bid puts at stake, in tokens.
+        stake: Tokens = Config::default().stake,
+        /// How long a payment waits for company.
+        settle_after: Span = Config::default().settle_after,
+        /// Payments in one transaction at most.
+        settle_batch: u32 = Config::default().settle_batch,
+    }
+}
+
+section! {
     /// The `api:` block.
     ApiSection, "api" {
         /// Loopback only.
@@ -214,6 +229,8 @@ pub struct Document {
     pub node: NodeSection,
     /// What it runs for others.
     pub jobs: Jobs,
+    /// How it pays.
+    pub ledger: LedgerSection,
     /// Where local programs talk to it.
     pub api: ApiSection,
 }
@@ -275,6 +292,8 @@ impl Document {
                 self.jobs.shell.set(key, &text)
             } else if let Some(key) = name.strip_prefix("jobs_") {
                 self.jobs.limits.set(key, &text)
+            } else if let Some(key) = name.strip_prefix("ledger_") {
+                self.ledger.set(key, &text)
             } else if let Some(key) = name.strip_prefix("api_") {
                 self.api.set(key, &text)
             } else {
@@ -376,6 +395,10 @@ impl Document {
             max_active_jobs: limits.max_active,
             max_output_bytes: output,
             election: network.election,
+            genesis_balance: self.ledger.genesis_balance,
+            stake: self.ledger.stake,
+            settle_after: self.ledger.settle_after,
+            settle_batch: self.ledger.settle_batch,
             ..defaults
         };
         config.validate().map_err(|e| e.to_string())?;

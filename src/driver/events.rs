@@ -75,6 +75,10 @@ pub struct Counts {
     pub executions: u64,
     /// Peers that were marked dead.
     pub deaths: u64,
+    /// Transactions of this node that a quorum voted for.
+    pub certified: u64,
+    /// Transactions that moved an account.
+    pub applied: u64,
 }
 
 /// Lets a few through each second and counts the rest.
@@ -151,6 +155,8 @@ impl Reporter {
             Event::JobSubmitted { .. } => self.counts.submitted += 1,
             Event::ExecutionStarted { .. } => self.counts.executions += 1,
             Event::PeerState { state: crate::io::PeerState::Dead, .. } => self.counts.deaths += 1,
+            Event::TransactionCertified { .. } => self.counts.certified += 1,
+            Event::TransactionApplied { .. } => self.counts.applied += 1,
             Event::JobCompleted { status: JobStatus::Success, .. } => self.counts.succeeded += 1,
             Event::JobCompleted { status: JobStatus::Failure, .. } => self.counts.failed += 1,
             Event::JobFailed { .. } => self.counts.without_result += 1,
@@ -175,6 +181,10 @@ impl Reporter {
             Event::PeerState { peer, state } => tracing::info!(peer = %id(*peer), ?state, "peer"),
             Event::Blacklisted { peer } => tracing::warn!(peer = %id(*peer), "blacklisted"),
             Event::Quarantined { peer } => tracing::warn!(peer = %id(*peer), "quarantined: no work but trials"),
+            Event::Proven { peer: crate::id::PeerIdx::SELF } => {
+                tracing::error!("two statements of this node exclude each other: another process uses its key");
+            }
+            Event::Proven { peer } => tracing::warn!(peer = %id(*peer), "misbehaviour is proven"),
             Event::Released { peer } => tracing::info!(peer = %id(*peer), "released from quarantine"),
             Event::Degraded { reachable, quorum } => tracing::warn!(reachable, quorum, "degraded: jobs wait"),
             Event::Recovered { reachable, quorum } => tracing::info!(reachable, quorum, "enough members again"),

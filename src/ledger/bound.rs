@@ -155,6 +155,12 @@ impl Bound {
         self.sums.get(&account).map_or(0, |sums| sums.reserved + sums.staked)
     }
 
+    /// What an account has reserved for its jobs, and staked on its claims.
+    #[must_use]
+    pub fn parts(&self, account: NodeId) -> (i128, i128) {
+        self.sums.get(&account).map_or((0, 0), |sums| (sums.reserved, sums.staked))
+    }
+
     /// Whether a job waits for its reserve.
     #[must_use]
     pub fn is_waiting(&self, job: JobId) -> bool {

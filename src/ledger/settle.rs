@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::transaction::{LedgerStatement, Row, row_after, row_of_entries};
+use super::vote::{double_vote_planted, paid_twice_planted};
 use super::{Ledger, Timer};
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
@@ -31,6 +32,8 @@ pub(super) struct Own {
     votes: BTreeMap<NodeId, Signature>,
     /// Where the store is new: who has said how far this account is. Nothing is paid before a quorum has.
     pub(super) answers: Option<BTreeSet<NodeId>>,
+    /// When the own account last moved on, or this life of the node began.
+    pub(super) applied: WallTime,
     /// Where the store is new: whether anyone was asked.
     asked: bool,
     /// Where the store is new: the transaction that others say was under way.
@@ -65,6 +68,7 @@ impl Ledger {
     /// Starts with the payments that no transaction carries yet.
     pub(super) fn start_settling(&mut self, cx: &mut Ctx<'_>, payments: Vec<Transfer>, new_store: bool) {
         self.own.answers = new_store.then(BTreeSet::new);
+        self.own.applied = cx.wall();
         for payment in payments {
             // The crash may have come between the transaction and what it made superfluous.
             if self.under_way().is_some_and(|own| own.transfers.iter().any(|t| t.job_id == payment.job_id)) {
@@ -151,6 +155,12 @@ impl Ledger {
         cx.persist(&store_key::of_node(store_key::TRANSACTION, self.owner), &transaction);
         for transfer in &transaction.transfers {
             cx.forget(&store_key::of_job(store_key::PAYMENT, transfer.job_id));
+        }
+        if double_vote_planted(cx.config) {
+            let mut other = transaction.transfers.clone();
+            other.iter_mut().for_each(|transfer| transfer.amount.0 /= 2);
+            let other = self.sign(cx, other);
+            cx.broadcast(&Payload::TokenTransaction(other));
         }
         self.send_own(cx, members, transaction);
         true
@@ -296,6 +306,7 @@ impl Ledger {
 
     /// The own account has moved on: what was under way is certified, and the next may follow.
     pub(super) fn on_own_applied(&mut self, cx: &mut Ctx<'_>) {
+        self.own.applied = cx.wall();
         self.own.votes.clear();
         self.timers.disarm(Timer::Repeat);
         self.arm_settle(cx);
@@ -347,14 +358,4 @@ impl Ledger {
 
 fn is_payment(transfer: &Transfer) -> bool {
     transfer.amount > Tokens(0)
-}
-
-/// Payments stay in the queue when a transaction carries them.
-fn paid_twice_planted(config: &Config) -> bool {
-    #[cfg(feature = "plant")]
-    if config.plant == crate::config::Plant::PaidTwice {
-        return true;
-    }
-    let _ = config;
-    false
 }

@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 
 use super::{Members, Peer};
 use crate::cx::{Ctx, store_key};
+use crate::evidence::check::contradict;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::io::{Action, PeerState, Refusal, To};
 use crate::time::{Span, Time};
-use crate::wire::message::{Announce, PeerAnnounce, PeerRecords};
+use crate::wire::message::{Announce, Contradiction, Evidence, PeerAnnounce, PeerRecords};
 use crate::wire::{Payload, Signature, Signed, binary};
 
 /// When a starting node announces itself, after its start; then every `discovery_interval`.
@@ -80,7 +81,8 @@ pub fn sign_record(mut record: Announce, keys: &crate::identity::Keys, network_i
     record
 }
 
-fn signed_bytes(record: &Announce) -> Vec<u8> {
+/// What a record's signature covers.
+pub(crate) fn signed_bytes(record: &Announce) -> Vec<u8> {
     let mut bytes = b"announce/1\0".to_vec();
     binary::encode_into(&Announce { record_signature: Signature([0; 64]), ..record.clone() }, &mut bytes);
     bytes
@@ -321,7 +323,8 @@ impl Members {
     }
 
     /// Whether `own` is among the first live members after `peer` in the order of ids, around the end.
-    fn is_teller_of(&self, own: NodeId, peer: PeerIdx) -> bool {
+    #[must_use]
+    pub fn is_teller_of(&self, own: NodeId, peer: PeerIdx) -> bool {
         let id = self.id(peer);
         let live = |entry: &(&NodeId, &PeerIdx)| self.peers[entry.1.at()].state == PeerState::Alive;
         let after = self.index.range(id..).skip(1);
@@ -361,7 +364,14 @@ impl Members {
             return Ok(false);
         }
         if let Some(peer) = self.find(record.node_id) {
-            if version(record) <= version(&self.peers[peer.at()].record) {
+            let held = &self.peers[peer.at()].record;
+            if version(record) <= version(held) {
+                if record != held && contradict(record, held) {
+                    check_record(cx, record)?;
+                    let (first, second) = (Box::new(held.clone()), Box::new(record.clone()));
+                    let proof = Contradiction::Announces { first, second };
+                    self.conflicts.push(Evidence { author: record.node_id, proof });
+                }
                 return Ok(false);
             }
             check_record(cx, record)?;

@@ -37,7 +37,7 @@ impl Node {
             _ => self.members.find(header.sender),
         };
         let Some(from) = known else {
-            return self.on_stranger(now, link, &envelope, bytes.len(), verify, out).map_err(|reason| (None, reason));
+            return self.on_stranger(now, link, &envelope, bytes, verify, out).map_err(|reason| (None, reason));
         };
         let refuse = |reason| (Some(from), reason);
         let offset = self.members.sync_offset_us();
@@ -66,7 +66,7 @@ impl Node {
             out.report(Event::Blacklisted { peer: from });
             return Err(refuse(Refusal::RateLimited));
         }
-        self.admit_and_dispatch(now, link, from, &envelope, bytes.len(), verify, out).map_err(refuse)
+        self.admit_and_dispatch(now, link, from, &envelope, bytes, verify, out).map_err(refuse)
     }
 
     /// A sender that is no member: heard only if the message carries its own sound record.
@@ -75,7 +75,7 @@ impl Node {
         now: Now,
         link: Link,
         envelope: &Envelope<'_>,
-        size: usize,
+        bytes: &[u8],
         verify: &mut dyn Verify,
         out: &mut Outbox,
     ) -> Result<(), Refusal> {
@@ -111,7 +111,7 @@ impl Node {
         self.meet_new_members(now, verify, out);
         let Some(from) = self.members.find(header.sender) else { return Err(Refusal::TooManyMembers) };
         self.guard.check(from, &header, now, self.members.sync_offset_us(), &self.config)?;
-        self.admit_and_dispatch(now, link, from, envelope, size, verify, out)
+        self.admit_and_dispatch(now, link, from, envelope, bytes, verify, out)
     }
 
     /// A stranger that has forgotten a life which our store remembers: a member again, so that it can be told.
@@ -133,7 +133,7 @@ impl Node {
         link: Link,
         from: PeerIdx,
         envelope: &Envelope<'_>,
-        size: usize,
+        bytes: &[u8],
         verify: &mut dyn Verify,
         out: &mut Outbox,
     ) -> Result<(), Refusal> {
@@ -152,15 +152,17 @@ impl Node {
         parts.members.on_heard_over(&mut cx, link, from);
         let one_way = cx.wall().since(header.timestamp);
         parts.metrics.messages_received += 1;
-        parts.metrics.bytes_received += size as u64;
+        parts.metrics.bytes_received += bytes.len() as u64;
         parts.metrics.latency_us_sum += one_way.as_micros();
         cx.report(Event::Accepted { from, kind: header.kind, one_way });
         let mut outcome = unpacked;
         for payload in inbox.drain(..) {
-            // One refused payload of a bundle does not take the others with it.
-            if let Err(reason) = self.dispatch(now, link, from, header.timestamp, payload, verify, out) {
-                outcome = outcome.and(Err(reason));
+            if matches!(payload, Payload::AuctionCoordinate(_) | Payload::TokenTransaction(_)) {
+                let (mut cx, parts) = self.split(now, verify, out);
+                parts.proofs.on_said(&mut cx, parts.members, from, header.incarnation, &payload, bytes);
             }
+            // One refused payload of a bundle does not take the others with it.
+            outcome = outcome.and(self.dispatch(now, link, from, header.timestamp, payload, verify, out));
             self.meet_new_members(now, verify, out);
         }
         self.inbox = inbox;
@@ -173,7 +175,8 @@ impl Node {
             let peer = PeerIdx(u32::try_from(self.guard.len()).expect("bounded by max_members"));
             let floor = self.floors.get(&self.members.id(peer)).copied().unwrap_or(0);
             self.guard.add_sender(peer, floor, &self.config, now.mono);
-            self.members.set_standing(peer, self.reputation.standing(self.members.id(peer)));
+            let standing = self.standing(self.members.id(peer));
+            self.members.set_standing(peer, standing);
             self.ledger.open(self.members.id(peer));
         }
         let (mut cx, parts) = self.split(now, verify, out);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::auction::round::Promise;
 use crate::cx::store_key;
+use crate::evidence::Proven;
 use crate::id::{JobId, NodeId};
 use crate::io::Record;
 use crate::jobs::OwnRecord;
@@ -23,6 +24,7 @@ pub(super) struct Stored {
     pub(super) vote_floor: WallTime,
     pub(super) own_jobs: Vec<(JobId, OwnRecord)>,
     pub(super) seen: BTreeMap<NodeId, Experience>,
+    pub(super) proven: BTreeMap<NodeId, Proven>,
     pub(super) claims: Vec<(JobId, JobBroadcast, ClaimCertificate)>,
     pub(super) ledger: Remembered,
 }
@@ -41,6 +43,9 @@ impl Stored {
                 }
                 (Some(store_key::RECORD), Some(id)) => {
                     stored.records.extend(binary::decode(value).map(|record| (NodeId(id), record)));
+                }
+                (Some(store_key::PROVEN), Some(id)) => {
+                    stored.proven.extend(binary::decode(value).map(|proven| (NodeId(id), proven)));
                 }
                 (Some(store_key::EXPERIENCE), Some(id)) => {
                     stored.seen.extend(binary::decode(value).map(|seen| (NodeId(id), seen)));

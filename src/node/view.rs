@@ -219,7 +219,8 @@ impl<'a> NodeView<'a> {
     /// section 10). In constant time: the simulator asks after every event.
     #[must_use]
     pub fn state_digest(&self) -> u64 {
-        u64::from(self.node.members.records_digest())
+        // Rotated, so that a change here and one there do not cancel out.
+        u64::from(self.node.members.records_digest()).rotate_left(32) ^ self.node.ledger.digest()
     }
 
     /// The offset it applies to its own wall clock, in microseconds.
@@ -238,6 +239,12 @@ impl<'a> NodeView<'a> {
     #[must_use]
     pub fn free(&self, account: NodeId) -> Tokens {
         self.node.ledger.free(account)
+    }
+
+    /// What an account has reserved for its jobs, and staked on its claims, as this node sees it.
+    #[must_use]
+    pub fn bound(&self, account: NodeId) -> (Tokens, Tokens) {
+        self.node.ledger.bound(account)
     }
 
     /// Every account it knows with what it has, by id.

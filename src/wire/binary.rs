@@ -179,6 +179,8 @@ fn decode_payload(kind: MsgType, sender: NodeId, bytes: &[u8]) -> Result<Payload
         MsgType::LedgerCertificate => Payload::LedgerCertificate(decode(bytes)?),
         MsgType::AccountRequest => Payload::AccountRequest(decode(bytes)?),
         MsgType::AccountRecord => Payload::AccountRecord(decode(bytes)?),
+        MsgType::Evidence => Payload::Evidence(decode(bytes)?),
+        MsgType::AccountHeads => Payload::AccountHeads(decode(bytes)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -216,6 +218,8 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::LedgerCertificate(p) => encode_into(p, out),
         Payload::AccountRequest(p) => encode_into(p, out),
         Payload::AccountRecord(p) => encode_into(p, out),
+        Payload::Evidence(p) => encode_into(p, out),
+        Payload::AccountHeads(p) => encode_into(p, out),
     }
 }
 

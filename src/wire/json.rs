@@ -187,6 +187,8 @@ fn decode(kind: MsgType, payload: &Value) -> Result<Payload, Refusal> {
         MsgType::LedgerCertificate => Payload::LedgerCertificate(read(payload)?),
         MsgType::AccountRequest => Payload::AccountRequest(read(payload)?),
         MsgType::AccountRecord => Payload::AccountRecord(read(payload)?),
+        MsgType::Evidence => Payload::Evidence(read(payload)?),
+        MsgType::AccountHeads => Payload::AccountHeads(read(payload)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -221,6 +223,8 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::LedgerCertificate(p) => write(p, out),
         Payload::AccountRequest(p) => write(p, out),
         Payload::AccountRecord(p) => write(p, out),
+        Payload::Evidence(p) => write(p, out),
+        Payload::AccountHeads(p) => write(p, out),
     }
 }
 

@@ -15,10 +15,12 @@ use crate::time::{Span, WallTime};
 use crate::units::{MAX_JSON_INTEGER, Ppm, Tokens};
 use crate::wire::{Signature, binary};
 pub use money::{
-    AccountRecord, AccountRequest, HeadProof, LedgerCertificate, LedgerVote, MAX_ROW, MAX_TRANSFERS, RowEntry,
-    TokenTransaction, Transfer, TransferReason,
+    AccountHead, AccountHeads, AccountRecord, AccountRequest, HeadProof, LedgerCertificate, LedgerVote, MAX_ROW,
+    MAX_TRANSFERS, RowEntry, TokenTransaction, Transfer, TransferReason,
 };
-pub use standing::{MAX_REPORTED, ReputationUpdate, TrustReport};
+pub use standing::{
+    Contradiction, Evidence, MAX_EVIDENCE_FRAME, MAX_REPORTED, ReputationUpdate, SignedVote, TrustReport,
+};
 
 /// Announces in one PEER_RECORDS at most.
 pub const MAX_RECORDS: usize = 256;
@@ -74,11 +76,13 @@ pub enum MsgType {
     LedgerCertificate = 25,
     AccountRequest = 26,
     AccountRecord = 27,
+    Evidence = 28,
+    AccountHeads = 29,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 27] = [
+    pub const ALL: [MsgType; 29] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -106,6 +110,8 @@ impl MsgType {
         MsgType::LedgerCertificate,
         MsgType::AccountRequest,
         MsgType::AccountRecord,
+        MsgType::Evidence,
+        MsgType::AccountHeads,
     ];
 
     /// The kind with this number.
@@ -145,6 +151,8 @@ impl MsgType {
             MsgType::LedgerCertificate => "LEDGER_CERTIFICATE",
             MsgType::AccountRequest => "ACCOUNT_REQUEST",
             MsgType::AccountRecord => "ACCOUNT_RECORD",
+            MsgType::Evidence => "EVIDENCE",
+            MsgType::AccountHeads => "ACCOUNT_HEADS",
         }
     }
 
@@ -159,7 +167,9 @@ impl MsgType {
             | MsgType::PeerSeen
             | MsgType::Goodbye
             | MsgType::StateRequest
-            | MsgType::ReputationUpdate => false,
+            | MsgType::ReputationUpdate
+            | MsgType::Evidence
+            | MsgType::AccountHeads => false,
             MsgType::JobBroadcast
             | MsgType::JobBid
             | MsgType::AuctionCoordinate
@@ -197,9 +207,9 @@ impl MsgType {
             | MsgType::AccountRequest => 512,
             MsgType::PeerAnnounce => 4_096,
             MsgType::AuctionCoordinate => 8_192,
-            MsgType::ReputationUpdate | MsgType::TokenTransaction => 16 * 1024,
+            MsgType::ReputationUpdate | MsgType::TokenTransaction | MsgType::Evidence => 16 * 1024,
             MsgType::ClaimCertificate | MsgType::LedgerCertificate => 512 * 1024,
-            MsgType::PeerRecords | MsgType::Bundle | MsgType::AccountRecord => 1024 * 1024,
+            MsgType::PeerRecords | MsgType::Bundle | MsgType::AccountRecord | MsgType::AccountHeads => 1024 * 1024,
             MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk => max_message_size,
         };
         limit.min(max_message_size)
@@ -237,6 +247,9 @@ pub enum Payload {
     LedgerCertificate(LedgerCertificate),
     AccountRequest(AccountRequest),
     AccountRecord(AccountRecord),
+    /// In a box, as an announce: it may hold two.
+    Evidence(Box<Evidence>),
+    AccountHeads(AccountHeads),
 }
 
 impl Payload {
@@ -270,6 +283,8 @@ impl Payload {
             Payload::LedgerCertificate(_) => MsgType::LedgerCertificate,
             Payload::AccountRequest(_) => MsgType::AccountRequest,
             Payload::AccountRecord(_) => MsgType::AccountRecord,
+            Payload::Evidence(_) => MsgType::Evidence,
+            Payload::AccountHeads(_) => MsgType::AccountHeads,
         }
     }
 
@@ -298,6 +313,10 @@ impl Payload {
                 certificate.seq <= MAX_JSON_INTEGER && money::proof_within_limits(&certificate.proof)
             }
             Payload::AccountRecord(record) => record.within_limits(),
+            Payload::Evidence(evidence) => evidence.within_limits(),
+            Payload::AccountHeads(AccountHeads { heads }) => {
+                heads.len() <= MAX_ROW && heads.iter().all(|head| head.seq <= MAX_JSON_INTEGER)
+            }
             Payload::Ping(_)
             | Payload::PeerProbe(_)
             | Payload::PeerSeen(_)
@@ -409,6 +428,8 @@ pub struct PeerRecords {
 pub struct Ping {
     /// A digest of the member records the sender holds: where it differs, records are exchanged.
     pub members_digest: u32,
+    /// A digest of the certified transactions the sender has applied: where it goes on to differ, heads are exchanged.
+    pub ledger_digest: u32,
     /// Answers to earlier PINGs of others: a fixed pair, so that a heartbeat is decoded without allocating.
     pub pongs: [Option<Pong>; 2],
 }

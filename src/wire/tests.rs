@@ -201,13 +201,12 @@ fn proposal() -> impl Strategy<Value = Payload> {
 }
 
 fn claim_certificate() -> impl Strategy<Value = Payload> {
-    let statement = (job_id(), any::<u32>(), node_id(), option::of(node_id()), any::<[u8; 8]>());
     let bitmap = || vec(any::<u8>(), 0..20);
-    (statement, bitmap(), vec(signature(), 0..100), bitmap()).prop_map(|(statement, voters, signatures, reachable)| {
-        let (job_id, round, winner, backup, electorate) = statement;
-        let statement = Statement { job_id, round, winner, backup, electorate: ElectorateId(electorate) };
-        Payload::ClaimCertificate(ClaimCertificate { statement, voters, signatures, reachable })
-    })
+    (statement(), bitmap(), vec(signature(), 0..100), bitmap()).prop_map(
+        |(statement, voters, signatures, reachable)| {
+            Payload::ClaimCertificate(ClaimCertificate { statement, voters, signatures, reachable })
+        },
+    )
 }
 
 fn job_result() -> impl Strategy<Value = Payload> {
@@ -230,6 +229,27 @@ fn trust_report() -> impl Strategy<Value = TrustReport> {
         total_jobs: counts[0].max(counts[1]),
         good_jobs: counts[0].min(counts[1]),
     })
+}
+
+fn statement() -> impl Strategy<Value = Statement> {
+    (job_id(), any::<u32>(), node_id(), option::of(node_id()), any::<[u8; 8]>()).prop_map(
+        |(job_id, round, winner, backup, electorate)| {
+            let electorate = ElectorateId(electorate);
+            Statement { job_id, round, winner, backup, electorate }
+        },
+    )
+}
+
+fn contradiction() -> impl Strategy<Value = Contradiction> {
+    let vote =
+        || (statement(), signature()).prop_map(|(statement, vote_signature)| SignedVote { statement, vote_signature });
+    let frame = || vec(any::<u8>(), 0..=MAX_EVIDENCE_FRAME);
+    prop_oneof![
+        (vote(), vote()).prop_map(|(first, second)| Contradiction::Votes { first, second }),
+        (announce(), announce())
+            .prop_map(|(first, second)| Contradiction::Announces { first: Box::new(first), second: Box::new(second) }),
+        (frame(), frame()).prop_map(|(first, second)| Contradiction::Frames { first, second }),
+    ]
 }
 
 fn proof() -> impl Strategy<Value = Proof> {
@@ -281,7 +301,11 @@ fn payload() -> impl Strategy<Value = Payload> {
         (vec(announce(), 0..8), any::<u32>(), any::<bool>()).prop_map(|(records, members_digest, complete)| {
             Payload::PeerRecords(PeerRecords { members_digest, complete, records })
         }),
-        (any::<u32>(), pongs).prop_map(|(members_digest, pongs)| Payload::Ping(Ping { members_digest, pongs })),
+        (any::<u32>(), any::<u32>(), pongs).prop_map(|(members_digest, ledger_digest, pongs)| {
+            Payload::Ping(Ping { members_digest, ledger_digest, pongs })
+        }),
+        vec((node_id(), 0..=1u64 << 53).prop_map(|(account, seq)| AccountHead { account, seq }), 0..50)
+            .prop_map(|heads| Payload::AccountHeads(AccountHeads { heads })),
         (node_id(), amount()).prop_map(|(node_id, us)| Payload::PeerProbe(PeerProbe { node_id, silent_for: Span(us) })),
         (node_id(), amount()).prop_map(|(node_id, us)| Payload::PeerSeen(PeerSeen { node_id, silent_for: Span(us) })),
         Just(Payload::Goodbye(Goodbye {})),
@@ -310,8 +334,6 @@ fn payload() -> impl Strategy<Value = Payload> {
             |(job_id, round, offset, bytes)| { Payload::OutputChunk(OutputChunk { job_id, round, offset, bytes }) }
         ),
         amount().prop_map(|since| Payload::StateRequest(StateRequest { since: WallTime(since) })),
-        vec(trust_report(), 0..=MAX_REPORTED)
-            .prop_map(|reports| Payload::ReputationUpdate(ReputationUpdate { reports })),
         transaction().prop_map(Payload::TokenTransaction),
         (0..=1u64 << 53, any::<[u8; 8]>(), signature()).prop_map(|(seq, electorate, vote_signature)| {
             Payload::LedgerVote(LedgerVote { seq, electorate: ElectorateId(electorate), vote_signature })
@@ -319,6 +341,11 @@ fn payload() -> impl Strategy<Value = Payload> {
         (0..=1u64 << 53, proof()).prop_map(|(seq, proof)| Payload::LedgerCertificate(LedgerCertificate { seq, proof })),
         node_id().prop_map(|account| Payload::AccountRequest(AccountRequest { account })),
         account_record(),
+        (any::<u32>(), vec(trust_report(), 0..=MAX_REPORTED)).prop_map(|(proven_digest, reports)| {
+            Payload::ReputationUpdate(ReputationUpdate { proven_digest, reports })
+        }),
+        (node_id(), contradiction())
+            .prop_map(|(author, proof)| Payload::Evidence(Box::new(Evidence { author, proof }))),
     ]
 }
 

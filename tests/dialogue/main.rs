@@ -3,8 +3,10 @@
 mod admission;
 mod auction;
 mod available;
+mod evidence;
 mod hand;
 mod jobs;
+mod ledger;
 mod membership;
 mod net;
 mod reputation;

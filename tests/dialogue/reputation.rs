@@ -10,7 +10,7 @@ use marlos::wire::{Envelope, Payload};
 use crate::auction::Table;
 use crate::hand::{Hand, among_hands, refusals, shell};
 use crate::jobs::met_with_idle_submitter;
-use crate::net::{Net, Said, What, keys};
+use crate::net::{Net, Said, What, config, keys};
 
 /// How far node `at` trusts another, in thousandths.
 pub fn trust(net: &Net, at: usize, other: usize) -> u32 {
@@ -26,7 +26,8 @@ fn update(reports: &[(usize, u32)]) -> Payload {
         total_jobs: 3,
         good_jobs: 2,
     };
-    Payload::ReputationUpdate(ReputationUpdate { reports: reports.iter().map(report).collect() })
+    let reports = reports.iter().map(report).collect();
+    Payload::ReputationUpdate(ReputationUpdate { proven_digest: 0, reports })
 }
 
 /// Every update that a node broadcast.
@@ -54,17 +55,21 @@ fn run_one(net: &mut Net) -> usize {
 }
 
 #[test]
-fn a_submitter_trusts_who_did_its_job_and_the_others_hear_of_it_within_a_minute() {
+fn a_submitter_trusts_who_did_its_job_at_once_the_others_when_it_is_paid_and_all_tell_once_a_minute() {
     let mut net = met_with_idle_submitter(4);
     let executor = run_one(&mut net);
     let others: Vec<usize> = (1..4).filter(|at| *at != executor).collect();
     assert_eq!(trust(&net, 0, executor), 520, "on time");
-    assert!(others.iter().all(|at| trust(&net, *at, executor) == 500), "they have not heard of it");
+    assert!(others.iter().all(|at| trust(&net, *at, executor) == 500), "they have not seen its result");
+    net.run_for(config(0).settle_after + Span::secs(2));
+    // A moment of idleness may have cost a part in a million.
+    let once = |at: usize| (519..=520).contains(&trust(&net, at, executor));
+    assert!(others.iter().all(|at| once(*at)), "the certified payment tells them");
+    assert!(once(0), "who pays has counted it already");
     net.said.clear();
     net.run_for(Span::secs(61));
-    assert!(others.iter().all(|at| trust(&net, *at, executor) == 515), "one voice, heard beside no deed of their own");
-    assert_eq!(updates(&net, 0).len(), 1, "once a minute");
-    assert!((1..4).all(|at| updates(&net, at).is_empty()), "who has seen nothing itself says nothing");
+    assert!(others.iter().all(|at| updates(&net, *at).len() == 1), "once a minute");
+    assert!(updates(&net, executor).is_empty(), "who has seen nothing of others says nothing");
     let [report] = updates(&net, 0)[0].reports[..] else { panic!("{:?}", updates(&net, 0)) };
     assert_eq!((report.node_id, report.total_jobs, report.good_jobs), (keys(executor).id(), 1, 1));
     net.run_for(Span::secs(180));
@@ -79,13 +84,13 @@ fn who_did_well_is_named_before_who_is_not_known() {
     net.said.clear();
     // One after the other, so that all of them are as idle as ever: only trust tells them apart.
     (0..10).for_each(|_| assert!(run_one(&mut net) > 0));
-    // Where the trusted one itself is coordinator, the hash decides: it has no opinion of itself.
+    // Those decide who have only heard of it: it has no opinion of itself, and their submitter comes to know others too.
     let named = |said: &Said| match said.what {
-        What::Reported(Event::AuctionClosed { winner, .. }) if said.node != first => Some(winner),
+        What::Reported(Event::AuctionClosed { winner, .. }) if said.node != first && said.node != 0 => Some(winner),
         _ => None,
     };
     let named: Vec<NodeId> = net.said.iter().filter_map(named).collect();
-    assert!(named.len() >= 5 && named.iter().all(|winner| *winner == keys(first).id()), "{named:?}");
+    assert!(named.len() >= 2 && named.iter().all(|winner| *winner == keys(first).id()), "{named:?}");
 }
 
 #[test]

@@ -21,12 +21,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use marlos::config::{Config, Membership};
-use marlos::id::{JobId, NodeId};
+use marlos::id::{ElectorateId, JobId, NodeId};
 use marlos::io::{PeerState, Verify};
 use marlos::quorum::{Statement, electorate_digest, provisional_digest};
 use marlos::time::Time;
 use marlos::wire::message::{ClaimCertificate, Consistency};
-use marlos::wire::{Signed, binary};
+use marlos::wire::{Signature, Signed, binary};
 use sha2::{Digest, Sha256};
 
 use super::contact::Contact;
@@ -86,7 +86,8 @@ struct Certified {
     fact: Fact,
 }
 
-type Members = Vec<(NodeId, NodeNo)>;
+/// Members by id, with their numbers.
+pub(super) type Members = Vec<(NodeId, NodeNo)>;
 
 impl S1 {
     pub fn new(scenario: &Scenario) -> S1 {
@@ -254,14 +255,28 @@ impl S1 {
         certificate: &ClaimCertificate,
         reported: &Fact,
     ) -> Result<Members, Box<Violation>> {
-        let (config, life) = (&self.configs[node], &self.lives[node]);
         let stated = certificate.statement.electorate;
+        if let Some(members) = self.members_behind(truth, node, stated, &certificate.reachable) {
+            return Ok(members);
+        }
+        let (lease, met) = (self.configs[node].lease, self.lives[node].met.len());
+        let held = format!("no set of members that it has held in the last {lease} has the digest {stated}");
+        violated(REAL, reported.clone(), Fact::now(truth, node, format!("{held}; it has met {met}")))
+    }
+
+    /// The members with this digest, where the node may have held them as its electorate within the last lease. With a bitmap of
+    /// the reachable, it is the digest of that part of them.
+    pub(super) fn members_behind(
+        &self,
+        truth: &Truth,
+        node: NodeNo,
+        stated: ElectorateId,
+        reachable: &[u8],
+    ) -> Option<Members> {
+        let (config, life) = (&self.configs[node], &self.lives[node]);
         let fits = |members: &Members| {
             let all = electorate_digest(members.iter().map(|(id, _)| id));
-            let named = match certificate.reachable.as_slice() {
-                [] => all,
-                reachable => provisional_digest(all, reachable),
-            };
+            let named = if reachable.is_empty() { all } else { provisional_digest(all, reachable) };
             named == stated
         };
         if let Membership::Fixed(ids) = &config.membership {
@@ -271,21 +286,14 @@ impl S1 {
                 .collect();
             members.sort_unstable();
             members.dedup();
-            if fits(&members) {
-                return Ok(members);
-            }
-        } else {
-            let named = |numbers: &[NodeNo]| -> Members {
-                let mut members: Members = numbers.iter().map(|number| (truth.ids[*number], *number)).collect();
-                members.sort_unstable();
-                members
-            };
-            if let Some(members) = life.candidates(truth.now, node, config).map(|numbers| named(&numbers)).find(fits) {
-                return Ok(members);
-            }
+            return Some(members).filter(fits);
         }
-        let held = format!("no set of members that it has held in the last {} has the digest {stated}", config.lease);
-        violated(REAL, reported.clone(), Fact::now(truth, node, format!("{held}; it has met {}", life.met.len())))
+        let named = |numbers: &[NodeNo]| -> Members {
+            let mut members: Members = numbers.iter().map(|number| (truth.ids[*number], *number)).collect();
+            members.sort_unstable();
+            members
+        };
+        life.candidates(truth.now, node, config).map(|numbers| named(&numbers)).find(fits)
     }
 
     /// Rule 4.
@@ -299,33 +307,45 @@ impl S1 {
         verify: &mut dyn Verify,
     ) -> Result<(), Box<Violation>> {
         let wrong = |what: String| violated(REAL, reported.clone(), Fact::now(truth, node, what));
-        let set = |bitmap: &[u8]| -> Vec<usize> {
-            (0..bitmap.len() * 8).filter(|index| bitmap[index / 8] >> (index % 8) & 1 == 1).collect()
-        };
-        let (voters, reachable) = (set(&certificate.voters), set(&certificate.reachable));
+        let (voters, reachable) = (set_bits(&certificate.voters), set_bits(&certificate.reachable));
         if reachable.last().is_some_and(|last| *last >= members.len()) {
             return wrong(format!("it reaches member {reachable:?} of {}", members.len()));
         }
         if let Some(voter) = voters.iter().find(|voter| !reachable.is_empty() && !reachable.contains(voter)) {
             return wrong(format!("it counts voter {voter}, and reaches {reachable:?}"));
         }
-        if voters.last().is_some_and(|last| *last >= members.len()) {
-            return wrong(format!("it counts voter {} of {} members", voters.last().unwrap_or(&0), members.len()));
-        }
-        if voters.len() != certificate.signatures.len() {
-            return wrong(format!("{} voters have {} signatures", voters.len(), certificate.signatures.len()));
-        }
         let electing = if reachable.is_empty() { members.len() } else { reachable.len() };
+        let votes = (certificate.voters.as_slice(), certificate.signatures.as_slice());
+        let bytes = certificate.statement.signed_bytes();
+        self.count_votes(truth, members, electing, votes, &bytes, verify).or_else(wrong)
+    }
+
+    /// Whether the members in the bitmap are a quorum of so many and have all really signed these bytes; if not, what is wrong.
+    pub(super) fn count_votes(
+        &self,
+        truth: &Truth,
+        members: &Members,
+        electing: usize,
+        (bitmap, signatures): (&[u8], &[Signature]),
+        bytes: &[u8],
+        verify: &mut dyn Verify,
+    ) -> Result<(), String> {
+        let voters = set_bits(bitmap);
+        if voters.last().is_some_and(|last| *last >= members.len()) {
+            return Err(format!("it counts voter {} of {} members", voters.last().unwrap_or(&0), members.len()));
+        }
+        if voters.len() != signatures.len() {
+            return Err(format!("{} voters have {} signatures", voters.len(), signatures.len()));
+        }
         let needed = votes_needed(u32::try_from(electing).expect("numbered in 16 bits"));
         if voters.len() < needed as usize {
-            return wrong(format!("{} of {electing} members voted, and {needed} are a quorum", voters.len()));
+            return Err(format!("{} of {electing} members voted, and {needed} are a quorum", voters.len()));
         }
-        let bytes = certificate.statement.signed_bytes();
-        let message = Signed { network_id: &self.network_id, bytes: &bytes };
-        for (voter, signature) in voters.iter().map(|index| members[*index].1).zip(&certificate.signatures) {
+        let message = Signed { network_id: &self.network_id, bytes };
+        for (voter, signature) in voters.iter().map(|index| members[*index].1).zip(signatures) {
             let key = truth.public_keys.get(voter);
             if !key.is_some_and(|key| verify.verify(key, &message, signature)) {
-                return wrong(format!("n{voter} has not signed the vote that is counted as its own"));
+                return Err(format!("n{voter} has not signed the vote that is counted as its own"));
             }
         }
         Ok(())
@@ -408,6 +428,11 @@ impl Life {
         gone.sort_unstable();
         gone.into_iter().map(|(.., peer)| peer).collect()
     }
+}
+
+/// The set bits of a bitmap, lowest first.
+fn set_bits(bitmap: &[u8]) -> Vec<usize> {
+    (0..bitmap.len() * 8).filter(|index| bitmap[index / 8] >> (index % 8) & 1 == 1).collect()
 }
 
 fn violated<T>(sentence: &'static str, first: Fact, second: Fact) -> Result<T, Box<Violation>> {

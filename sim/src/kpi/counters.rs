@@ -21,6 +21,7 @@ pub(super) struct Counters {
     votes: u64,
     certificates: u64,
     certificates_provisional: u64,
+    transactions: u64,
     rounds_beyond_first: u64,
     restarts: u64,
     executions_fenced: u64,
@@ -46,6 +47,7 @@ impl Counters {
                 self.certificates += 1;
                 self.certificates_provisional += u64::from(provisional);
             }
+            Observation::TransactionCertified { .. } => self.transactions += 1,
             Observation::AuctionClosed { round, .. } => self.rounds_beyond_first += u64::from(round > 0),
             Observation::NodeStarted { restart, .. } => self.restarts += u64::from(restart),
             Observation::Fenced { .. } => self.executions_fenced += 1,
@@ -72,6 +74,7 @@ impl Counters {
             ("votes", self.votes),
             ("certificates", self.certificates),
             ("certificates_provisional", self.certificates_provisional),
+            ("transactions", self.transactions),
             ("rounds_beyond_first", self.rounds_beyond_first),
             ("refused", self.refusals.iter().sum()),
             ("restarts", self.restarts),

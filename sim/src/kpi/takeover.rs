@@ -61,11 +61,11 @@ impl Takeovers {
     pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>, contact: &Contact) {
         match *o {
             Observation::ExecutionStarted { node, job, round } => self.on_started(truth.now, node, job, round),
-            Observation::ExecutionEnded { node, job, by_itself: true } => {
-                // Whose result cannot get out is still lost to the others.
-                if self.running.get(&job).is_some_and(|run| run.node == node && run.lost.is_none()) {
-                    self.running.remove(&job);
-                }
+            // Whose result cannot get out is still lost to the others.
+            Observation::ExecutionEnded { node, job, by_itself: true }
+                if self.running.get(&job).is_some_and(|run| run.node == node && run.lost.is_none()) =>
+            {
+                self.running.remove(&job);
             }
             Observation::JobCompleted { job, .. } => drop(self.end(job)),
             Observation::JobFailed { job, .. } => {

@@ -70,16 +70,27 @@ impl World {
                 Observation::JobCompleted { node, job: *job, executor: by_id(*executor), status: *status }
             }
             Event::JobFailed { job, reason } => Observation::JobFailed { node, job: *job, reason: *reason },
+            Event::TransactionVoted { account, seq, transaction } => {
+                Observation::TransactionVoted { node, account: by_id(*account), seq: *seq, transaction: *transaction }
+            }
+            Event::TransactionCertified { seq, certificate, .. } => {
+                Observation::TransactionCertified { node, seq: *seq, certificate: outbox.slice(certificate) }
+            }
+            Event::TransactionApplied { account, seq, row, .. } => {
+                // Counting takes a step for each payer and payee, and every node applies everything: of many, some count.
+                let nodes = self.sight.truth.ids.len() as u64;
+                let counts = (node as u64 + seq).is_multiple_of(1 + nodes * nodes / 1_024);
+                let supply = counts.then(|| slot.node.as_ref().expect("it reports").view().supply());
+                Observation::TransactionApplied { node, account: by_id(*account), seq: *seq, row: *row, supply }
+            }
             Event::Started { .. }
             | Event::AuctionEmpty { .. }
-            | Event::TransactionVoted { .. }
-            | Event::TransactionCertified { .. }
-            | Event::TransactionApplied { .. }
             | Event::ConflictingTransactions { .. }
             | Event::ClockOffset { .. }
             | Event::ClaimLapsed { .. }
             | Event::TakeoverAsked { .. }
             | Event::JobRetried { .. }
+            | Event::Proven { .. }
             | Event::Released { .. } => return,
         };
         self.sight.observe(&observation, &mut self.memo, watcher);

@@ -145,6 +145,9 @@ impl Store {
     }
 }
 
+/// Key, value or that it is forgotten, and where the next record begins.
+type Written<'l> = (&'l [u8], Option<&'l [u8]>, usize);
+
 /// Length of the body, the first four bytes of its SHA-256, and the body: length of the key, key, whether there is a value, value.
 fn write(log: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
     let head = log.len();
@@ -161,7 +164,7 @@ fn write(log: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
 }
 
 /// The record at `at`, if a whole one is there, and where the next begins.
-fn read(log: &[u8], at: usize) -> Option<(&[u8], Option<&[u8]>, usize)> {
+fn read(log: &[u8], at: usize) -> Option<Written<'_>> {
     let number = |at: usize| Some(u32::from_le_bytes(log.get(at..at + 4)?.try_into().ok()?) as usize);
     let next = (at + HEAD).checked_add(number(at)?)?;
     let body = log.get(at + HEAD..next)?;

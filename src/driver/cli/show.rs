@@ -19,6 +19,20 @@ pub fn peers(answer: &Value) -> String {
     table(answer, &columns, "no other node is known yet\n")
 }
 
+/// `wallet`: the own account, then everyone's.
+#[must_use]
+pub fn wallet(answer: &Value) -> String {
+    let Value::Object(fields) = answer else { return answer.to_string() };
+    let mut fields = fields.clone();
+    let accounts = fields.remove("accounts").unwrap_or_default();
+    fields.remove("balance_micro");
+    format!(
+        "{}\n{}",
+        status(&Value::Object(fields)),
+        table(&accounts, &["node_id", "balance"], "no account is known\n")
+    )
+}
+
 /// `jobs`.
 #[must_use]
 pub fn jobs(answer: &Value) -> String {

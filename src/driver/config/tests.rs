@@ -67,6 +67,8 @@ fn the_environment_beats_the_file_and_its_typing_errors_are_named() {
             ("MARLOS_JOBS_SHELL_ALLOW", "*"),
             ("MARLOS_JOBS_MEMORY_LIMIT", "1GiB"),
             ("MARLOS_NODE_CODEC", "json"),
+            ("MARLOS_LEDGER_GENESIS_BALANCE", "12.5"),
+            ("MARLOS_LEDGER_SETTLE_AFTER", "2"),
             ("MARLOS_LOG", "debug"),
             ("PATH", "/bin"),
         ]))
@@ -80,6 +82,7 @@ fn the_environment_beats_the_file_and_its_typing_errors_are_named() {
     assert_eq!(settings.node.bootstrap[1].sub_endpoint, "tcp://[::1]:9");
     assert_eq!(settings.node.capabilities, ["shell"]);
     assert_eq!(settings.node.codec, Codec::Json);
+    assert_eq!((settings.node.genesis_balance, settings.node.settle_after), (Tokens(12_500_000), Span::secs(2)));
     document.apply_environment(set(&[("MARLOS_JOBS_SHELL_ALLOW", "[echo, ls]")])).unwrap();
     assert_eq!(document.jobs.shell.allow, Allow::Programs(vec!["echo".into(), "ls".into()]));
     for (variable, says) in

@@ -9,6 +9,7 @@ use super::address::BootstrapPeer;
 use crate::config::{Codec, Election};
 use crate::id::NodeId;
 use crate::time::Span;
+use crate::units::Tokens;
 
 /// A number of bytes: `65536`, `"64KiB"`, `"512MiB"`, `"1GiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +166,13 @@ impl FromText for Span {
             number if number.ends_with(|c: char| c.is_ascii_digit()) => Span::parse(&format!("{number}s")),
             with_unit => Span::parse(with_unit),
         }
+    }
+}
+
+impl FromText for Tokens {
+    fn from_text(text: &str) -> Result<Tokens, String> {
+        let number = crate::units::parse_millionths(text.trim()).map(Tokens);
+        number.ok_or_else(|| "not a number of at most six decimals, not negative".to_owned())
     }
 }
 

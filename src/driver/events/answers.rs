@@ -24,6 +24,7 @@ impl Reporter {
             Ask::Status => Ok(self.status(view, hands, now)),
             Ask::Peers => Ok(Value::Array(view.peers(now.mono).map(|peer| peer_json(&peer)).collect())),
             Ask::Jobs => Ok(self.jobs(view)),
+            Ask::Wallet => Ok(self.wallet(view)),
             Ask::Job(id) => self.job(view, *id),
             Ask::Metrics => Ok(Value::String(self.metrics(view, hands, waiting, now))),
             Ask::Submit(_) => Err(Problem::internal("a submission is answered by the loop")),
@@ -50,6 +51,26 @@ impl Reporter {
             "clock_offset_us": view.clock_offset_us(),
             "blacklisted_peers": view.blacklisted(now.mono),
             "jobs": { "known": view.jobs().count(), "running_here": hands.executor.running() },
+        })
+    }
+
+    /// Money as it is printed, and in whole micro-tokens for who compares.
+    fn wallet(&self, view: NodeView<'_>) -> Value {
+        let (id, (reserved, staked)) = (view.id(), view.bound(view.id()));
+        let accounts = view
+            .accounts()
+            .map(|(account, balance)| json!({ "node_id": account, "balance": balance, "balance_micro": balance.0 }));
+        json!({
+            "node_id": id,
+            "balance": view.balance(id),
+            "balance_micro": view.balance(id).0,
+            "free": view.free(id),
+            "reserved": reserved,
+            "staked": staked,
+            "transactions_certified": self.counts.certified,
+            "transactions_applied": self.counts.applied,
+            "ledger_digest": format!("{:016x}", view.ledger_digest()),
+            "accounts": accounts.collect::<Vec<_>>(),
         })
     }
 
@@ -105,6 +126,14 @@ impl Reporter {
         gauge("quorum", "votes that a claim needs", f64::from(view.quorum()));
         gauge("clock_offset_seconds", "this clock against the network's", view.clock_offset_us() as f64 / 1e6);
         gauge("jobs_running", "executions here", hands.executor.running() as f64);
+        let (reserved, staked) = view.bound(view.id());
+        for (name, about, tokens) in [
+            ("wallet_balance", "tokens of this node's account", view.balance(view.id())),
+            ("wallet_reserved", "of these, reserved for its own open jobs", reserved),
+            ("wallet_staked", "of these, staked on its claims", staked),
+        ] {
+            gauge(name, about, tokens.0 as f64 / 1e6);
+        }
         // By the document's names, which have no `_total`.
         put(
             &mut text,
@@ -136,6 +165,8 @@ impl Reporter {
             ("jobs_failed", "local jobs that ended with failure", counts.failed),
             ("jobs_without_result", "local jobs that ended without a result", counts.without_result),
             ("executions", "executions started here", counts.executions),
+            ("transactions_certified", "transactions of this node that a quorum voted for", counts.certified),
+            ("transactions_applied", "transactions that moved an account here, its own included", counts.applied),
             ("deaths_detected", "peers that were marked dead", counts.deaths),
         ] {
             put(&mut text, &format!("{name}_total"), "counter", about, value as f64);

@@ -28,6 +28,7 @@ pub fn describe(event: &Event, outbox: &Outbox, node: &Node) -> (&'static str, V
         Event::PeerState { peer, state } => ("peer_state", json!({ "peer": id(*peer), "state": state })),
         Event::Blacklisted { peer } => ("blacklisted", json!({ "peer": id(*peer) })),
         Event::Quarantined { peer } => ("quarantined", json!({ "peer": id(*peer) })),
+        Event::Proven { peer } => ("proven", json!({ "peer": id(*peer) })),
         Event::Released { peer } => ("released", json!({ "peer": id(*peer) })),
         Event::Pinged => ("pinged", json!({})),
         Event::Degraded { reachable, quorum } => ("degraded", json!({ "reachable": reachable, "quorum": quorum })),

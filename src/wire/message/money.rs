@@ -60,6 +60,18 @@ pub enum TransferReason {
     Release,
 }
 
+impl Transfer {
+    /// Whether the job was done after its deadline; nothing where nobody was paid for it.
+    #[must_use]
+    pub fn late(&self) -> Option<bool> {
+        match self.reason {
+            TransferReason::OnTime => Some(false),
+            TransferReason::Late | TransferReason::VeryLate => Some(true),
+            TransferReason::Release => None,
+        }
+    }
+}
+
 /// A transaction in binary: a payee's id is written once for what it gets in a row, which is a tenth of the message to each member.
 /// What is signed names it with each transfer.
 #[derive(Encode, Decode)]
@@ -155,6 +167,24 @@ pub struct LedgerCertificate {
 pub struct AccountRequest {
     /// Whose.
     pub account: NodeId,
+}
+
+/// "So far are all accounts, by what I know": who knows less of one asks for it, who knows more of one says so.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountHeads {
+    /// Every account that has paid anything, sorted by its owner's id.
+    pub heads: Vec<AccountHead>,
+}
+
+/// How far an account is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountHead {
+    /// Whose.
+    pub account: NodeId,
+    /// Its newest certified transaction.
+    pub seq: u64,
 }
 
 /// What an account has paid out in all its certified transactions: with its proof, everything that anyone needs to know of it.

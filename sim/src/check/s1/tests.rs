@@ -1,7 +1,5 @@
-use marlos::id::ElectorateId;
 use marlos::identity::StrictVerifier;
 use marlos::quorum::certificate;
-use marlos::wire::Signature;
 
 use super::*;
 use crate::check::history::{History, scenario};
