@@ -7,6 +7,7 @@
 mod claim;
 pub mod election;
 mod job;
+pub mod provisional;
 pub mod round;
 pub mod score;
 mod takeover;
@@ -21,7 +22,7 @@ use crate::membership::Members;
 use crate::time::{Span, Time, WallTime};
 use crate::timers::Timers;
 use crate::units::Ppm;
-use crate::wire::message::{AuctionCoordinate, Evidence, JobBid, JobBroadcast, ListedBid, Offer};
+use crate::wire::message::{AuctionCoordinate, Consistency, Evidence, JobBid, JobBroadcast, ListedBid, Offer};
 use crate::wire::{Payload, binary};
 use claim::votes_forgotten_planted;
 pub use job::{Claim, Job, Lapse, Proposal};
@@ -180,7 +181,7 @@ impl Auctions {
         let coordinator = election::coordinator(cx.config.election, id, round, &members.alive_ids());
         self.jobs.get_mut(&id).expect("the caller found it").begin(round, coordinator);
         self.timers.disarm((id, Timer::BidsClose));
-        if members.degraded() {
+        if !members.may_claim(self.jobs[&id].needs(cx.config)) {
             // Jobs are kept and claims wait: the round goes on when enough members are reachable again.
             self.timers.disarm((id, Timer::RoundEnds));
             return;
@@ -190,7 +191,7 @@ impl Auctions {
         let bid = JobBid { job_id: id, round, offer: self.offer(cx, &job.broadcast, active) };
         #[cfg(feature = "plant")]
         if cx.config.plant == crate::config::Plant::ExecuteWithoutClaim && bid.offer.is_some() {
-            let claim = Claim { round, claimer: cx.self_id(), backup: None, lapsed: None };
+            let claim = Claim { round, claimer: cx.self_id(), backup: None, provisional: false, lapsed: None };
             self.effects.push(Effect::Won { job: id, claim });
         }
         match members.find(coordinator) {
@@ -249,12 +250,14 @@ impl Auctions {
     fn close_bids(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId) {
         let own = cx.self_id();
         let job = self.jobs.get_mut(&id).expect("the caller found it");
-        if job.coordinator != own || job.closed == Some(job.round) || job.standing().is_some() || members.degraded() {
+        if job.coordinator != own || job.closed == Some(job.round) || job.standing().is_some() {
             return;
         }
         if job.broadcast.body.submitted < self.vote_floor {
             return; // The life that the store forgot may have proposed another winner: as with votes.
         }
+        let needs = job.needs(cx.config);
+        let Some(ballot) = members.ballot(needs) else { return };
         job.closed = Some(job.round);
         let round = job.round;
         // How far a bidder is trusted with this job, if it is eligible at all.
@@ -285,7 +288,7 @@ impl Auctions {
         let proposal = AuctionCoordinate {
             job_id: id,
             round,
-            electorate: members.electorate().digest(),
+            electorate: ballot.electorate,
             winner_id: winner,
             backup_id: backup,
             bids,
@@ -295,7 +298,7 @@ impl Auctions {
         cx.broadcast(&Payload::AuctionCoordinate(proposal.clone()));
         self.effects.push(Effect::Proposed { job: id });
         // A voter that refuses its own proposal (its lease runs) leaves the decision to the others.
-        if let Ok(proposal) = check_proposal(cx.config, members, own, &proposal) {
+        if let Ok(proposal) = check_proposal(cx.config, members, needs, own, &proposal) {
             let patience = round::timeout(cx.config.round_timeout, proposal.round);
             let _ = self.vote_on(cx, members, id, proposal, patience);
         }
@@ -321,7 +324,7 @@ impl Auctions {
             return Err(Refusal::OutOfPlace);
         }
         // Before anything is done about it: what is refused must not move the round either.
-        let proposal = check_proposal(cx.config, members, members.id(from), &message)?;
+        let proposal = check_proposal(cx.config, members, job.needs(cx.config), members.id(from), &message)?;
         if let Some(claim) = job.standing()
             && claim.claimer != proposal.winner
             && cx.now.mono < job.lease_until(cx, members, claim.claimer)
@@ -397,10 +400,13 @@ impl Auctions {
         }
     }
 
-    /// Enough members are reachable again: auctions that waited go on.
+    /// Enough members are reachable again, for some jobs at least: auctions that waited go on.
     pub fn on_recovered(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32) {
-        let waiting =
-            |id: &JobId, job: &Job| job.standing().is_none() && !self.timers.is_armed((*id, Timer::RoundEnds));
+        let waiting = |id: &JobId, job: &Job| {
+            job.standing().is_none()
+                && !self.timers.is_armed((*id, Timer::RoundEnds))
+                && members.may_claim(job.needs(cx.config))
+        };
         let ids: Vec<JobId> = self.jobs.iter().filter(|(id, job)| waiting(id, job)).map(|(id, _)| *id).collect();
         for id in ids {
             self.next_round(cx, members, active, id);
@@ -519,15 +525,14 @@ fn check_limits(broadcast: &JobBroadcast, cx: &Ctx<'_>) -> Result<(), Refusal> {
 fn check_proposal(
     config: &Config,
     members: &Members,
+    needs: Consistency,
     coordinator: NodeId,
     message: &AuctionCoordinate,
 ) -> Result<Proposal, Refusal> {
     if !is_coordinator(config, members, message.job_id, message.round, coordinator) {
         return Err(Refusal::WrongCoordinator);
     }
-    if message.electorate != members.electorate().digest() {
-        return Err(Refusal::ElectorateDiffers);
-    }
+    let ballot = members.ballot_named(needs, message.electorate).ok_or(Refusal::ElectorateDiffers)?;
     let (winner, backup) = (message.winner_id, message.backup_id);
     let place = |at: usize| message.best.get(at).map(|bid| bid.bidder as usize);
     let position = |node: NodeId| members.electorate().position(node).ok_or(Refusal::NotAMember);
@@ -538,7 +543,8 @@ fn check_proposal(
     {
         return Err(Refusal::Malformed);
     }
-    Ok(Proposal { round: message.round, coordinator, winner, backup, electorate: message.electorate })
+    let provisional = ballot.is_provisional();
+    Ok(Proposal { round: message.round, coordinator, winner, backup, electorate: message.electorate, provisional })
 }
 
 /// Whether `node` coordinates the round, among the members held for alive, or among those and the suspected ones: two views

@@ -190,6 +190,8 @@ pub enum Plant {
     EvidenceUnchecked,
     /// Every payload leaves in an envelope of its own, however many there are.
     NothingBundled,
+    /// A job that asks for a quorum is claimed by a part of the network all the same.
+    ProvisionalForQuorum,
     /// A payer signs two transactions of one number, and voters vote for both.
     DoubleVote,
     /// Neither who votes for a transaction nor who applies it looks at the payer's balance.

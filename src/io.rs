@@ -6,6 +6,7 @@ use crate::id::{JobId, Link, NodeId, PeerIdx, TxId};
 use crate::time::Span;
 use crate::units::{Ppm, Tokens};
 use crate::wire::MsgType;
+use crate::wire::message::Consistency;
 
 /// What reaches the node.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +55,8 @@ pub struct JobSpec<'a> {
     pub deadline: Span,
     /// How often it is run at most, where running it fails: 1 to 100.
     pub max_attempts: u32,
+    /// What a claim of it needs.
+    pub consistency: Consistency,
 }
 
 /// How an execution ended.

@@ -17,8 +17,8 @@ use crate::time::{Span, Time, WallTime};
 use crate::units::Ppm;
 use crate::wire::Payload;
 use crate::wire::message::{
-    Consistency, JobBody, JobBroadcast, JobHeartbeat, JobResult, MAX_ATTEMPTS, MAX_CAPABILITY_BYTES, MAX_REQUIREMENTS,
-    OutputChunk, OutputRequest, Transfer,
+    JobBody, JobBroadcast, JobHeartbeat, JobResult, MAX_ATTEMPTS, MAX_CAPABILITY_BYTES, MAX_REQUIREMENTS, OutputChunk,
+    OutputRequest, Transfer,
 };
 use backup::Backups;
 use executor::Executor;
@@ -115,7 +115,7 @@ impl Jobs {
                 deadline: submitted + spec.deadline,
                 payment: spec.payment,
                 requirements: spec.requirements.to_vec(),
-                consistency: Consistency::Quorum,
+                consistency: spec.consistency,
                 max_attempts: spec.max_attempts,
             },
         };

@@ -14,12 +14,15 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{Config, Membership as Mode};
 use crate::cx::Ctx;
-use crate::id::{Link, NodeId, PeerIdx};
+use crate::id::{ElectorateId, Link, NodeId, PeerIdx};
 use crate::io::{Action, Event, PeerState};
 use crate::reputation::standing::Standing;
 use crate::time::{Span, Time, WallTime};
-use crate::wire::message::{Announce, Evidence};
-use electorate::Electorate;
+use crate::wire::message::{Announce, Consistency, Evidence};
+use electorate::{Ballot, Electorate};
+
+/// Members that make a provisional claim, the node itself included: `min_peers` is for claims that bind everyone.
+const COMPANY: u32 = 2;
 
 /// The members.
 #[derive(Clone, Debug)]
@@ -35,6 +38,8 @@ pub struct Members {
     reachable: u32,
     connections: u32,
     degraded: bool,
+    /// Whether there are too few even for a provisional claim.
+    isolated: bool,
     /// Members that died or left since `node.rs` last asked.
     lost: Vec<NodeId>,
     /// Members of whom something may have been missed, and since when, until `node.rs` has asked.
@@ -107,6 +112,7 @@ impl Members {
             reachable: 1,
             connections: 0,
             degraded: true,
+            isolated: true,
             lost: Vec::new(),
             missed: Vec::new(),
             conflicts: Vec::new(),
@@ -179,6 +185,44 @@ impl Members {
     #[must_use]
     pub fn degraded(&self) -> bool {
         self.degraded
+    }
+
+    /// Whether too few members are reachable even for a provisional claim: nobody who votes, or nobody but this node (unless
+    /// `min_peers` is 1), so that one that has just started does not decide alone what others have decided already.
+    #[must_use]
+    pub fn isolated(&self) -> bool {
+        self.isolated
+    }
+
+    /// Whether a claim can be made now that needs this (10).
+    #[must_use]
+    pub fn may_claim(&self, needs: Consistency) -> bool {
+        match needs {
+            Consistency::Quorum => !self.degraded,
+            Consistency::Available => !self.degraded || !self.isolated,
+        }
+    }
+
+    /// Whose votes a claim takes that is made now; nothing where none can be.
+    #[must_use]
+    pub fn ballot(&self, needs: Consistency) -> Option<Ballot> {
+        if !self.may_claim(needs) {
+            None
+        } else if self.degraded {
+            let alive = |id| self.find(id).is_some_and(|at| self.peer(at).state == PeerState::Alive);
+            self.electorate.reachable(alive)
+        } else {
+            Some(self.electorate.ballot())
+        }
+    }
+
+    /// The same as another node names it: all members of this node's electorate, or those that both hold for alive.
+    #[must_use]
+    pub fn ballot_named(&self, needs: Consistency, electorate: ElectorateId) -> Option<Ballot> {
+        if electorate == self.electorate.digest() {
+            return Some(self.electorate.ballot());
+        }
+        self.ballot(needs).filter(|ballot| ballot.electorate == electorate)
     }
 
     /// A digest of all records held: equal where everyone knows the same members.
@@ -321,6 +365,7 @@ impl Members {
         }
         let quorum = self.electorate.quorum();
         let reachable = self.reachable_voters(cx.config);
+        self.isolated = reachable == 0 || self.reachable < cx.config.min_peers.min(COMPANY);
         let degraded = reachable < quorum || self.reachable < cx.config.min_peers;
         if degraded == self.degraded {
             return;

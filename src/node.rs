@@ -28,7 +28,6 @@ use crate::jobs::{self, Jobs};
 use crate::ledger::Ledger;
 use crate::membership::Members;
 use crate::metrics::Metrics;
-use crate::quorum::Statement;
 use crate::reputation::Reputation;
 use crate::reputation::score::Deed;
 use crate::sync::{MAX_JOBS, Sync};
@@ -62,6 +61,7 @@ pub struct Node {
     started: bool,
     leaving: bool,
     degraded_before: bool,
+    isolated_before: bool,
     /// The earliest deadline, kept so that a heartbeat's arrival costs no search for it.
     deadline: Time,
     /// Calls in a row that left something due.
@@ -97,6 +97,7 @@ impl Node {
             started: false,
             leaving: false,
             degraded_before: true,
+            isolated_before: true,
             deadline: Time::NEVER,
             spins: 0,
             inbox: Vec::new(),
@@ -196,7 +197,8 @@ impl Node {
         self.reputation.check_invariants();
         self.proofs.check_invariants();
         assert_eq!(self.guard.len(), self.members.len(), "every member has its guard");
-        assert_eq!(self.degraded_before, self.members.degraded(), "what follows from a change of mode was done");
+        let mode = (self.members.degraded(), self.members.isolated());
+        assert_eq!((self.degraded_before, self.isolated_before), mode, "what follows from a change of mode was done");
     }
 
     fn on_start(&mut self, now: Now, records: &[Record], verify: &mut dyn Verify, out: &mut Outbox) {
@@ -220,10 +222,9 @@ impl Node {
         parts.proofs.start(&cx, proven);
         parts.members.settle(&mut cx);
         for (id, broadcast, proof) in stored.claims {
-            let Statement { round, winner: claimer, backup, .. } = proof.statement;
+            let claim = Claim::of(&proof);
             parts.ledger.on_job_seen(id, broadcast.submitter, broadcast.body.payment);
-            parts.ledger.on_claim(id, round, claimer);
-            let claim = Claim { round, claimer, backup, lapsed: None };
+            parts.ledger.on_claim(id, claim.round, claim.claimer);
             parts.auctions.recover(&cx, id, broadcast, claim, Some(proof));
         }
         for (id, record) in own_jobs {
@@ -316,7 +317,7 @@ impl Node {
             }
             Payload::ClaimVote(vote) => auctions.on_vote(cx, members, from, vote),
             Payload::JobClaim(claim) => auctions.on_claim(cx, members, from, claim),
-            Payload::ClaimCertificate(certificate) => auctions.on_certificate(cx, members, certificate),
+            Payload::ClaimCertificate(certificate) => auctions.on_certificate(cx, members, from, certificate),
             Payload::CertificateRequest(request) => {
                 let asker = members.id(from);
                 if let Some(held) = auctions.job(request.job_id).and_then(|job| job.certificate.clone()) {
@@ -330,7 +331,12 @@ impl Node {
                 auctions.fence(cx, members, from, beat.job_id, beat.round);
                 Ok(())
             }
-            Payload::JobResult(result) => jobs.on_result(cx, members, from, result),
+            Payload::JobResult(result) => {
+                let (id, round) = (result.job_id, result.round);
+                let outcome = jobs.on_result(cx, members, from, result);
+                auctions.fence_result(cx, members, from, id, round);
+                outcome
+            }
             Payload::Takeover(takeover) => auctions.on_takeover(cx, members, from, takeover),
             Payload::LeaseLapsed(lapsed) => auctions.on_lapsed(cx, members, active, from, &lapsed),
             Payload::OutputRequest(request) => {
@@ -345,6 +351,13 @@ impl Node {
                     if let Some(proof) = auctions.job(id).and_then(|job| job.certificate.as_ref()) {
                         cx.direct(from, asker, &Payload::ClaimCertificate(proof.clone()));
                     }
+                }
+                // 10: and of the provisional claims of this node, which the asker may have to weigh against another.
+                for proof in auctions.own_provisional(cx.self_id()).take(MAX_JOBS) {
+                    cx.direct(from, asker, &Payload::ClaimCertificate(proof.clone()));
+                }
+                if members.is_teller_of(members.id(PeerIdx::SELF), from) {
+                    ledger.send_heads(cx, members, from);
                 }
                 Ok(())
             }
@@ -449,15 +462,19 @@ impl Node {
         }
     }
 
-    /// What follows from becoming degraded or recovering.
+    /// What follows from becoming able to make claims: all, or provisional ones alone.
     fn carry_degraded(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
-        let degraded = self.members.degraded();
-        if std::mem::replace(&mut self.degraded_before, degraded) && !degraded {
+        let (degraded, isolated) = (self.members.degraded(), self.members.isolated());
+        let recovered = std::mem::replace(&mut self.degraded_before, degraded) && !degraded;
+        let joined = std::mem::replace(&mut self.isolated_before, isolated) && !isolated;
+        if recovered || joined {
             let active = self.jobs.active();
             let (mut cx, parts) = self.split(now, verify, out);
             parts.jobs.on_recovered(&mut cx, parts.members);
             parts.auctions.on_recovered(&mut cx, parts.members, active);
-            parts.ledger.on_recovered(&mut cx, parts.members);
+            if recovered {
+                parts.ledger.on_recovered(&mut cx, parts.members);
+            }
             self.carry_effects(now, verify, out);
         }
     }

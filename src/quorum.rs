@@ -62,6 +62,15 @@ pub fn electorate_digest<'a>(sorted_members: impl IntoIterator<Item = &'a NodeId
     ElectorateId(digest[..8].try_into().expect("SHA-256 has 32 bytes"))
 }
 
+/// Names the part of an electorate that one node can reach, and with it a claim as provisional: a voter that reaches others
+/// does not vote, and no vote of the whole electorate is ever one of a part of it (protocol.md, section 10).
+#[must_use]
+pub fn provisional_digest(electorate: ElectorateId, reachable: &[u8]) -> ElectorateId {
+    let hash = Sha256::new().chain_update(b"provisional").chain_update(electorate.0).chain_update(reachable);
+    let digest = hash.finalize();
+    ElectorateId(digest[..8].try_into().expect("SHA-256 has 32 bytes"))
+}
+
 /// Votes of a quorum for one statement: what they are of is said beside it, or rebuilt by who checks it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,7 +109,8 @@ impl Proof {
     }
 }
 
-/// Checks a certificate against a sorted electorate of (id, public key).
+/// Checks a certificate against a sorted electorate of (id, public key), of which `needed` votes are enough. A provisional one
+/// needs a quorum of those that it says were reachable, and no vote of others.
 ///
 /// # Errors
 /// A sentence: which of its parts is not what it should be.
@@ -111,11 +121,30 @@ pub fn check_certificate(
     network_id: &str,
     verify: &mut dyn Verify,
 ) -> Result<(), &'static str> {
-    if electorate_digest(electorate.iter().map(|(id, _)| id)) != certificate.statement.electorate {
+    let whole = electorate_digest(electorate.iter().map(|(id, _)| id));
+    let reachable = &certificate.reachable;
+    let (stated, needed) = if reachable.is_empty() {
+        (whole, needed)
+    } else {
+        (provisional_digest(whole, reachable), check_reachable(certificate, electorate.len())?)
+    };
+    if stated != certificate.statement.electorate {
         return Err("it is of another electorate");
     }
     let bytes = certificate.statement.signed_bytes();
     check_votes(&bytes, &certificate.voters, &certificate.signatures, electorate, needed, network_id, verify)
+}
+
+/// Whether a provisional certificate names a part of so many members, and voters of that part alone. Says how many votes it needs.
+fn check_reachable(certificate: &ClaimCertificate, members: usize) -> Result<u32, &'static str> {
+    let reachable = &certificate.reachable;
+    if reachable.len() != members.div_ceil(8) || bits(reachable).any(|index| index >= members) {
+        return Err("its reachable members do not fit the electorate");
+    }
+    if bits(&certificate.voters).any(|index| !is_set(reachable, index)) {
+        return Err("it counts a voter that was not reachable");
+    }
+    Ok(quorum(u32::try_from(bits(reachable).count()).expect("bounded by max_members").max(1)))
 }
 
 /// Whether at least `needed` members of the electorate, those in the bitmap, have signed these bytes.
@@ -150,23 +179,42 @@ fn check_votes(
     Ok(())
 }
 
-/// Makes a certificate of collected votes: `votes` are (index in the sorted electorate, signature), in any order.
+/// Makes a certificate of collected votes: `votes` are (index in the sorted electorate, signature), in any order. With a
+/// bitmap of the reachable it is a provisional one.
 #[must_use]
-pub fn certificate(statement: Statement, electorate: usize, votes: &[(usize, Signature)]) -> ClaimCertificate {
+pub fn certificate(
+    statement: Statement,
+    electorate: usize,
+    reachable: Vec<u8>,
+    votes: &[(usize, Signature)],
+) -> ClaimCertificate {
     let (voters, signatures) = in_order(electorate, votes);
-    ClaimCertificate { statement, voters, signatures }
+    ClaimCertificate { statement, voters, signatures, reachable }
 }
 
 /// A bitmap of the voters, and their signatures in its order.
 fn in_order(electorate: usize, votes: &[(usize, Signature)]) -> (Vec<u8>, Vec<Signature>) {
     let mut sorted = votes.to_vec();
     sorted.sort_unstable_by_key(|(index, _)| *index);
-    let mut voters = vec![0u8; electorate.div_ceil(8)];
-    for (index, _) in &sorted {
-        assert!(*index < electorate && voters[index / 8] & (1 << (index % 8)) == 0, "each member votes once");
-        voters[index / 8] |= 1 << (index % 8);
-    }
+    let voters = bitmap(electorate, sorted.iter().map(|(index, _)| *index));
     (voters, sorted.into_iter().map(|(_, signature)| signature).collect())
+}
+
+/// One bit for each of these among so many members, lowest bit first.
+#[must_use]
+pub fn bitmap(members: usize, chosen: impl Iterator<Item = usize>) -> Vec<u8> {
+    let mut bitmap = vec![0u8; members.div_ceil(8)];
+    for index in chosen {
+        assert!(index < members && !is_set(&bitmap, index), "each member votes once");
+        bitmap[index / 8] |= 1 << (index % 8);
+    }
+    bitmap
+}
+
+/// Whether a bit of a bitmap is set; none is beyond its end.
+#[must_use]
+pub fn is_set(bitmap: &[u8], index: usize) -> bool {
+    bitmap.get(index / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0)
 }
 
 /// The places of a certificate's voters in its electorate, in the order of its signatures.
@@ -216,7 +264,7 @@ mod tests {
     fn certified(members: &[Keys], voters: &[usize]) -> ClaimCertificate {
         let statement = statement(members, 1);
         let votes: Vec<_> = voters.iter().map(|&index| (index, vote(&members[index], &statement))).collect();
-        certificate(statement, members.len(), &votes)
+        certificate(statement, members.len(), Vec::new(), &votes)
     }
 
     fn check(certificate: &ClaimCertificate, members: &[Keys]) -> Result<(), &'static str> {

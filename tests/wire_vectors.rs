@@ -65,7 +65,12 @@ fn certificate() -> ClaimCertificate {
         backup: Some(NodeId([0xa2; 16])),
         electorate: ElectorateId([0xe1; 8]),
     };
-    ClaimCertificate { statement, voters: vec![0b111], signatures: vec![Signature([0x51; 64]); 3] }
+    ClaimCertificate {
+        statement,
+        voters: vec![0b111],
+        signatures: vec![Signature([0x51; 64]); 3],
+        reachable: Vec::new(),
+    }
 }
 
 /// One payload of every type, and those whose form depends on what is in them twice.
@@ -126,6 +131,10 @@ fn examples() -> Vec<(MsgType, Payload)> {
         ),
         (MsgType::JobClaim, Payload::JobClaim(JobClaim { job_id: JOB, round: 1 })),
         (MsgType::ClaimCertificate, Payload::ClaimCertificate(certificate())),
+        (
+            MsgType::ClaimCertificate,
+            Payload::ClaimCertificate(ClaimCertificate { reachable: vec![0b10111], ..certificate() }),
+        ),
         (MsgType::CertificateRequest, Payload::CertificateRequest(CertificateRequest { job_id: JOB })),
         (MsgType::JobHeartbeat, Payload::JobHeartbeat(JobHeartbeat { job_id: JOB, round: 1, progress: Ppm(333_333) })),
         (MsgType::JobResult, Payload::JobResult(result)),

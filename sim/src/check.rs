@@ -159,7 +159,7 @@ impl Checks {
         let no_jobs = scenario.workload.is_none();
         let mut results = vec![
             self.safety("S1", self.s1.checked(), no_jobs, "claim certificates, each with every vote verified"),
-            self.safety("S2", self.s2.checked(), no_jobs, "executions, each under a certificate of its own node"),
+            self.s2_at_end(truth, no_jobs),
             self.safety(
                 "S3",
                 self.s3.checked(),
@@ -187,6 +187,17 @@ impl Checks {
         }
         results.extend(scenario.expect.iter().map(|expected| expectation(expected, counters)));
         results
+    }
+
+    fn s2_at_end(&self, truth: &Truth, no_jobs: bool) -> CheckResult {
+        let result =
+            self.safety("S2", self.s2.checked(), no_jobs, "executions, each under a certificate of its own node");
+        match self.s2.judge(truth, &self.contact) {
+            Err(violation) if self.violation.is_none() => {
+                CheckResult { verdict: Verdict::Fail, detail: violation.to_string(), ..result }
+            }
+            Err(_) | Ok(()) => result,
+        }
     }
 
     fn safety(&self, name: &'static str, checked: u64, no_occasion: bool, what: &str) -> CheckResult {

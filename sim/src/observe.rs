@@ -92,6 +92,7 @@ pub const COUNTERS: &[&str] = &[
     "jobs_failed",
     "votes",
     "certificates",
+    "certificates_provisional",
     "transactions",
     "rounds_beyond_first",
     "refused",

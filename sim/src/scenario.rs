@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use marlos::time::{Span, Time};
 use marlos::units::{Ppm, Tokens};
+use marlos::wire::message::Consistency;
 
 pub use diagnostic::Diagnostic;
 pub use parse::{Overrides, limits};
@@ -175,6 +176,8 @@ pub struct JobTemplate {
     pub failing: Ppm,
     /// How often one is run at most, where running it fails.
     pub max_attempts: u32,
+    /// What a claim of one needs.
+    pub consistency: Consistency,
 }
 
 /// One thing that goes wrong.

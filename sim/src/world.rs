@@ -270,6 +270,7 @@ impl World {
             priority: template.priority,
             deadline: template.deadline,
             max_attempts: template.max_attempts,
+            consistency: template.consistency,
         };
         self.handle(node, Input::Command(Command::Submit(spec)), watcher);
     }

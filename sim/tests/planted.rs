@@ -239,6 +239,7 @@ transactions = ">= 10"
 
 const CHANCES: &[Chance] = &[
     Chance { plant: "quorum-one-short", check: "S1", exit: 3, scenario: QUIET },
+    Chance { plant: "provisional-for-quorum", check: "S1", exit: 3, scenario: CUT_OFF },
     Chance { plant: "any-coordinator", check: "S1", exit: 3, scenario: VIEWS_DIFFER },
     Chance { plant: "votes-forgotten", check: "S1", exit: 3, scenario: VIEWS_DIFFER },
     Chance { plant: "votes-not-persisted", check: "S1", exit: 3, scenario: ROUND_ACROSS_A_RESTART },

@@ -72,9 +72,7 @@ impl Auctions {
         if job.claim.is_some_and(|claim| claim.round >= vote.round) {
             return Ok(());
         }
-        if members.electorate().position(voter).is_none() {
-            return Err(Refusal::NotAMember);
-        }
+        let place = members.electorate().position(voter).ok_or(Refusal::NotAMember)?;
         if members.peer(from).standing.proven {
             return Err(Refusal::Quarantined);
         }
@@ -89,6 +87,13 @@ impl Auctions {
             }
             _ => return Err(Refusal::OutOfPlace),
         };
+        if proposal.provisional
+            && members
+                .ballot_named(job.needs(cx.config), proposal.electorate)
+                .is_none_or(|ballot| !ballot.counts(place))
+        {
+            return Err(Refusal::ElectorateDiffers); // 10: only the reachable vote, and they are others by now
+        }
         let bytes = proposal.statement(vote.job_id).signed_bytes();
         let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
         if !cx.verify.verify(members.peer(from).key(), &signed, &vote.vote_signature) {
@@ -105,15 +110,16 @@ impl Auctions {
         if job.votes.iter().all(|(known, _)| *known != voter) {
             job.votes.push((voter, signature));
         }
-        if job.votes.len() < votes_needed(cx.config, electorate.quorum()) || proposal.electorate != electorate.digest()
-        {
+        let Some(ballot) = members.ballot_named(job.needs(cx.config), proposal.electorate) else { return };
+        if job.votes.len() < votes_needed(cx.config, ballot.needed()) {
             return;
         }
         let at = |(voter, signature): &(NodeId, Signature)| Some((electorate.position(*voter)?, *signature));
         let votes: Vec<(usize, Signature)> = job.votes.iter().filter_map(at).collect();
         assert_eq!(votes.len(), job.votes.len(), "every vote is of a member of this electorate");
-        let certificate = quorum::certificate(proposal.statement(id), electorate.members().len(), &votes);
-        self.claim(cx, members, id, proposal, certificate);
+        let (voters, statement) = (ballot.voters, proposal.statement(id));
+        let certificate = quorum::certificate(statement, electorate.members().len(), ballot.reachable, &votes);
+        self.claim(cx, members, id, proposal, voters, certificate);
     }
 
     /// This node holds a certificate: persist it, tell everyone, run the job (6.5).
@@ -123,6 +129,7 @@ impl Auctions {
         members: &Members,
         id: JobId,
         proposal: Proposal,
+        voters: u32,
         certificate: ClaimCertificate,
     ) {
         let round = proposal.round;
@@ -132,16 +139,15 @@ impl Auctions {
         let start = cx.out.at();
         binary::encode_into(&certificate, &mut cx.out.bytes);
         let bytes = start..cx.out.at();
-        let electorate = u32::try_from(members.electorate().members().len()).expect("bounded by max_members");
-        cx.report(Event::Certified { job: id, round, votes, members: electorate, certificate: bytes });
+        cx.report(Event::Certified { job: id, round, votes, members: voters, certificate: bytes });
         cx.broadcast(&Payload::JobClaim(JobClaim { job_id: id, round }));
         let submitter = self.jobs[&id].broadcast.submitter;
         if let Some(peer) = members.find(submitter).filter(|peer| *peer != PeerIdx::SELF) {
             cx.direct(peer, submitter, &Payload::ClaimCertificate(certificate.clone()));
         }
         self.jobs.get_mut(&id).expect("known").certificate = Some(certificate);
-        self.accept_claim(cx, id, round, cx.self_id(), proposal.backup);
-        let claim = Claim { round, claimer: cx.self_id(), backup: proposal.backup, lapsed: None };
+        let claim = proposal.claim();
+        self.accept_claim(cx, id, claim);
         self.effects.push(Effect::Won { job: id, claim });
     }
 
@@ -161,14 +167,15 @@ impl Auctions {
         if job.claim.is_some_and(|held| held.round == claim.round && held.claimer == claimer) {
             return Ok(());
         }
-        if job.claim.is_some_and(|held| held.round > claim.round) {
+        // 10: a provisional claim may end before one of an earlier round, if that one is proven.
+        if job.claim.is_some_and(|held| held.round > claim.round && !held.provisional) {
             return Err(Refusal::OutOfPlace);
         }
         let seen = job.proposal.filter(|p| p.round == claim.round && p.winner == claimer);
         // Of two claims of one round, only proof tells which is right; and who holds a standing claim is not replaced by a word.
-        let open = job.standing().is_none() && job.claim.is_none_or(|held| held.round < claim.round);
-        if let Some(proposal) = seen.filter(|_| open) {
-            self.accept_claim(cx, id, claim.round, claimer, proposal.backup);
+        let open = |said: &Claim| job.standing().is_none() && job.claim.is_none_or(|held| said.beats(&held, id));
+        if let Some(said) = seen.map(|proposal| proposal.claim()).filter(open) {
+            self.accept_claim(cx, id, said);
         } else if job.asked_for_certificate.replace((claim.round, claimer)) != Some((claim.round, claimer)) {
             cx.direct(from, claimer, &Payload::CertificateRequest(CertificateRequest { job_id: id }));
         }
@@ -180,25 +187,38 @@ impl Auctions {
         &mut self,
         cx: &mut Ctx<'_>,
         members: &Members,
+        from: PeerIdx,
         certificate: ClaimCertificate,
     ) -> Result<(), Refusal> {
         let statement = certificate.statement;
-        let job = self.jobs.get_mut(&statement.job_id).ok_or(Refusal::UnknownJob)?;
+        let id = statement.job_id;
+        let shown = Claim::of(&certificate);
+        let job = self.jobs.get_mut(&id).ok_or(Refusal::UnknownJob)?;
         job.asked_for_certificate = None;
+        if shown.provisional && !job.may_be_provisional(cx.config) {
+            return Err(Refusal::BadCertificate);
+        }
         let electorate = members.electorate();
-        let known = job.certificate.as_ref().map(|held| held.statement);
-        if known.is_some_and(|known| known.round > statement.round || known == statement) {
+        let known = job.certificate.as_ref().map(|held| (held.statement, Claim::of(held)));
+        let same_round = known.is_some_and(|(known, _)| known.round == statement.round);
+        let better = known.is_none_or(|(_, held)| shown.beats(&held, id));
+        if !better {
+            self.answer_worse(cx, members, from, id, &shown);
+        }
+        if known.is_some_and(|(known, _)| known == statement) || (!better && !same_round) {
             return Ok(());
         }
         let needed = u32::try_from(votes_needed(cx.config, electorate.quorum())).expect("bounded by max_members");
         quorum::check_certificate(&certificate, electorate.members(), needed, &cx.config.network_id, cx.verify)
             .map_err(|_| Refusal::BadCertificate)?;
+        let job = self.jobs.get_mut(&id).expect("found above");
         // 9: whoever voted for this and for another in the same round is caught by it.
         self.conflicts.extend(double_voters(job, &certificate, electorate));
-        if known.is_some_and(|known| known.round == statement.round) {
+        if !better {
             return Ok(());
         }
-        let claimer = job.claim.filter(|held| held.round == statement.round).map(|held| held.claimer);
+        let unproven = job.claim.filter(|held| held.round == statement.round && !same_round);
+        let claimer = unproven.map(|held| held.claimer);
         if let Some(other) = claimer.filter(|claimer| *claimer != statement.winner)
             && let Some(peer) = members.find(other).filter(|peer| *peer != PeerIdx::SELF)
         {
@@ -206,33 +226,27 @@ impl Auctions {
             cx.direct(peer, other, &Payload::CertificateRequest(CertificateRequest { job_id: statement.job_id }));
         }
         job.certificate = Some(certificate);
-        if job.claim.is_none_or(|held| held.round < statement.round) {
-            self.accept_claim(cx, statement.job_id, statement.round, statement.winner, statement.backup);
+        if job.claim.is_none_or(|held| shown.beats(&held, id)) {
+            self.accept_claim(cx, id, shown);
         }
         Ok(())
     }
 
-    pub(super) fn accept_claim(
-        &mut self,
-        cx: &mut Ctx<'_>,
-        id: JobId,
-        round: u32,
-        claimer: NodeId,
-        backup: Option<NodeId>,
-    ) {
+    pub(super) fn accept_claim(&mut self, cx: &mut Ctx<'_>, id: JobId, claim: Claim) {
         let job = self.jobs.get_mut(&id).expect("the caller found it");
-        assert!(job.claim.is_none_or(|held| held.round < round), "claims only move to later rounds");
-        let claim = Claim { round, claimer, backup, lapsed: None };
-        let before = job.claim.replace(claim).map(|held| held.claimer);
+        assert!(job.claim.is_none_or(|held| claim.beats(&held, id)), "a claim only ends for a better one");
+        // Whose standing claim was provisional has only met a better one: it has missed nothing.
+        let missed = |held: &Claim| held.lapsed.is_some() || !held.provisional;
+        let before = job.claim.replace(claim).filter(missed).map(|held| held.claimer);
         job.takeover = None;
-        job.round = job.round.max(round);
+        job.round = job.round.max(claim.round);
         job.promise.lease_until = cx.now.mono + cx.config.lease;
         job.bids = Vec::new();
         job.votes = Vec::new();
         job.early_votes = Vec::new();
         self.timers.disarm((id, Timer::BidsClose));
         self.timers.disarm((id, Timer::RoundEnds));
-        cx.report(Event::ClaimLearned { job: id, round, claimer });
+        cx.report(Event::ClaimLearned { job: id, round: claim.round, claimer: claim.claimer });
         self.effects.push(Effect::Claimed { job: id, claim, before });
     }
 }
@@ -240,10 +254,12 @@ impl Auctions {
 /// Evidence against who voted for a certificate, and for what else this node holds votes of that round.
 fn double_voters(job: &Job, certificate: &ClaimCertificate, electorate: &Electorate) -> Vec<Evidence> {
     let statement = certificate.statement;
-    let held = job
-        .certificate
-        .as_ref()
-        .filter(|held| held.statement.round == statement.round && held.statement.electorate == statement.electorate);
+    let all = electorate.digest();
+    let of_all = |held: &ClaimCertificate| match held.reachable.as_slice() {
+        [] => held.statement.electorate == all,
+        reachable => held.statement.electorate == quorum::provisional_digest(all, reachable),
+    };
+    let held = job.certificate.as_ref().filter(|held| held.statement.round == statement.round && of_all(held));
     let proposed = job.proposal.filter(|proposal| proposal.round == statement.round && !job.votes.is_empty());
     if held.is_none() && proposed.is_none() {
         return Vec::new();

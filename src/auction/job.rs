@@ -45,6 +45,8 @@ pub struct Claim {
     pub claimer: NodeId,
     /// Who may ask for a later round directly once the claimer is gone.
     pub backup: Option<NodeId>,
+    /// Whether only a part of the network has granted it (protocol.md, section 10).
+    pub provisional: bool,
     /// Whether, and why, it brings no result any more.
     pub lapsed: Option<Lapse>,
 }
@@ -71,6 +73,8 @@ pub struct Proposal {
     pub backup: Option<NodeId>,
     /// Whose votes count.
     pub electorate: ElectorateId,
+    /// Whether those are the reachable alone.
+    pub provisional: bool,
 }
 
 impl Job {
@@ -118,6 +122,13 @@ impl Job {
 }
 
 impl Proposal {
+    /// The claim that enough votes for it make.
+    #[must_use]
+    pub fn claim(&self) -> Claim {
+        let Proposal { round, winner: claimer, backup, provisional, .. } = *self;
+        Claim { round, claimer, backup, provisional, lapsed: None }
+    }
+
     /// What a vote for it signs.
     #[must_use]
     pub fn statement(&self, job_id: JobId) -> Statement {

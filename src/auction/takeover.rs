@@ -15,7 +15,7 @@ use crate::io::{Event, PeerState, Refusal};
 use crate::membership::Members;
 use crate::time::{Span, Time};
 use crate::wire::Payload;
-use crate::wire::message::{ClaimCertificate, JobBroadcast, LeaseLapsed, Takeover};
+use crate::wire::message::{ClaimCertificate, Consistency, JobBroadcast, LeaseLapsed, Takeover};
 
 /// How long voters wait for the certificate of a takeover: they do not see a death at the same moment, and who has not yet
 /// seen it keeps the wish. A guess: the heartbeats that two nodes heard last of a third lie at most 3 s apart.
@@ -42,7 +42,7 @@ impl Auctions {
     ) {
         let left = broadcast.body.deadline.since(cx.wall());
         let job = self.insert(cx, id, broadcast, left);
-        if job.claim.is_none_or(|held| held.round <= claim.round) {
+        if job.claim.is_none_or(|held| !held.beats(&claim, id)) {
             job.round = claim.round;
             job.claim = Some(claim);
             job.certificate = certificate.or(job.certificate.take());
@@ -113,14 +113,13 @@ impl Auctions {
         let own = cx.self_id();
         let named = |claim: super::Claim| claim.backup == Some(own) && claim.claimer != own;
         let Some(claim) = self.jobs.get(&id).and_then(|job| job.claim).filter(|claim| named(*claim)) else { return };
-        if members.degraded() {
-            return; // Nobody can vote it in; `on_recovered` looks again.
-        }
+        // Where nobody can vote it in, `on_recovered` looks again.
+        let Some(ballot) = members.ballot(self.jobs[&id].needs(cx.config)) else { return };
         self.end_claim(cx, id, Lapse::Seen.or_told(claim.lapsed));
         let job = self.jobs.get_mut(&id).expect("found above");
         let round = job.round.max(claim.round).saturating_add(1);
-        let electorate = members.electorate().digest();
-        let proposal = Proposal { round, coordinator: own, winner: own, backup: None, electorate };
+        let (electorate, provisional) = (ballot.electorate, ballot.is_provisional());
+        let proposal = Proposal { round, coordinator: own, winner: own, backup: None, electorate, provisional };
         job.begin(round, own);
         self.timers.disarm((id, Timer::BidsClose));
         cx.report(Event::TakeoverAsked { job: id, round });
@@ -146,8 +145,11 @@ impl Auctions {
         if takeover.round <= claim.round || takeover.round < job.round {
             return Err(Refusal::OutOfPlace);
         }
-        if takeover.electorate != members.electorate().digest() {
-            return Err(Refusal::ElectorateDiffers);
+        let provisional = takeover.electorate != members.electorate().digest();
+        match job.needs(cx.config) {
+            Consistency::Quorum if provisional => return Err(Refusal::ElectorateDiffers),
+            // 10: who does not see the executor's death yet reaches others than the backup does. The wish waits for that.
+            Consistency::Quorum | Consistency::Available => {}
         }
         job.takeover = Some(Proposal {
             round: takeover.round,
@@ -155,6 +157,7 @@ impl Auctions {
             winner: backup,
             backup: None,
             electorate: takeover.electorate,
+            provisional,
         });
         self.grant(cx, members, id)
     }
@@ -169,6 +172,9 @@ impl Auctions {
         if proposal.round < job.round {
             self.jobs.get_mut(&id).expect("found above").takeover = None;
             return Err(Refusal::OutOfPlace);
+        }
+        if proposal.provisional && members.ballot_named(job.needs(cx.config), proposal.electorate).is_none() {
+            return Err(Refusal::ElectorateDiffers);
         }
         self.end_claim(cx, id, Lapse::Seen.or_told(claim.lapsed));
         let job = self.jobs.get_mut(&id).expect("found above");
@@ -199,10 +205,16 @@ impl Auctions {
         back
     }
 
-    /// An executor of an earlier round is shown the later claim, where this node can prove it: it is fenced (7).
+    /// An executor of an earlier round is shown the later claim, where this node can prove it: it is fenced (7). Which of two
+    /// claims is better is not said by their rounds alone where one may be provisional (10): it is shown any other claim than its own, and
+    /// answers a worse one.
     pub fn fence(&self, cx: &mut Ctx<'_>, members: &Members, from: PeerIdx, id: JobId, round: u32) {
-        let held = self.jobs.get(&id).and_then(|job| job.certificate.as_ref());
-        if let Some(held) = held.filter(|held| held.statement.round > round) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let differs = |held: &&ClaimCertificate| {
+            let (of, winner) = (held.statement.round, held.statement.winner);
+            of > round || job.may_be_provisional(cx.config) && (of, winner) != (round, members.id(from))
+        };
+        if let Some(held) = job.certificate.as_ref().filter(differs) {
             cx.direct(from, members.id(from), &Payload::ClaimCertificate(held.clone()));
         }
     }

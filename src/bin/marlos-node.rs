@@ -11,6 +11,7 @@ use marlos::driver::config::address::BootstrapPeer;
 use marlos::driver::config::{Document, Settings};
 use marlos::time::Span;
 use marlos::units::{Ppm, Tokens};
+use marlos::wire::message::Consistency;
 
 /// A node of a peer-to-peer compute network.
 #[derive(Debug, Parser)]
@@ -139,6 +140,9 @@ struct Submit {
     /// How often it is run at most, where running it fails
     #[arg(long, default_value_t = 1, value_name = "TIMES")]
     attempts: u32,
+    /// A part of a split network may run it too; it may then run twice, and is paid once
+    #[arg(long)]
+    available: bool,
     /// A further capability that the node which runs it must have
     #[arg(long = "require", value_name = "CAPABILITY")]
     requirements: Vec<String>,
@@ -207,6 +211,7 @@ impl Submit {
             priority,
             deadline: self.deadline,
             max_attempts: self.attempts,
+            consistency: if self.available { Consistency::Available } else { Consistency::Quorum },
         })
     }
 }

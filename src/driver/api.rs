@@ -29,6 +29,7 @@ use crate::id::JobId;
 use crate::io::SubmitRefusal;
 use crate::time::Span;
 use crate::units::{Ppm, Tokens};
+use crate::wire::message::Consistency;
 
 /// The largest request: a command of 64 KiB, every byte of it escaped.
 const MAX_BODY: usize = 512 * 1024;
@@ -119,6 +120,9 @@ pub struct Submission {
     /// How often it is run at most, where running it fails.
     #[serde(default = "once")]
     pub max_attempts: u32,
+    /// `quorum` unless it is said; with `available`, a part of a split network runs it too.
+    #[serde(default)]
+    pub consistency: Consistency,
 }
 
 fn shell() -> String {

@@ -243,6 +243,7 @@ impl Engine {
                     priority: job.priority,
                     deadline: job.deadline,
                     max_attempts: job.max_attempts,
+                    consistency: job.consistency,
                 })));
                 let verdict = self.gathered.outbox.actions[before..].iter().find_map(|action| match action {
                     Action::Report(Event::JobSubmitted { job }) => Some(Ok(*job)),

@@ -32,11 +32,9 @@ impl Backups {
         self.timers.next()
     }
 
-    /// A claim: this node is its backup, or a watch of an earlier round is over.
+    /// A claim that is better than any before: this node is its backup, or its watch is over.
     pub fn on_claimed(&mut self, cx: &Ctx<'_>, id: JobId, claim: Claim, job: &Job) {
-        if self.watched.get(&id).is_some_and(|watch| watch.round < claim.round) {
-            self.end(id);
-        }
+        self.end(id);
         if claim.backup == Some(cx.self_id()) && claim.claimer != cx.self_id() {
             let left = job.broadcast.body.deadline.since(cx.wall());
             let until = cx.now.mono + left + cx.config.lease.times(2);

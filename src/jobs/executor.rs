@@ -37,9 +37,8 @@ enum Timer {
 /// An execution.
 #[derive(Clone, Debug)]
 struct Run {
-    round: u32,
+    claim: Claim,
     submitter: NodeId,
-    backup: Option<NodeId>,
     kept_until: Time,
 }
 
@@ -86,9 +85,8 @@ impl Executor {
         }
         let left = body.deadline.since(cx.wall());
         let run = Run {
-            round: claim.round,
+            claim,
             submitter: job.broadcast.submitter,
-            backup: claim.backup,
             kept_until: cx.now.mono + left + cx.config.lease.times(2),
         };
         self.running.insert(id, run);
@@ -99,18 +97,18 @@ impl Executor {
         cx.out.actions.push(Action::Execute { job: id, job_type, command, deadline: left.max(SHORTEST_RUN) });
     }
 
-    /// Somebody holds a claim: an execution of an earlier round is fenced (7).
+    /// Somebody holds a claim: an execution under a worse one, mostly of an earlier round, is fenced (7, 10).
     pub fn on_claimed(&mut self, cx: &mut Ctx<'_>, id: JobId, claim: Claim) {
         if claim.claimer == cx.self_id() {
             // A later round of a job it has: submitter and voters know that claim now, and take results of no other.
             if let Some(run) = self.running.get_mut(&id) {
-                run.round = claim.round;
-                run.backup = claim.backup;
+                run.claim = claim;
             }
             if let Some(finished) = self.finished.get_mut(&id) {
                 finished.result.round = claim.round;
             }
-        } else if self.running.get(&id).is_some_and(|run| run.round < claim.round) && !fence_ignored_planted(cx.config)
+        } else if self.running.get(&id).is_some_and(|run| claim.beats(&run.claim, id))
+            && !fence_ignored_planted(cx.config)
         {
             self.running.remove(&id);
             self.timers.disarm((id, Timer::Heartbeat));
@@ -133,14 +131,14 @@ impl Executor {
         let output = outcome.output[..kept].to_vec();
         let result = JobResult {
             job_id: id,
-            round: run.round,
+            round: run.claim.round,
             status: outcome.status,
             output: output[..kept.min(OUTPUT_CHUNK)].to_vec(),
             output_bytes: u32::try_from(kept).expect("bounded by max_output_bytes"),
             truncated: kept < outcome.output.len(),
             duration: outcome.duration,
         };
-        if let Some(backup) = run.backup.filter(|backup| *backup != run.submitter) {
+        if let Some(backup) = run.claim.backup.filter(|backup| *backup != run.submitter) {
             let brief = JobResult { output: Vec::new(), output_bytes: 0, ..result.clone() };
             send(cx, members, backup, &Payload::JobResult(brief));
         }
@@ -193,9 +191,9 @@ impl Executor {
 
     fn send_heartbeat(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId) {
         let run = &self.running[&id];
-        let beat = Payload::JobHeartbeat(JobHeartbeat { job_id: id, round: run.round, progress: Ppm(0) });
+        let beat = Payload::JobHeartbeat(JobHeartbeat { job_id: id, round: run.claim.round, progress: Ppm(0) });
         send(cx, members, run.submitter, &beat);
-        if let Some(backup) = run.backup.filter(|backup| *backup != run.submitter) {
+        if let Some(backup) = run.claim.backup.filter(|backup| *backup != run.submitter) {
             send(cx, members, backup, &beat);
         }
         self.timers.arm((id, Timer::Heartbeat), cx.now.mono + cx.config.job_heartbeat_interval);

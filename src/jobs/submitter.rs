@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bincode::{Decode, Encode};
 
 use super::{Effect, send};
-use crate::auction::{Claim, Lapse, is_gone, job_id};
+use crate::auction::{Claim, Lapse, is_gone, job_id, provisional};
 use crate::cx::{Ctx, store_key};
 use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Event, FailReason, JobStatus, Refusal};
@@ -196,7 +196,9 @@ impl Submitter {
         let id = result.job_id;
         let executor = members.id(from);
         let Some(own) = self.own.get_mut(&id) else { return Ok(()) };
-        if own.record.failed.is_some_and(|(_, round)| round >= result.round) {
+        // A claim that stands after a run failed is another one, whatever its round (10).
+        let over = own.record.claim.is_none_or(|claim| claim.lapsed.is_some());
+        if over && own.record.failed.is_some_and(|(_, round)| round >= result.round) {
             return Err(Refusal::OutOfPlace);
         }
         match own.record.claim {
@@ -213,7 +215,8 @@ impl Submitter {
                 }
                 self.gather(cx, members, id, effects);
             }
-            Some(claim) if claim.round >= result.round => return Err(Refusal::OutOfPlace),
+            // 10: a provisional claim may end before one of an earlier round, if that one is proven.
+            Some(claim) if claim.round >= result.round && !claim.provisional => return Err(Refusal::OutOfPlace),
             Some(_) | None => {
                 own.unproven = Some((from, result));
                 send(cx, members, executor, &Payload::CertificateRequest(CertificateRequest { job_id: id }));
@@ -352,7 +355,7 @@ impl Submitter {
         if over && !super::deadline_ignored_planted(cx) {
             let reason = match own.record.claim {
                 Some(_) => FailReason::NoResult,
-                None if members.degraded() => FailReason::NoQuorum,
+                None if !own.claimable(cx, members) => FailReason::NoQuorum,
                 None if own.bids_seen => FailReason::NoClaim,
                 None => FailReason::NoBids,
             };
@@ -371,7 +374,7 @@ impl Submitter {
             own.deadline = now + cx.config.job_heartbeat_interval;
         }
         let gives_up = own.lapse_at <= now && standing.is_some();
-        if gives_up && !members.degraded() {
+        if gives_up && own.claimable(cx, members) {
             return self.lapse(cx, id, effects);
         }
         if own.lapse_at <= now {
@@ -400,7 +403,7 @@ impl Submitter {
                 self.gather(cx, members, id, effects);
             }
             // Nobody will claim it now; becoming able to is what asks for it again.
-            Some(_) | None if members.degraded() => {}
+            Some(_) | None if !own.claimable(cx, members) => {}
             claim => {
                 cx.broadcast(&Payload::JobBroadcast(own.record.broadcast.clone()));
                 if let Some(claim) = claim {
@@ -411,9 +414,10 @@ impl Submitter {
         }
     }
 
-    /// Enough members are reachable again: every open own job is asked for at once.
+    /// Enough members are reachable again: every open own job that can be claimed now is asked for at once.
     pub fn on_recovered(&mut self, cx: &mut Ctx<'_>, members: &Members, effects: &mut Vec<Effect>) {
-        let open: Vec<JobId> = self.own.keys().copied().collect();
+        let open = self.own.iter().filter(|(_, own)| own.claimable(cx, members));
+        let open: Vec<JobId> = open.map(|(id, _)| *id).collect();
         for id in open {
             let own = self.own.get_mut(&id).expect("listed above");
             own.ask_at = cx.now.mono + cx.config.rebroadcast_interval;
@@ -441,6 +445,11 @@ impl Submitter {
 }
 
 impl Own {
+    /// Whether anybody could claim it now, where its claim is over or there is none.
+    fn claimable(&self, cx: &Ctx<'_>, members: &Members) -> bool {
+        members.may_claim(provisional::needed(cx.config, &self.record.broadcast.body, self.record.claim))
+    }
+
     fn due(&self) -> Time {
         self.deadline.min(self.ask_at).min(self.lapse_at)
     }

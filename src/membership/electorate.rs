@@ -3,6 +3,37 @@
 use crate::id::{ElectorateId, NodeId};
 use crate::quorum;
 
+/// Whose votes count for a claim that is made now: everyone's, or only those of the reachable (protocol.md, section 10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ballot {
+    /// What names them in a statement.
+    pub electorate: ElectorateId,
+    /// How many they are; at least one.
+    pub voters: u32,
+    /// Where the claim is provisional, one bit per member of the sorted electorate that can be reached; else nothing.
+    pub reachable: Vec<u8>,
+}
+
+impl Ballot {
+    /// Votes that are enough.
+    #[must_use]
+    pub fn needed(&self) -> u32 {
+        quorum::quorum(self.voters)
+    }
+
+    /// Whether only the reachable vote.
+    #[must_use]
+    pub fn is_provisional(&self) -> bool {
+        !self.reachable.is_empty()
+    }
+
+    /// Whether the vote of the member at this place counts.
+    #[must_use]
+    pub fn counts(&self, at: usize) -> bool {
+        self.reachable.is_empty() || quorum::is_set(&self.reachable, at)
+    }
+}
+
 /// The voters in one node's view, sorted by id, with their keys.
 #[derive(Clone, Debug, Default)]
 pub struct Electorate {
@@ -40,6 +71,23 @@ impl Electorate {
     /// Votes that a certificate needs.
     #[must_use]
     pub fn quorum(&self) -> u32 {
-        quorum::quorum(u32::try_from(self.members.len()).expect("bounded by max_members").max(1))
+        self.ballot().needed()
+    }
+
+    /// The votes of all members.
+    #[must_use]
+    pub fn ballot(&self) -> Ballot {
+        let voters = u32::try_from(self.members.len()).expect("bounded by max_members").max(1);
+        Ballot { electorate: self.digest, voters, reachable: Vec::new() }
+    }
+
+    /// The votes of those members alone that can be reached; nothing where none can.
+    #[must_use]
+    pub fn reachable(&self, is_reachable: impl Fn(NodeId) -> bool) -> Option<Ballot> {
+        let chosen = self.members.iter().enumerate().filter(|(_, (id, _))| is_reachable(*id)).map(|(at, _)| at);
+        let reachable = quorum::bitmap(self.members.len(), chosen.clone());
+        let voters = u32::try_from(chosen.count()).expect("bounded by max_members");
+        let electorate = quorum::provisional_digest(self.digest, &reachable);
+        (voters > 0).then_some(Ballot { electorate, voters, reachable })
     }
 }

@@ -301,7 +301,9 @@ impl Payload {
             Payload::JobBid(bid) => bid.offer.as_ref().is_none_or(|offer| offer.score <= Ppm::ONE),
             Payload::AuctionCoordinate(proposal) => proposal.best.len() <= MAX_LISTED_BIDS,
             Payload::ClaimCertificate(certificate) => {
-                certificate.signatures.len() <= MAX_VOTES && certificate.voters.len() <= MAX_VOTES / 8
+                certificate.signatures.len() <= MAX_VOTES
+                    && certificate.voters.len() <= MAX_VOTES / 8
+                    && certificate.reachable.len() <= MAX_VOTES / 8
             }
             Payload::JobHeartbeat(heartbeat) => heartbeat.progress <= Ppm::ONE,
             Payload::ReputationUpdate(update) => update.within_limits(),
@@ -591,6 +593,8 @@ pub enum Consistency {
     /// A quorum of all known members.
     #[default]
     Quorum,
+    /// A quorum of all where one can be reached, and else of those that can: such a claim is provisional (protocol.md, section 10).
+    Available,
 }
 
 /// An offer to run a job, or a decline, directed to the coordinator of the round.
@@ -682,6 +686,9 @@ pub struct ClaimCertificate {
     pub voters: Vec<u8>,
     /// Their signatures, in that order.
     pub signatures: Vec<Signature>,
+    /// Of a provisional claim, one bit per member of the sorted electorate that could be reached; of any other, nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "crate::wire::json::base64_bytes")]
+    pub reachable: Vec<u8>,
 }
 
 /// "Show me the certificate of your claim."

@@ -167,7 +167,7 @@ fn job() -> impl Strategy<Value = Payload> {
             deadline: WallTime(deadline),
             payment: Tokens(payment),
             requirements,
-            consistency: Consistency::Quorum,
+            consistency: if counter % 2 == 0 { Consistency::Quorum } else { Consistency::Available },
             max_attempts: 1 + (counter % u64::from(MAX_ATTEMPTS)) as u32,
         };
         Payload::JobBroadcast(JobBroadcast { counter, submitter: keys().id(), body })
@@ -201,9 +201,12 @@ fn proposal() -> impl Strategy<Value = Payload> {
 }
 
 fn claim_certificate() -> impl Strategy<Value = Payload> {
-    (statement(), vec(any::<u8>(), 0..20), vec(signature(), 0..100)).prop_map(|(statement, voters, signatures)| {
-        Payload::ClaimCertificate(ClaimCertificate { statement, voters, signatures })
-    })
+    let bitmap = || vec(any::<u8>(), 0..20);
+    (statement(), bitmap(), vec(signature(), 0..100), bitmap()).prop_map(
+        |(statement, voters, signatures, reachable)| {
+            Payload::ClaimCertificate(ClaimCertificate { statement, voters, signatures, reachable })
+        },
+    )
 }
 
 fn job_result() -> impl Strategy<Value = Payload> {
@@ -747,7 +750,7 @@ fn records(count: usize) -> Payload {
     Payload::PeerRecords(PeerRecords { members_digest: 0, complete: true, records: vec![announce.record; count] })
 }
 
-fn certificate_with(voters: usize, signatures: usize) -> Payload {
+fn certificate_with(voters: usize, signatures: usize, reachable: usize) -> Payload {
     let statement = Statement {
         job_id: JobId([5; 16]),
         round: 1,
@@ -759,6 +762,7 @@ fn certificate_with(voters: usize, signatures: usize) -> Payload {
         statement,
         voters: vec![0; voters],
         signatures: vec![Signature([5; 64]); signatures],
+        reachable: vec![0; reachable],
     })
 }
 
@@ -827,9 +831,10 @@ fn what_is_at_a_limit_passes_and_what_is_over_it_is_refused_in_both_codecs() {
         ("a counter beyond JSON", job_with(|j| j.counter = (1 << 53) + 1), false),
         ("64 listed bids", listed(64), true),
         ("65 listed bids", listed(65), false),
-        ("4096 votes", certificate_with(512, 4_096), true),
-        ("4097 votes", certificate_with(512, 4_097), false),
-        ("a bitmap of 513 bytes", certificate_with(513, 4_096), false),
+        ("4096 votes", certificate_with(512, 4_096, 512), true),
+        ("4097 votes", certificate_with(512, 4_097, 0), false),
+        ("a bitmap of 513 bytes", certificate_with(513, 4_096, 0), false),
+        ("513 bytes of reachable members", certificate_with(512, 4_096, 513), false),
         ("64 transfers", Payload::TokenTransaction(paying(64, 1 << 53)), true),
         ("65 transfers", Payload::TokenTransaction(paying(65, 1)), false),
         ("a number beyond JSON", Payload::TokenTransaction(paying(1, (1 << 53) + 1)), false),

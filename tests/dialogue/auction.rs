@@ -20,30 +20,51 @@ pub struct Table {
     pub hands: Vec<Hand>,
     pub job: JobId,
     pub broadcast: JobBroadcast,
-    electorate: ElectorateId,
+    pub electorate: ElectorateId,
 }
 
 impl Table {
     /// A job of hand 1 whose coordinators of rounds 0, 1, .. are these nodes.
     pub fn with_coordinators(coordinators: &[usize]) -> Table {
-        Table::where_jobs(Tokens::whole(1), |_, coordinator| {
+        let (net, hands) = among_hands(3);
+        Table::with(net, hands, &[0, 1, 2, 3], Consistency::Quorum, coordinators)
+    }
+
+    /// The same with a job that asks for this, and of a network of which node 0 holds these for alive.
+    pub fn with(
+        net: Net,
+        hands: Vec<Hand>,
+        alive: &[usize],
+        consistency: Consistency,
+        coordinators: &[usize],
+    ) -> Table {
+        let change = |body: &mut JobBody| body.consistency = consistency;
+        Table::where_jobs(net, hands, alive, change, |_, coordinator| {
             coordinators.iter().enumerate().all(|(round, who)| coordinator(u32::try_from(round).expect("few")) == *who)
         })
     }
 
     /// A job of hand 1 of which this is so, by its id and its coordinator of round 0.
     pub fn where_job(fits: impl Fn(JobId, usize) -> bool) -> Table {
-        Table::where_jobs(Tokens::whole(1), |job, coordinator| fits(job, coordinator(0)))
+        let (net, hands) = among_hands(3);
+        Table::where_jobs(net, hands, &[0, 1, 2, 3], |_| {}, |job, coordinator| fits(job, coordinator(0)))
     }
 
     /// The same, for jobs that pay this much.
     pub fn with_payment(coordinator: usize, payment: Tokens) -> Table {
-        Table::where_jobs(payment, |_, coordinates| coordinates(0) == coordinator)
+        let (net, hands) = among_hands(3);
+        let change = |body: &mut JobBody| body.payment = payment;
+        Table::where_jobs(net, hands, &[0, 1, 2, 3], change, |_, coordinates| coordinates(0) == coordinator)
     }
 
-    fn where_jobs(payment: Tokens, wanted: impl Fn(JobId, &dyn Fn(u32) -> usize) -> bool) -> Table {
-        let (net, hands) = among_hands(3);
-        let mut ids: Vec<NodeId> = (0..4).map(|at| keys(at).id()).collect();
+    fn where_jobs(
+        net: Net,
+        hands: Vec<Hand>,
+        alive: &[usize],
+        change: impl Fn(&mut JobBody),
+        wanted: impl Fn(JobId, &dyn Fn(u32) -> usize) -> bool,
+    ) -> Table {
+        let mut ids: Vec<NodeId> = alive.iter().map(|at| keys(*at).id()).collect();
         ids.sort_unstable();
         let fits = |broadcast: &JobBroadcast| {
             let coordinator = |round| {
@@ -54,11 +75,13 @@ impl Table {
         };
         let made = |counter| {
             let mut broadcast = job_of(&net, keys(1).id(), counter);
-            broadcast.body.payment = payment;
+            change(&mut broadcast.body);
             broadcast
         };
         let broadcast = (1..1_000).map(made).find(fits).expect("one of a thousand, where the order of ids allows it");
-        Table { job: job_id(&broadcast), net, hands, broadcast, electorate: electorate_digest(&ids) }
+        let mut all: Vec<NodeId> = (0..4).map(|at| keys(at).id()).collect();
+        all.sort_unstable();
+        Table { job: job_id(&broadcast), net, hands, broadcast, electorate: electorate_digest(&all) }
     }
 
     pub fn coordinated_by(who: usize) -> Table {
@@ -106,15 +129,15 @@ impl Table {
         let place = |who: usize| ids.iter().position(|id| *id == keys(who).id()).expect("a member");
         let votes: Vec<(usize, Signature)> =
             voters.iter().map(|who| (place(*who), Hand::new(*who).vote_signature(&statement))).collect();
-        quorum::certificate(statement, 4, &votes)
+        quorum::certificate(statement, 4, Vec::new(), &votes)
     }
 
-    fn claim(&self) -> Option<NodeId> {
+    pub fn claim(&self) -> Option<NodeId> {
         self.net.node(0).view().job(self.job).and_then(|job| job.claimer)
     }
 
     /// Says that this must be refused, that nothing else is done, and that the node is as before.
-    fn assert_refused(&mut self, who: usize, payload: &Payload, expected: Refusal) {
+    pub fn assert_refused(&mut self, who: usize, payload: &Payload, expected: Refusal) {
         let round = self.net.node(0).view().job(self.job).map(|job| (job.round, job.claimer));
         let said = self.say(who, payload);
         assert_eq!(refusals(&said), [expected], "{said:?}");

@@ -9,7 +9,7 @@ use marlos::membership::gossip::sign_record;
 use marlos::quorum::Statement;
 use marlos::time::{Span, Time, WallTime};
 use marlos::units::{Ppm, Tokens};
-use marlos::wire::message::{Announce, ClaimVote, PeerAnnounce, Ping};
+use marlos::wire::message::{Announce, ClaimVote, Consistency, PeerAnnounce, Ping};
 use marlos::wire::{Header, MsgType, Payload, Signature, Signed, encode, network_tag, seal};
 
 use crate::net::{EPOCH_US, Net, What, config, keys};
@@ -132,6 +132,7 @@ pub fn shell(deadline: Span) -> JobSpec<'static> {
         priority: Ppm(500_000),
         deadline,
         max_attempts: 1,
+        consistency: Consistency::Quorum,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod admission;
 mod auction;
+mod available;
 mod evidence;
 mod hand;
 mod jobs;

@@ -4,6 +4,7 @@ use marlos::Config;
 use marlos::identity::Keys;
 use marlos::time::{Span, Time};
 use marlos::units::{Ppm, Tokens};
+use marlos::wire::message::Consistency;
 
 use crate::observe::{Observation, Truth};
 use crate::scenario::{
@@ -101,6 +102,7 @@ pub(crate) fn scenario_with_jobs(nodes: usize, duration: &str, jobs_per_second: 
         output_bytes: 0,
         failing: Ppm(0),
         max_attempts: 1,
+        consistency: Consistency::Quorum,
     };
     let workload = WorkloadSpec {
         jobs_per_1000_s: jobs_per_second * 1_000,

@@ -10,18 +10,22 @@
 //!    `heartbeat_timeout` (and itself): else another part of them could certify too. Newcomers have that long to be met, and
 //!    members it has never been in contact with do not count, as it cannot know of them.
 //!
+//! A certificate that says who was reachable is provisional (protocol.md, section 10), and counts for rule 2 as none. It may exist only for a
+//! job whose submitter asked for `"available"`, and only at a node that has not been in contact with a quorum for as long as rule 5
+//! says; its electorate is named together with the reachable, its voters are among those, and are [`votes_needed`] of them.
+//!
 //! And what makes two certificates impossible: no node votes for two winners in one (job, round),
 //! not even where it lost its store between: it does not vote on what its earlier life may have voted on.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use marlos::config::{Config, Membership};
 use marlos::id::{ElectorateId, JobId, NodeId};
 use marlos::io::{PeerState, Verify};
-use marlos::quorum::{Statement, electorate_digest};
+use marlos::quorum::{Statement, electorate_digest, provisional_digest};
 use marlos::time::Time;
-use marlos::wire::message::ClaimCertificate;
+use marlos::wire::message::{ClaimCertificate, Consistency};
 use marlos::wire::{Signature, Signed, binary};
 use sha2::{Digest, Sha256};
 
@@ -33,6 +37,8 @@ use crate::scenario::{NodeNo, Scenario};
 const ONE: &str = "there is at most one claim certificate per (job, round)";
 const REAL: &str = "a claim certificate holds the votes of a quorum of its node's members";
 const WIDE: &str = "an electorate is so large that any two quorums meet";
+const ASKED: &str = "a job that asks for a quorum is claimed by a quorum";
+const SPLIT: &str = "nobody claims provisionally who can reach a quorum";
 const ONCE: &str = "a node votes for one winner per (job, round)";
 
 /// A vote: for whom, and when, in milliseconds. Small, as every vote of a run is kept.
@@ -54,7 +60,10 @@ pub fn votes_needed(members: u32) -> u32 {
 pub(super) struct S1 {
     network_id: String,
     configs: Vec<Config>,
+    consistency: Consistency,
     lives: Vec<Life>,
+    /// SHA-256 of each provisional certificate that was checked.
+    provisional: BTreeSet<[u8; 32]>,
     certified: BTreeMap<(JobId, u32), Certified>,
     /// By voter.
     votes: BTreeMap<(JobId, u32), Box<[Vote]>>,
@@ -86,7 +95,9 @@ impl S1 {
         S1 {
             network_id: scenario.nodes.first().map_or_else(String::new, |node| node.config.network_id.clone()),
             configs: scenario.nodes.iter().map(|node| node.config.clone()).collect(),
+            consistency: scenario.workload.as_ref().map_or(Consistency::Quorum, |workload| workload.job.consistency),
             lives: vec![Life::default(); scenario.nodes.len()],
+            provisional: BTreeSet::new(),
             certified: BTreeMap::new(),
             votes: BTreeMap::new(),
             checked: 0,
@@ -183,6 +194,9 @@ impl S1 {
             return violated(REAL, reported, Fact::now(truth, node, other));
         }
         let digest: [u8; 32] = Sha256::digest(bytes).into();
+        if !certificate.reachable.is_empty() {
+            return self.on_provisional(truth, node, &certificate, digest, &reported, contact, verify);
+        }
         if let Some(first) = self.certified.get(&(job, round)) {
             if first.statement != statement {
                 return violated(ONE, first.fact.clone(), reported);
@@ -201,6 +215,38 @@ impl S1 {
         Ok(())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the parts of one certificate, and what tells about them")]
+    fn on_provisional(
+        &mut self,
+        truth: &Truth,
+        node: NodeNo,
+        certificate: &ClaimCertificate,
+        digest: [u8; 32],
+        reported: &Fact,
+        contact: &Contact,
+        verify: &mut dyn Verify,
+    ) -> Result<(), Box<Violation>> {
+        let now = |what: &str| Fact::now(truth, node, what.to_owned());
+        match self.consistency {
+            Consistency::Quorum => return violated(ASKED, reported.clone(), now("it is provisional")),
+            Consistency::Available => {}
+        }
+        // A node that restarts reports what its store held.
+        if self.provisional.contains(&digest) {
+            return Ok(());
+        }
+        let long = self.configs[node].heartbeat_timeout.times(2);
+        if contact.side_has_quorum(truth, node, &self.configs[node], long) {
+            let met = format!("it has been in contact with a quorum for {long}");
+            return violated(SPLIT, reported.clone(), now(&met));
+        }
+        let members = self.electorate_of(truth, node, certificate, reported)?;
+        self.check_votes(truth, node, certificate, &members, reported, verify)?;
+        self.checked += 1;
+        self.provisional.insert(digest);
+        Ok(())
+    }
+
     /// The members behind the digest, or that there are none (rule 3).
     fn electorate_of(
         &self,
@@ -210,7 +256,7 @@ impl S1 {
         reported: &Fact,
     ) -> Result<Members, Box<Violation>> {
         let stated = certificate.statement.electorate;
-        if let Some(members) = self.members_behind(truth, node, stated) {
+        if let Some(members) = self.members_behind(truth, node, stated, &certificate.reachable) {
             return Ok(members);
         }
         let (lease, met) = (self.configs[node].lease, self.lives[node].met.len());
@@ -218,10 +264,21 @@ impl S1 {
         violated(REAL, reported.clone(), Fact::now(truth, node, format!("{held}; it has met {met}")))
     }
 
-    /// The members with this digest, where the node may have held them as its electorate within the last lease.
-    pub(super) fn members_behind(&self, truth: &Truth, node: NodeNo, stated: ElectorateId) -> Option<Members> {
+    /// The members with this digest, where the node may have held them as its electorate within the last lease. With a bitmap of
+    /// the reachable, it is the digest of that part of them.
+    pub(super) fn members_behind(
+        &self,
+        truth: &Truth,
+        node: NodeNo,
+        stated: ElectorateId,
+        reachable: &[u8],
+    ) -> Option<Members> {
         let (config, life) = (&self.configs[node], &self.lives[node]);
-        let fits = |members: &Members| electorate_digest(members.iter().map(|(id, _)| id)) == stated;
+        let fits = |members: &Members| {
+            let all = electorate_digest(members.iter().map(|(id, _)| id));
+            let named = if reachable.is_empty() { all } else { provisional_digest(all, reachable) };
+            named == stated
+        };
         if let Membership::Fixed(ids) = &config.membership {
             let mut members: Members = ids
                 .iter()
@@ -249,32 +306,40 @@ impl S1 {
         reported: &Fact,
         verify: &mut dyn Verify,
     ) -> Result<(), Box<Violation>> {
+        let wrong = |what: String| violated(REAL, reported.clone(), Fact::now(truth, node, what));
+        let (voters, reachable) = (set_bits(&certificate.voters), set_bits(&certificate.reachable));
+        if reachable.last().is_some_and(|last| *last >= members.len()) {
+            return wrong(format!("it reaches member {reachable:?} of {}", members.len()));
+        }
+        if let Some(voter) = voters.iter().find(|voter| !reachable.is_empty() && !reachable.contains(voter)) {
+            return wrong(format!("it counts voter {voter}, and reaches {reachable:?}"));
+        }
+        let electing = if reachable.is_empty() { members.len() } else { reachable.len() };
         let votes = (certificate.voters.as_slice(), certificate.signatures.as_slice());
         let bytes = certificate.statement.signed_bytes();
-        self.count_votes(truth, members, votes, &bytes, verify)
-            .or_else(|what| violated(REAL, reported.clone(), Fact::now(truth, node, what)))
+        self.count_votes(truth, members, electing, votes, &bytes, verify).or_else(wrong)
     }
 
-    /// Whether the members in the bitmap are a quorum and have all really signed these bytes; if not, what is wrong.
+    /// Whether the members in the bitmap are a quorum of so many and have all really signed these bytes; if not, what is wrong.
     pub(super) fn count_votes(
         &self,
         truth: &Truth,
         members: &Members,
+        electing: usize,
         (bitmap, signatures): (&[u8], &[Signature]),
         bytes: &[u8],
         verify: &mut dyn Verify,
     ) -> Result<(), String> {
-        let set = |index: usize| bitmap.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1);
-        let voters: Vec<usize> = (0..bitmap.len() * 8).filter(|index| set(*index)).collect();
+        let voters = set_bits(bitmap);
         if voters.last().is_some_and(|last| *last >= members.len()) {
             return Err(format!("it counts voter {} of {} members", voters.last().unwrap_or(&0), members.len()));
         }
         if voters.len() != signatures.len() {
             return Err(format!("{} voters have {} signatures", voters.len(), signatures.len()));
         }
-        let needed = votes_needed(u32::try_from(members.len()).expect("numbered in 16 bits"));
+        let needed = votes_needed(u32::try_from(electing).expect("numbered in 16 bits"));
         if voters.len() < needed as usize {
-            return Err(format!("{} of {} members voted, and {needed} are a quorum", voters.len(), members.len()));
+            return Err(format!("{} of {electing} members voted, and {needed} are a quorum", voters.len()));
         }
         let message = Signed { network_id: &self.network_id, bytes };
         for (voter, signature) in voters.iter().map(|index| members[*index].1).zip(signatures) {
@@ -363,6 +428,11 @@ impl Life {
         gone.sort_unstable();
         gone.into_iter().map(|(.., peer)| peer).collect()
     }
+}
+
+/// The set bits of a bitmap, lowest first.
+fn set_bits(bitmap: &[u8]) -> Vec<usize> {
+    (0..bitmap.len() * 8).filter(|index| bitmap[index / 8] >> (index % 8) & 1 == 1).collect()
 }
 
 fn violated<T>(sentence: &'static str, first: Fact, second: Fact) -> Result<T, Box<Violation>> {

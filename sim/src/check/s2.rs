@@ -3,12 +3,17 @@
 //! Two nodes may execute two rounds of one job at once, since nobody can tell a dead executor from a distant one; but only with reason.
 //! Nobody may take over from an executor that has been in reach of its submitter and of a quorum for so long that they must have heard
 //! it, and an executor that has learned of a later claim must stop.
+//!
+//! Provisional claims (protocol.md, section 10) of parts that reach different members are the exception: two of one round may both run.
+//! But not for long once the network is whole: see [`S2::judge`].
 
 use std::collections::BTreeMap;
 
 use marlos::Config;
 use marlos::id::JobId;
-use marlos::time::Span;
+use marlos::time::{Span, Time};
+use marlos::wire::binary;
+use marlos::wire::message::ClaimCertificate;
 
 use super::contact::Contact;
 use super::{Fact, Violation};
@@ -18,6 +23,7 @@ use crate::scenario::{NodeNo, Scenario};
 const OWN: &str = "a node executes only with a certificate of its own";
 const ALONE: &str = "no two nodes execute the same (job, round)";
 const LEASED: &str = "nobody takes over from an executor that submitter and quorum can hear";
+const SETTLED: &str = "no two nodes in contact go on running one job";
 const FENCED: &str = "an executor that learns of a later claim stops";
 
 /// Who has been in reach for so long has been heard: the longest silence that a live node is forgiven is 15 s, a lease is 10 s.
@@ -33,6 +39,8 @@ pub(super) struct S2 {
     /// and proves as much as ever.
     held: BTreeMap<(JobId, u32), Vec<NodeNo>>,
     executed: BTreeMap<(JobId, u32), Fact>,
+    /// The reachable members that each provisional certificate names.
+    reachable: BTreeMap<(JobId, u32, NodeNo), Vec<u8>>,
     last_stop: BTreeMap<NodeNo, Fact>,
     checked: u64,
 }
@@ -54,6 +62,7 @@ impl S2 {
             running: BTreeMap::new(),
             held: BTreeMap::new(),
             executed: BTreeMap::new(),
+            reachable: BTreeMap::new(),
             last_stop: BTreeMap::new(),
             checked: 0,
         }
@@ -71,7 +80,12 @@ impl S2 {
                 self.last_stop.insert(node, Fact::now(truth, node, format!("its process ends ({how:?})")));
                 self.running.retain(|(_, executor), _| *executor != node);
             }
-            Observation::Certified { node, job, round, .. } => {
+            Observation::Certified { node, job, round, certificate, .. } => {
+                // What it is worth is for S1 to say.
+                let proof = binary::decode::<ClaimCertificate>(certificate).ok().filter(|p| !p.reachable.is_empty());
+                if let Some(proof) = proof {
+                    self.reachable.insert((job, round, node), proof.reachable);
+                }
                 let holders = self.held.entry((job, round)).or_default();
                 if !holders.contains(&node) {
                     holders.push(node);
@@ -131,6 +145,23 @@ impl S2 {
         Ok(())
     }
 
+    /// Whether two nodes still run one job at the end of a run, though they have run it side by side and in contact for longer than
+    /// it takes until one of them is shown the other's claim.
+    pub fn judge(&self, truth: &Truth, contact: &Contact) -> Result<(), Box<Violation>> {
+        let pairs = self.running.iter().flat_map(|((job, node), run)| {
+            let others = self.running.range((*job, node + 1)..=(*job, NodeNo::MAX));
+            others.map(move |((_, other), second)| ((*node, run), (*other, second)))
+        });
+        let long = |at: Time| truth.now.since(at) >= HEARD_AFTER;
+        for ((node, run), (other, second)) in pairs {
+            let together = long(run.started.at) && long(second.started.at);
+            if together && contact.held(node, other, truth.now, HEARD_AFTER) {
+                return violated(SETTLED, run.started.clone(), second.started.clone());
+            }
+        }
+        Ok(())
+    }
+
     fn on_execution(&mut self, truth: &Truth, node: NodeNo, job: JobId, round: u32) -> Result<(), Box<Violation>> {
         self.checked += 1;
         let starts = Fact::now(truth, node, format!("it starts to execute round {round} of {job}"));
@@ -147,7 +178,10 @@ impl S2 {
             return violated(OWN, starts, without);
         }
         match self.executed.get(&(job, round)) {
-            Some(first) if first.node != node => violated(ALONE, first.clone(), starts),
+            Some(first) if first.node != node => {
+                let part = |node| self.reachable.get(&(job, round, node));
+                if part(node) == part(first.node) { violated(ALONE, first.clone(), starts) } else { Ok(()) }
+            }
             Some(_) => Ok(()),
             None => {
                 self.executed.insert((job, round), starts);
@@ -163,6 +197,9 @@ fn violated<T>(sentence: &'static str, first: Fact, second: Fact) -> Result<T, B
 
 #[cfg(test)]
 mod tests {
+    use marlos::id::{ElectorateId, NodeId};
+    use marlos::quorum::Statement;
+
     use super::*;
     use crate::check::history::{History, scenario};
     use crate::observe::Stop;
@@ -221,6 +258,50 @@ mod tests {
     fn two_nodes_never_execute_one_round_but_may_execute_two() {
         assert_eq!(ends_in(&[certified(1, 0), certified(2, 0), executes(1, 0), executes(2, 0)]), Some(ALONE));
         assert_eq!(ends_in(&[certified(1, 0), certified(2, 1), executes(1, 0), executes(2, 1)]), None);
+    }
+
+    #[test]
+    fn two_parts_may_run_one_round_under_provisional_claims_but_not_for_long_in_contact() {
+        let proof = |reachable: Vec<u8>| {
+            let statement = Statement {
+                job_id: JOB,
+                round: 0,
+                winner: NodeId([1; 16]),
+                backup: None,
+                electorate: ElectorateId([0; 8]),
+            };
+            let mut bytes = Vec::new();
+            let proof = ClaimCertificate { statement, voters: Vec::new(), signatures: Vec::new(), reachable };
+            binary::encode_into(&proof, &mut bytes);
+            bytes
+        };
+        let (one, other) = (proof(vec![0b0011]), proof(vec![0b1100]));
+        let certified = |node, certificate: &[u8]| {
+            // The history outlives no test.
+            let certificate: &'static [u8] = Box::leak(certificate.to_vec().into_boxed_slice());
+            Observation::Certified { node, job: JOB, round: 0, votes: 2, members: 2, certificate }
+        };
+        let runs = |second: &[u8]| [certified(1, &one), certified(2, second), executes(1, 0), executes(2, 0)];
+        assert_eq!(ends_in(&runs(&one)), Some(ALONE), "of one part");
+        assert_eq!(ends_in(&runs(&other)), None);
+
+        let scenario = scenario(4, "60s");
+        let (mut check, mut contact, mut world) = (S2::new(&scenario), Contact::new(4), History::new(&scenario));
+        let starts = (0..4).map(|node| Observation::NodeStarted { node, restart: false });
+        for o in starts.chain(runs(&other)) {
+            let seen = world.at(0, o, |truth, o| {
+                contact.observe(truth, o, |_, _, _| {});
+                check.observe(truth, o, &contact)
+            });
+            assert_eq!(seen, Ok(()));
+        }
+        world.truth.now = Time(19_999_999);
+        assert_eq!(check.judge(&world.truth, &contact), Ok(()));
+        world.truth.now = Time(20_000_000);
+        assert_eq!(check.judge(&world.truth, &contact).unwrap_err().sentence, SETTLED);
+        let ended = Observation::ExecutionEnded { node: 2, job: JOB, by_itself: false };
+        assert_eq!(world.at(20_000, ended, |truth, o| check.observe(truth, o, &contact)), Ok(()));
+        assert_eq!(check.judge(&world.truth, &contact), Ok(()));
     }
 
     #[test]

@@ -148,11 +148,11 @@ impl S3 {
         let Ok(statement) = record.statement(digest, proof.votes.electorate) else {
             return wrong("its row is none".into());
         };
-        let Some(members) = s1.members_behind(truth, node, proof.votes.electorate) else {
+        let Some(members) = s1.members_behind(truth, node, proof.votes.electorate, &[]) else {
             return wrong(format!("no members that it has held of late have the digest {}", proof.votes.electorate));
         };
         let votes = (proof.votes.voters.as_slice(), proof.votes.signatures.as_slice());
-        if let Err(what) = s1.count_votes(truth, &members, votes, &statement.signed_bytes(), verify) {
+        if let Err(what) = s1.count_votes(truth, &members, members.len(), votes, &statement.signed_bytes(), verify) {
             return wrong(what);
         }
         self.checked += 1;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use marlos::io::Refusal;
-use marlos::wire::MsgType;
+use marlos::wire::message::ClaimCertificate;
+use marlos::wire::{MsgType, binary};
 
 use crate::observe::Observation;
 
@@ -19,6 +20,7 @@ pub(super) struct Counters {
     recovered: u64,
     votes: u64,
     certificates: u64,
+    certificates_provisional: u64,
     transactions: u64,
     rounds_beyond_first: u64,
     restarts: u64,
@@ -39,7 +41,12 @@ impl Counters {
             Observation::Degraded { degraded: true, .. } => self.degraded += 1,
             Observation::Degraded { degraded: false, .. } => self.recovered += 1,
             Observation::Voted { .. } => self.votes += 1,
-            Observation::Certified { .. } => self.certificates += 1,
+            Observation::Certified { certificate, .. } => {
+                let proof = binary::decode::<ClaimCertificate>(certificate);
+                let provisional = proof.is_ok_and(|proof| !proof.reachable.is_empty());
+                self.certificates += 1;
+                self.certificates_provisional += u64::from(provisional);
+            }
             Observation::TransactionCertified { .. } => self.transactions += 1,
             Observation::AuctionClosed { round, .. } => self.rounds_beyond_first += u64::from(round > 0),
             Observation::NodeStarted { restart, .. } => self.restarts += u64::from(restart),
@@ -66,6 +73,7 @@ impl Counters {
             ("recovered", self.recovered),
             ("votes", self.votes),
             ("certificates", self.certificates),
+            ("certificates_provisional", self.certificates_provisional),
             ("transactions", self.transactions),
             ("rounds_beyond_first", self.rounds_beyond_first),
             ("refused", self.refusals.iter().sum()),

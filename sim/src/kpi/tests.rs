@@ -553,6 +553,7 @@ fn counters_count_the_whole_run_and_refusals_are_named() {
     assert_eq!(findings.refusals, BTreeMap::from([("bad_signature".to_string(), 1)]));
     let expected = [
         ("certificates", 1),
+        ("certificates_provisional", 0),
         ("deaths_detected", 0),
         ("degraded", 1),
         ("duplicate_executions", 0),

@@ -2,6 +2,7 @@
 
 use marlos::time::{Span, Time};
 use marlos::units::{Ppm, Tokens};
+use marlos::wire::message::Consistency;
 
 use super::fields::{Fields, Item, Read};
 use super::nodes::Names;
@@ -81,6 +82,7 @@ fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
         output_bytes: 64,
         failing: Ppm(0),
         max_attempts: 1,
+        consistency: Consistency::Quorum,
     };
     let Some(item) = item else {
         return Ok(job);
@@ -95,6 +97,7 @@ fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
         "output_bytes",
         "failing",
         "max_attempts",
+        "consistency",
     ];
     let fields = Fields::of(item, "`job`", &keys)?;
     if let Some(item) = fields.get("type") {
@@ -127,6 +130,10 @@ fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
     }
     if let Some(item) = fields.get("max_attempts") {
         job.max_attempts = u32::try_from(item.whole(1..=100)?).expect("in range");
+    }
+    if let Some(item) = fields.get("consistency") {
+        let kinds = [Consistency::Quorum, Consistency::Available];
+        job.consistency = kinds[item.one_of(&["quorum", "available"], &[])?];
     }
     Ok(job)
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use marlos::Config;
 use marlos::time::{Span, Time};
 use marlos::units::{Ppm, write_millionths};
+use marlos::wire::message::Consistency;
 
 use super::{
     Arrival, Comparison, CrashConnection, Fault, FaultKind, KpiTarget, LatencyLaw, NetworkSpec, NodeNo, NodeSpec,
@@ -143,6 +144,11 @@ fn workload(out: &mut String, spec: &WorkloadSpec) {
     line!(out, "output_bytes = {}", job.output_bytes);
     line!(out, "failing = {}", percentage(job.failing));
     line!(out, "max_attempts = {}", job.max_attempts);
+    let consistency = match job.consistency {
+        Consistency::Quorum => "quorum",
+        Consistency::Available => "available",
+    };
+    line!(out, "consistency = {}", quoted(consistency));
 }
 
 fn write_fault(out: &mut String, fault: &Fault) {

@@ -67,7 +67,7 @@ impl World {
                 (index, self.history.keys[*voter].sign(&Signed { network_id: "marlos", bytes: &bytes }))
             })
             .collect();
-        certificate(statement, sorted.len(), &votes)
+        certificate(statement, sorted.len(), Vec::new(), &votes)
     }
 
     fn reports(
@@ -173,7 +173,7 @@ fn an_electorate_of_those_who_answer_instead_of_those_who_are_known_is_caught() 
     assert!(second_fact(world.reports(21_000, 0, 0, &of_the_living)).contains("no set of members"));
     let (_, mut statement) = world.statement(0, 0, &[0, 1, 2, 3]);
     statement.electorate = ElectorateId([0; 8]);
-    assert_eq!(sentence(world.reports(21_000, 0, 0, &certificate(statement, 4, &[]))), Some(REAL));
+    assert_eq!(sentence(world.reports(21_000, 0, 0, &certificate(statement, 4, Vec::new(), &[]))), Some(REAL));
 }
 
 #[test]
@@ -286,4 +286,76 @@ fn a_node_that_votes_for_two_winners_of_one_round_is_caught_whatever_became_of_i
         "at 2.000000s at n2: it votes for n1 in round 0 of {JOB}; but at 3.000000s (event 22) at n2: it votes for n3"
     );
     assert!(text.contains(&facts), "{text}");
+}
+
+/// Seven nodes whose submitters ask for available jobs. All have met; then n0 to n2 are on one side of a cut.
+fn split() -> World {
+    let mut scenario = crate::check::history::scenario_with_jobs(7, "100000s", 1);
+    scenario.workload.as_mut().unwrap().job.consistency = Consistency::Available;
+    let mut world = World { check: S1::new(&scenario), ..World::met(7) };
+    for node in 0..7 {
+        world.meets(1_000, node, 0..7);
+    }
+    for (a, b) in (0..3).flat_map(|a| (3..7).map(move |b| (a, b))) {
+        world.history.truth.reaches[a][b] = false;
+        world.history.truth.reaches[b][a] = false;
+    }
+    world.see(2_000, Observation::ReachChanged).unwrap();
+    world
+}
+
+/// A certificate of round 0 that says that these were reachable.
+fn provisional(world: &World, winner: NodeNo, reachable: &[NodeNo], voters: &[NodeNo]) -> ClaimCertificate {
+    let (sorted, mut statement) = world.statement(winner, 0, &[0, 1, 2, 3, 4, 5, 6]);
+    let place = |of: &NodeNo| sorted.iter().position(|(_, node)| node == of).unwrap();
+    let bits = marlos::quorum::bitmap(sorted.len(), reachable.iter().map(place));
+    statement.electorate = provisional_digest(statement.electorate, &bits);
+    let bytes = statement.signed_bytes();
+    let sign = |of: &NodeNo| world.history.keys[*of].sign(&Signed { network_id: "marlos", bytes: &bytes });
+    let votes: Vec<(usize, Signature)> = voters.iter().map(|voter| (place(voter), sign(voter))).collect();
+    certificate(statement, sorted.len(), bits, &votes)
+}
+
+#[test]
+fn two_sides_may_claim_one_round_provisionally_with_a_quorum_of_whom_each_reaches() {
+    let mut world = split();
+    let (left, right) =
+        (provisional(&world, 0, &[0, 1, 2], &[0, 1]), provisional(&world, 5, &[3, 4, 5, 6], &[3, 5, 6]));
+    assert_eq!(world.reports(3_000, 0, 0, &left), Ok(()));
+    assert_eq!(world.reports(3_000, 5, 0, &right), Ok(()));
+    assert_eq!(world.check.checked(), 2);
+    assert_eq!(world.reports(4_000, 0, 0, &left), Ok(()), "shown again after a restart");
+    assert_eq!(world.check.checked(), 2);
+}
+
+#[test]
+fn a_provisional_claim_with_too_few_or_foreign_voters_or_of_another_electorate_is_caught() {
+    let mut world = split();
+    let short = provisional(&world, 5, &[3, 4, 5, 6], &[3, 5]);
+    assert_eq!(sentence(world.reports(3_000, 5, 0, &short)), Some(REAL));
+    let foreign = provisional(&world, 0, &[0, 1, 2], &[0, 1, 3]);
+    assert_eq!(sentence(world.reports(3_000, 0, 0, &foreign)), Some(REAL));
+    let mut other = provisional(&world, 0, &[0, 1, 2], &[0, 1]);
+    other.reachable[0] ^= 0b111_1111;
+    assert_eq!(sentence(world.reports(3_000, 0, 0, &other)), Some(REAL));
+}
+
+#[test]
+fn a_provisional_claim_where_a_quorum_was_asked_for_or_could_be_reached_is_caught() {
+    let mut world = split();
+    world.check.consistency = Consistency::Quorum;
+    let part = provisional(&world, 0, &[0, 1, 2], &[0, 1]);
+    assert_eq!(sentence(world.reports(3_000, 0, 0, &part)), Some(ASKED));
+
+    let mut world = split();
+    for (a, b) in (0..3).flat_map(|a| (3..7).map(move |b| (a, b))) {
+        world.history.truth.reaches[a][b] = true;
+        world.history.truth.reaches[b][a] = true;
+    }
+    world.see(60_000, Observation::ReachChanged).unwrap();
+    assert_eq!(world.reports(80_000, 0, 0, &part), Ok(()), "it may not know yet");
+    let mut later = world.check.clone();
+    later.provisional.clear();
+    world.check = later;
+    assert_eq!(sentence(world.reports(91_000, 0, 0, &part)), Some(SPLIT));
 }
