@@ -55,11 +55,15 @@ pub struct Ledger {
     polls: BTreeMap<NodeId, Poll>,
     own: Own,
     asks: Asks,
+    /// How many heartbeats of each member in a row had another digest than this node's; empty while there is no difference.
+    differs: Vec<u8>,
     /// Accounts to look at again: they have got or freed something, or have something new.
     touched: BTreeSet<NodeId>,
     /// Whose votes were last collected and asked for.
     electorate: ElectorateId,
     stake: Tokens,
+    /// Planted: nobody looks at a balance.
+    unchecked: bool,
     timers: Timers<Timer>,
     funds: Funds,
     funds_changed: bool,
@@ -86,6 +90,8 @@ enum Timer {
     Repeat,
     /// Not enough members have said how far the own account is.
     Ask,
+    /// A vote was cast, and perhaps the certificate that it went into was missed.
+    Missed,
 }
 
 /// What the store remembers of money.
@@ -112,9 +118,11 @@ impl Ledger {
             polls: BTreeMap::new(),
             own: Own::default(),
             asks: Asks::default(),
+            differs: Vec::new(),
             touched: BTreeSet::new(),
             electorate: ElectorateId::default(),
             stake: config.stake,
+            unchecked: balance_unchecked_planted(config),
             timers: Timers::default(),
             funds: Funds::default(),
             funds_changed: false,
@@ -133,8 +141,9 @@ impl Ledger {
         }
         for transaction in remembered.transactions {
             if transaction.seq > self.accounts.seq(transaction.account) {
-                let account = transaction.account;
-                self.polls.entry(account).or_default().voted = Some(transaction);
+                let poll = self.polls.entry(transaction.account).or_default();
+                (poll.voted, poll.heard) = (Some(transaction), cx.now.mono);
+                self.timers.arm(Timer::Missed, cx.now.mono + cx.config.rebroadcast_interval.times(2));
             }
         }
         self.start_settling(cx, remembered.payments, remembered.new_store);
@@ -172,6 +181,9 @@ impl Ledger {
     }
 
     fn unbound(&self, account: NodeId) -> i128 {
+        if self.unchecked {
+            return i128::from(u64::MAX);
+        }
         self.accounts.balance(account) - self.bound.of(account)
     }
 
@@ -248,6 +260,7 @@ impl Ledger {
                 Timer::Settle => self.on_settle_timer(cx, members),
                 Timer::Repeat => self.repeat(cx, members),
                 Timer::Ask => self.ask_for_own(cx, members),
+                Timer::Missed => self.on_missed_timer(cx, members),
             }
         }
     }
@@ -289,4 +302,13 @@ impl Ledger {
         assert!(self.touched.is_empty(), "every account that changed was looked at");
         assert!(self.funds.unfunded.len() <= self.bound.len(), "what waits for money is known");
     }
+}
+
+fn balance_unchecked_planted(config: &Config) -> bool {
+    #[cfg(feature = "plant")]
+    if config.plant == crate::config::Plant::BalanceUnchecked {
+        return true;
+    }
+    let _ = config;
+    false
 }

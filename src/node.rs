@@ -287,6 +287,7 @@ impl Node {
             }
             Payload::Ping(ping) => {
                 members.on_ping(cx, from, sent, &ping);
+                ledger.on_ping_digest(cx, members, from, ping.ledger_digest);
                 Ok(())
             }
             Payload::PeerProbe(probe) => members.on_probe(cx, from, &probe),
@@ -338,6 +339,9 @@ impl Node {
             }
             Payload::StateRequest(request) => {
                 parts.sync.on_request(now.mono, from)?;
+                if members.is_teller_of(members.id(PeerIdx::SELF), from) {
+                    ledger.send_heads(cx, members, from);
+                }
                 let asker = members.id(from);
                 for (id, broadcast) in jobs.open_since(request.since).into_iter().take(MAX_JOBS) {
                     cx.direct(from, asker, &Payload::JobBroadcast(broadcast.clone()));
@@ -351,6 +355,7 @@ impl Node {
             Payload::TokenTransaction(transaction) => ledger.on_transaction(cx, members, from, transaction),
             Payload::LedgerVote(vote) => ledger.on_vote(cx, members, from, &vote),
             Payload::LedgerCertificate(certificate) => ledger.on_certificate(cx, members, from, certificate),
+            Payload::AccountHeads(heads) => ledger.on_heads(cx, members, from, &heads),
             Payload::AccountRequest(request) => ledger.on_account_request(cx, members, from, &request),
             Payload::AccountRecord(record) => ledger.take_record(cx, members, from, record),
             Payload::ReputationUpdate(update) => parts.on_reputation(cx, from, &update),
@@ -392,7 +397,8 @@ impl Node {
         let active = self.jobs.active();
         let leaving = self.leaving;
         let (mut cx, parts) = self.split(now, verify, out);
-        let heartbeat = if leaving { None } else { parts.members.on_heartbeat_timer(&mut cx) };
+        let heartbeat =
+            if leaving { None } else { parts.members.on_heartbeat_timer(&mut cx, parts.ledger.short_digest()) };
         parts.members.on_sweep_timer(&mut cx);
         parts.members.settle(&mut cx);
         let announces = if leaving { Vec::new() } else { parts.members.on_announce_timer(&mut cx) };

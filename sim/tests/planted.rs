@@ -215,11 +215,36 @@ job_broadcast_ms = false
 overhead_per_job_B = false
 "#;
 
+/// Jobs are paid soon, by nodes that have not much.
+const POOR: &str = r#"
+name = "poor"
+duration = "40s"
+warmup = "4s"
+settle = "5s"
+[nodes]
+count = 7
+config = { settle_after = "1s", genesis_balance = 150, PLANT }
+[network]
+profile = "lan"
+[workload]
+jobs_per_second = 6.0
+from = ["n0..n2"]
+end = "30s"
+job = { type = "simulated", duration = { distribution = "constant", value = "100ms" }, payment = 10.0, deadline = "10s" }
+[kpi]
+overhead_per_job_B = false
+[expect]
+transactions = ">= 10"
+"#;
+
 const CHANCES: &[Chance] = &[
     Chance { plant: "quorum-one-short", check: "S1", exit: 3, scenario: QUIET },
     Chance { plant: "any-coordinator", check: "S1", exit: 3, scenario: VIEWS_DIFFER },
     Chance { plant: "votes-forgotten", check: "S1", exit: 3, scenario: VIEWS_DIFFER },
     Chance { plant: "votes-not-persisted", check: "S1", exit: 3, scenario: ROUND_ACROSS_A_RESTART },
+    Chance { plant: "double-vote", check: "S3", exit: 3, scenario: POOR },
+    Chance { plant: "balance-unchecked", check: "S3", exit: 3, scenario: POOR },
+    Chance { plant: "paid-twice", check: "S3", exit: 3, scenario: POOR },
     Chance { plant: "execute-without-claim", check: "S2", exit: 3, scenario: QUIET },
     Chance { plant: "lease-ignored", check: "S2", exit: 3, scenario: UNHEARD },
     Chance { plant: "fence-ignored", check: "S2", exit: 3, scenario: SLEEPER },
@@ -248,7 +273,7 @@ fn every_planted_defect_is_caught_by_its_check_within_a_few_seeds() {
 
 #[test]
 fn the_same_scenarios_pass_without_the_defect() {
-    for scenario in [QUIET, VIEWS_DIFFER, ROUND_ACROSS_A_RESTART, UNHEARD, SLEEPER, CROWDED, CUT_OFF] {
+    for scenario in [QUIET, VIEWS_DIFFER, ROUND_ACROSS_A_RESTART, UNHEARD, SLEEPER, CROWDED, CUT_OFF, POOR] {
         let text = scenario.replace("PLANT", "plant = \"nothing\"");
         for seed in 1..=2 {
             let outcome = run(&text, seed);

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Ledger;
 use super::transaction::row_digest;
-use super::vote::is_proven;
+use super::vote::{Poll, is_proven};
+use super::{Ledger, Timer};
 use crate::cx::Ctx;
 use crate::id::{NodeId, PeerIdx};
 use crate::io::{PeerState, Refusal};
@@ -17,10 +17,13 @@ use crate::quorum::max_byzantine;
 use crate::time::Time;
 use crate::wire::Payload;
 use crate::wire::Signed;
-use crate::wire::message::{AccountRecord, AccountRequest, TokenTransaction};
+use crate::wire::message::{AccountHead, AccountHeads, AccountRecord, AccountRequest, MAX_ROW, TokenTransaction};
 
 /// Accounts that are asked about at once: of more, the first to be answered make room.
 const ASKED_ACCOUNTS: usize = 256;
+
+/// Records that one list of heads sends or asks for.
+const RECORDS_AT_ONCE: usize = 64;
 
 /// What was asked, and what members have said that cannot be proven.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +56,73 @@ impl Ledger {
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.accounts.digest()
+    }
+
+    /// The digest as heartbeats carry it.
+    #[must_use]
+    pub fn short_digest(&self) -> u32 {
+        self.digest() as u32
+    }
+
+    /// A heartbeat tells what its sender's digest is. Certificates travel for milliseconds, heartbeats come seconds apart: whose
+    /// digest differs twice in a row has missed something, or this node has. Its tellers say how far they are (10).
+    pub fn on_ping_digest(&mut self, cx: &mut Ctx<'_>, members: &Members, from: PeerIdx, digest: u32) {
+        if digest == self.short_digest() {
+            if let Some(differs) = self.differs.get_mut(from.at()) {
+                *differs = 0;
+            }
+            return;
+        }
+        if self.differs.len() <= from.at() {
+            self.differs.resize(from.at() + 1, 0);
+        }
+        self.differs[from.at()] += 1;
+        if self.differs[from.at()] >= 2 && members.is_teller_of(self.owner, from) {
+            self.differs[from.at()] = 0;
+            self.send_heads(cx, members, from);
+        } else {
+            self.differs[from.at()] = self.differs[from.at()].min(2);
+        }
+    }
+
+    /// Tells a member how far all accounts are here, if any has paid anything.
+    pub fn send_heads(&self, cx: &mut Ctx<'_>, members: &Members, to: PeerIdx) {
+        let heads: Vec<AccountHead> =
+            self.heads().take(MAX_ROW).map(|(account, seq, _)| AccountHead { account, seq }).collect();
+        if !heads.is_empty() {
+            cx.direct(to, members.id(to), &Payload::AccountHeads(AccountHeads { heads }));
+        }
+    }
+
+    /// A member tells how far all accounts are by what it knows: what it lacks is sent to it, what this node lacks is asked for.
+    /// A bounded number at a time: the rest comes when digests still differ.
+    ///
+    /// # Errors
+    /// `Malformed` where they are not sorted.
+    pub fn on_heads(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        from: PeerIdx,
+        message: &AccountHeads,
+    ) -> Result<(), Refusal> {
+        let theirs = &message.heads;
+        if !theirs.is_sorted_by(|a, b| a.account < b.account) {
+            return Err(Refusal::Malformed);
+        }
+        let known =
+            |account: NodeId| theirs.binary_search_by_key(&account, |head| head.account).map_or(0, |at| theirs[at].seq);
+        let ahead: Vec<NodeId> =
+            self.heads().filter(|(account, seq, _)| *seq > known(*account)).map(|(account, ..)| account).collect();
+        for account in ahead.into_iter().take(RECORDS_AT_ONCE) {
+            self.send_record(cx, members, from, account);
+        }
+        let behind = theirs.iter().filter(|head| head.seq > self.tip(head.account) && head.account != self.owner);
+        let behind: Vec<NodeId> = behind.map(|head| head.account).take(RECORDS_AT_ONCE).collect();
+        for account in behind {
+            cx.direct(from, members.id(from), &Payload::AccountRequest(AccountRequest { account }));
+        }
+        Ok(())
     }
 
     /// The newest certified record of an account, as it is passed on; nothing before its first transaction.
@@ -187,6 +257,25 @@ impl Ledger {
         }
         if let Some(payer) = members.find(account).filter(|payer| *payer != PeerIdx::SELF) {
             cx.direct(payer, account, &Payload::AccountRequest(AccountRequest { account }));
+        }
+    }
+
+    /// A payer that is heard, and no longer broadcasts what this node voted for, has its certificate: it was missed here.
+    pub(super) fn on_missed_timer(&mut self, cx: &mut Ctx<'_>, members: &Members) {
+        let (now, patience) = (cx.now.mono, cx.config.rebroadcast_interval.times(2));
+        let open = |(account, poll): (&NodeId, &Poll)| {
+            let voted = poll.voted.as_ref().is_some_and(|voted| voted.seq > self.tip(*account));
+            (voted && *account != self.owner).then_some((*account, poll.heard))
+        };
+        let open: Vec<(NodeId, Time)> = self.polls.iter().filter_map(open).collect();
+        for (account, heard) in &open {
+            let alive = members.find(*account).is_some_and(|peer| members.peer(peer).state == PeerState::Alive);
+            if alive && now.since(*heard) >= patience {
+                self.ask_payer(cx, members, *account);
+            }
+        }
+        if !open.is_empty() {
+            self.timers.arm(Timer::Missed, now + cx.config.rebroadcast_interval);
         }
     }
 

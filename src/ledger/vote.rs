@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Ledger, Settled};
+use super::{Ledger, Settled, Timer};
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
 use crate::id::{NodeId, PeerIdx};
 use crate::io::{Event, Refusal};
 use crate::membership::Members;
+use crate::time::Time;
 use crate::units::Tokens;
 use crate::wire::message::{AccountRecord, HeadProof, LedgerCertificate, LedgerVote, TokenTransaction};
 use crate::wire::{Payload, Signed, binary};
@@ -20,6 +21,8 @@ const AHEAD: u64 = 8;
 pub(super) struct Poll {
     /// The transaction that this node has voted for, or has made itself: persisted before the vote was sent.
     pub(super) voted: Option<TokenTransaction>,
+    /// When its payer last broadcast that: it does so until it is certified.
+    pub(super) heard: Time,
     /// Transactions that wait: for those before them, for a credit, or for a member to be known.
     pending: BTreeMap<u64, TokenTransaction>,
     /// A certified record whose money is not all known here yet.
@@ -154,7 +157,7 @@ impl Ledger {
             }
         }
         let released = self.bound.reserved_for(account, transaction.transfers.iter().map(|transfer| transfer.job_id));
-        if i128::from(total.0) > self.unbound(account) + released && !balance_unchecked_planted(config) {
+        if i128::from(total.0) > self.unbound(account) + released {
             return Judgement::Waits(Refusal::InsufficientBalance);
         }
         Judgement::Sound
@@ -177,7 +180,11 @@ impl Ledger {
             cx.persist(&store_key::of_node(store_key::TRANSACTION, account), &transaction);
         }
         let id = transaction.id();
-        self.polls.entry(account).or_default().voted = Some(transaction);
+        let poll = self.polls.entry(account).or_default();
+        (poll.voted, poll.heard) = (Some(transaction), cx.now.mono);
+        if !self.timers.is_armed(Timer::Missed) {
+            self.timers.arm(Timer::Missed, cx.now.mono + cx.config.rebroadcast_interval.times(2));
+        }
         let Some(payer) = members.find(account).filter(|_| members.electorate().position(self.owner).is_some()) else {
             return Ok(());
         };
@@ -249,7 +256,7 @@ impl Ledger {
         let Some(poll) = self.polls.get_mut(&account) else { return };
         let Some(record) = poll.waiting.take() else { return };
         let Ok((_, spent)) = self.accounts.follows(&record) else { return };
-        if !self.accounts.covers(account, spent) && !balance_unchecked_planted(cx.config) {
+        if !self.accounts.covers(account, spent) && !self.unchecked {
             poll.waiting = Some(record);
             return;
         }
@@ -309,7 +316,7 @@ pub(super) fn is_proven(cx: &mut Ctx<'_>, members: &Members, record: &AccountRec
     proof.votes.check(&bytes, electorate.members(), electorate.quorum(), &cx.config.network_id, cx.verify).is_ok()
 }
 
-fn double_vote_planted(config: &Config) -> bool {
+pub(super) fn double_vote_planted(config: &Config) -> bool {
     #[cfg(feature = "plant")]
     if config.plant == crate::config::Plant::DoubleVote {
         return true;
@@ -318,16 +325,7 @@ fn double_vote_planted(config: &Config) -> bool {
     false
 }
 
-fn balance_unchecked_planted(config: &Config) -> bool {
-    #[cfg(feature = "plant")]
-    if config.plant == crate::config::Plant::BalanceUnchecked {
-        return true;
-    }
-    let _ = config;
-    false
-}
-
-fn paid_twice_planted(config: &Config) -> bool {
+pub(super) fn paid_twice_planted(config: &Config) -> bool {
     #[cfg(feature = "plant")]
     if config.plant == crate::config::Plant::PaidTwice {
         return true;

@@ -51,7 +51,7 @@ impl Members {
     }
 
     /// The heartbeat that is due now, if one is. The caller sends it by itself at once.
-    pub fn on_heartbeat_timer(&mut self, cx: &mut Ctx<'_>) -> Option<Payload> {
+    pub fn on_heartbeat_timer(&mut self, cx: &mut Ctx<'_>, ledger_digest: u32) -> Option<Payload> {
         if cx.now.mono < self.detector.heartbeat_at {
             return None;
         }
@@ -61,7 +61,7 @@ impl Members {
         self.adjust_clock(cx);
         let pongs = self.pongs_for_ping(cx);
         cx.report(Event::Pinged);
-        Some(Payload::Ping(Ping { members_digest: self.records_digest, pongs }))
+        Some(Payload::Ping(Ping { members_digest: self.records_digest, ledger_digest, pongs }))
     }
 
     /// Forgives every peer the silence of a time in which this node itself stood still.

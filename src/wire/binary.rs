@@ -180,6 +180,7 @@ fn decode_payload(kind: MsgType, sender: NodeId, bytes: &[u8]) -> Result<Payload
         MsgType::AccountRequest => Payload::AccountRequest(decode(bytes)?),
         MsgType::AccountRecord => Payload::AccountRecord(decode(bytes)?),
         MsgType::Evidence => Payload::Evidence(decode(bytes)?),
+        MsgType::AccountHeads => Payload::AccountHeads(decode(bytes)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -218,6 +219,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::AccountRequest(p) => encode_into(p, out),
         Payload::AccountRecord(p) => encode_into(p, out),
         Payload::Evidence(p) => encode_into(p, out),
+        Payload::AccountHeads(p) => encode_into(p, out),
     }
 }
 

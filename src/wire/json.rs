@@ -188,6 +188,7 @@ fn decode(kind: MsgType, payload: &Value) -> Result<Payload, Refusal> {
         MsgType::AccountRequest => Payload::AccountRequest(read(payload)?),
         MsgType::AccountRecord => Payload::AccountRecord(read(payload)?),
         MsgType::Evidence => Payload::Evidence(read(payload)?),
+        MsgType::AccountHeads => Payload::AccountHeads(read(payload)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -223,6 +224,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::AccountRequest(p) => write(p, out),
         Payload::AccountRecord(p) => write(p, out),
         Payload::Evidence(p) => write(p, out),
+        Payload::AccountHeads(p) => write(p, out),
     }
 }
 

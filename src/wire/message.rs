@@ -15,8 +15,8 @@ use crate::time::{Span, WallTime};
 use crate::units::{MAX_JSON_INTEGER, Ppm, Tokens};
 use crate::wire::{Signature, binary};
 pub use money::{
-    AccountRecord, AccountRequest, HeadProof, LedgerCertificate, LedgerVote, MAX_ROW, MAX_TRANSFERS, RowEntry,
-    TokenTransaction, Transfer, TransferReason,
+    AccountHead, AccountHeads, AccountRecord, AccountRequest, HeadProof, LedgerCertificate, LedgerVote, MAX_ROW,
+    MAX_TRANSFERS, RowEntry, TokenTransaction, Transfer, TransferReason,
 };
 pub use standing::{
     Contradiction, Evidence, MAX_EVIDENCE_FRAME, MAX_REPORTED, ReputationUpdate, SignedVote, TrustReport,
@@ -77,11 +77,12 @@ pub enum MsgType {
     AccountRequest = 26,
     AccountRecord = 27,
     Evidence = 28,
+    AccountHeads = 29,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 28] = [
+    pub const ALL: [MsgType; 29] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -110,6 +111,7 @@ impl MsgType {
         MsgType::AccountRequest,
         MsgType::AccountRecord,
         MsgType::Evidence,
+        MsgType::AccountHeads,
     ];
 
     /// The kind with this number.
@@ -150,6 +152,7 @@ impl MsgType {
             MsgType::AccountRequest => "ACCOUNT_REQUEST",
             MsgType::AccountRecord => "ACCOUNT_RECORD",
             MsgType::Evidence => "EVIDENCE",
+            MsgType::AccountHeads => "ACCOUNT_HEADS",
         }
     }
 
@@ -165,7 +168,8 @@ impl MsgType {
             | MsgType::Goodbye
             | MsgType::StateRequest
             | MsgType::ReputationUpdate
-            | MsgType::Evidence => false,
+            | MsgType::Evidence
+            | MsgType::AccountHeads => false,
             MsgType::JobBroadcast
             | MsgType::JobBid
             | MsgType::AuctionCoordinate
@@ -205,7 +209,7 @@ impl MsgType {
             MsgType::AuctionCoordinate => 8_192,
             MsgType::ReputationUpdate | MsgType::TokenTransaction | MsgType::Evidence => 16 * 1024,
             MsgType::ClaimCertificate | MsgType::LedgerCertificate => 512 * 1024,
-            MsgType::PeerRecords | MsgType::Bundle | MsgType::AccountRecord => 1024 * 1024,
+            MsgType::PeerRecords | MsgType::Bundle | MsgType::AccountRecord | MsgType::AccountHeads => 1024 * 1024,
             MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk => max_message_size,
         };
         limit.min(max_message_size)
@@ -245,6 +249,7 @@ pub enum Payload {
     AccountRecord(AccountRecord),
     /// In a box, as an announce: it may hold two.
     Evidence(Box<Evidence>),
+    AccountHeads(AccountHeads),
 }
 
 impl Payload {
@@ -279,6 +284,7 @@ impl Payload {
             Payload::AccountRequest(_) => MsgType::AccountRequest,
             Payload::AccountRecord(_) => MsgType::AccountRecord,
             Payload::Evidence(_) => MsgType::Evidence,
+            Payload::AccountHeads(_) => MsgType::AccountHeads,
         }
     }
 
@@ -306,6 +312,9 @@ impl Payload {
             }
             Payload::AccountRecord(record) => record.within_limits(),
             Payload::Evidence(evidence) => evidence.within_limits(),
+            Payload::AccountHeads(AccountHeads { heads }) => {
+                heads.len() <= MAX_ROW && heads.iter().all(|head| head.seq <= MAX_JSON_INTEGER)
+            }
             Payload::Ping(_)
             | Payload::PeerProbe(_)
             | Payload::PeerSeen(_)
@@ -417,6 +426,8 @@ pub struct PeerRecords {
 pub struct Ping {
     /// A digest of the member records the sender holds: where it differs, records are exchanged.
     pub members_digest: u32,
+    /// A digest of the certified transactions the sender has applied: where it goes on to differ, heads are exchanged.
+    pub ledger_digest: u32,
     /// Answers to earlier PINGs of others: a fixed pair, so that a heartbeat is decoded without allocating.
     pub pongs: [Option<Pong>; 2],
 }

@@ -298,7 +298,11 @@ fn payload() -> impl Strategy<Value = Payload> {
         (vec(announce(), 0..8), any::<u32>(), any::<bool>()).prop_map(|(records, members_digest, complete)| {
             Payload::PeerRecords(PeerRecords { members_digest, complete, records })
         }),
-        (any::<u32>(), pongs).prop_map(|(members_digest, pongs)| Payload::Ping(Ping { members_digest, pongs })),
+        (any::<u32>(), any::<u32>(), pongs).prop_map(|(members_digest, ledger_digest, pongs)| {
+            Payload::Ping(Ping { members_digest, ledger_digest, pongs })
+        }),
+        vec((node_id(), 0..=1u64 << 53).prop_map(|(account, seq)| AccountHead { account, seq }), 0..50)
+            .prop_map(|heads| Payload::AccountHeads(AccountHeads { heads })),
         (node_id(), amount()).prop_map(|(node_id, us)| Payload::PeerProbe(PeerProbe { node_id, silent_for: Span(us) })),
         (node_id(), amount()).prop_map(|(node_id, us)| Payload::PeerSeen(PeerSeen { node_id, silent_for: Span(us) })),
         Just(Payload::Goodbye(Goodbye {})),

@@ -26,17 +26,22 @@ pub struct Table {
 impl Table {
     /// A job of hand 1 whose coordinators of rounds 0, 1, .. are these nodes.
     pub fn with_coordinators(coordinators: &[usize]) -> Table {
-        Table::where_jobs(|_, coordinator| {
+        Table::where_jobs(Tokens::whole(1), |_, coordinator| {
             coordinators.iter().enumerate().all(|(round, who)| coordinator(u32::try_from(round).expect("few")) == *who)
         })
     }
 
     /// A job of hand 1 of which this is so, by its id and its coordinator of round 0.
     pub fn where_job(fits: impl Fn(JobId, usize) -> bool) -> Table {
-        Table::where_jobs(|job, coordinator| fits(job, coordinator(0)))
+        Table::where_jobs(Tokens::whole(1), |job, coordinator| fits(job, coordinator(0)))
     }
 
-    fn where_jobs(wanted: impl Fn(JobId, &dyn Fn(u32) -> usize) -> bool) -> Table {
+    /// The same, for jobs that pay this much.
+    pub fn with_payment(coordinator: usize, payment: Tokens) -> Table {
+        Table::where_jobs(payment, |_, coordinates| coordinates(0) == coordinator)
+    }
+
+    fn where_jobs(payment: Tokens, wanted: impl Fn(JobId, &dyn Fn(u32) -> usize) -> bool) -> Table {
         let (net, hands) = among_hands(3);
         let mut ids: Vec<NodeId> = (0..4).map(|at| keys(at).id()).collect();
         ids.sort_unstable();
@@ -47,7 +52,11 @@ impl Table {
             };
             wanted(job_id(broadcast), &coordinator)
         };
-        let made = |counter| job_of(&net, keys(1).id(), counter);
+        let made = |counter| {
+            let mut broadcast = job_of(&net, keys(1).id(), counter);
+            broadcast.body.payment = payment;
+            broadcast
+        };
         let broadcast = (1..1_000).map(made).find(fits).expect("one of a thousand, where the order of ids allows it");
         Table { job: job_id(&broadcast), net, hands, broadcast, electorate: electorate_digest(&ids) }
     }

@@ -106,7 +106,7 @@ impl Hand {
 }
 
 pub fn ping() -> Payload {
-    Payload::Ping(Ping { members_digest: 0, pongs: [None, None] })
+    Payload::Ping(Ping { members_digest: 0, ledger_digest: 0, pongs: [None, None] })
 }
 
 /// One real node, number 0, among `hands` peers played by hand, which it sees alive.

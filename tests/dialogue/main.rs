@@ -5,6 +5,7 @@ mod auction;
 mod evidence;
 mod hand;
 mod jobs;
+mod ledger;
 mod membership;
 mod net;
 mod reputation;

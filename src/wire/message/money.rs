@@ -169,6 +169,24 @@ pub struct AccountRequest {
     pub account: NodeId,
 }
 
+/// "So far are all accounts, by what I know": who knows less of one asks for it, who knows more of one says so.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountHeads {
+    /// Every account that has paid anything, sorted by its owner's id.
+    pub heads: Vec<AccountHead>,
+}
+
+/// How far an account is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountHead {
+    /// Whose.
+    pub account: NodeId,
+    /// Its newest certified transaction.
+    pub seq: u64,
+}
+
 /// What an account has paid out in all its certified transactions: with its proof, everything that anyone needs to know of it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
