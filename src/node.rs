@@ -349,6 +349,7 @@ impl Node {
                         cx.direct(from, asker, &Payload::ClaimCertificate(proof.clone()));
                     }
                 }
+                ledger.on_state_request(cx, members, from, request.since);
                 Ok(())
             }
             Payload::OutputChunk(chunk) => jobs.on_output_chunk(cx, members, from, &chunk),

@@ -299,13 +299,8 @@ mod tests {
         assert_eq!(violation, None);
         let results: Vec<(&str, Verdict)> = results.iter().map(|(name, verdict)| (name.as_str(), *verdict)).collect();
         let jobs = [("L1", unknown), ("L2", unknown), ("votes", Verdict::Pass)];
-        let safety = [
-            ("S1", unknown),
-            ("S2", unknown),
-            ("S3", Verdict::NotApplicable),
-            ("S4", Verdict::Pass),
-            ("S5", Verdict::Pass),
-        ];
+        let (pass, none) = (Verdict::Pass, Verdict::NotApplicable);
+        let safety = [("S1", unknown), ("S2", unknown), ("S3", none), ("S4", pass), ("S5", pass)];
         assert_eq!(results, [&safety[..], &jobs].concat());
         let (_, results) = verdicts(&history::scenario(2, "60s"), &[]);
         let of = |name: &str| results.iter().find(|(n, _)| n == name).map(|(_, verdict)| *verdict);

@@ -32,6 +32,8 @@ pub(super) struct Own {
     votes: BTreeMap<NodeId, Signature>,
     /// Where the store is new: who has said how far this account is. Nothing is paid before a quorum has.
     pub(super) answers: Option<BTreeSet<NodeId>>,
+    /// When the own account last moved on, or this life of the node began.
+    pub(super) applied: WallTime,
     /// Where the store is new: whether anyone was asked.
     asked: bool,
     /// Where the store is new: the transaction that others say was under way.
@@ -66,6 +68,7 @@ impl Ledger {
     /// Starts with the payments that no transaction carries yet.
     pub(super) fn start_settling(&mut self, cx: &mut Ctx<'_>, payments: Vec<Transfer>, new_store: bool) {
         self.own.answers = new_store.then(BTreeSet::new);
+        self.own.applied = cx.wall();
         for payment in payments {
             // The crash may have come between the transaction and what it made superfluous.
             if self.under_way().is_some_and(|own| own.transfers.iter().any(|t| t.job_id == payment.job_id)) {
@@ -303,6 +306,7 @@ impl Ledger {
 
     /// The own account has moved on: what was under way is certified, and the next may follow.
     pub(super) fn on_own_applied(&mut self, cx: &mut Ctx<'_>) {
+        self.own.applied = cx.wall();
         self.own.votes.clear();
         self.timers.disarm(Timer::Repeat);
         self.arm_settle(cx);

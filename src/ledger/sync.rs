@@ -14,7 +14,7 @@ use crate::id::{NodeId, PeerIdx};
 use crate::io::{PeerState, Refusal};
 use crate::membership::Members;
 use crate::quorum::max_byzantine;
-use crate::time::Time;
+use crate::time::{Time, WallTime};
 use crate::wire::Payload;
 use crate::wire::Signed;
 use crate::wire::message::{AccountHead, AccountHeads, AccountRecord, AccountRequest, MAX_ROW, TokenTransaction};
@@ -145,6 +145,13 @@ impl Ledger {
         }
         self.send_record(cx, members, from, request.account);
         Ok(())
+    }
+
+    /// Somebody asks for what it missed since then: each answers for its own account (10).
+    pub fn on_state_request(&self, cx: &mut Ctx<'_>, members: &Members, from: PeerIdx, since: WallTime) {
+        if self.accounts.seq(self.owner) > 0 && self.own.applied >= since {
+            self.send_record(cx, members, from, self.owner);
+        }
     }
 
     pub(super) fn send_record(&self, cx: &mut Ctx<'_>, members: &Members, to: PeerIdx, account: NodeId) {

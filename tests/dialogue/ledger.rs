@@ -187,6 +187,24 @@ fn who_was_away_catches_up_with_the_next_transaction() {
 }
 
 #[test]
+fn who_was_cut_off_catches_up_when_the_cut_ends() {
+    let mut net = met_with_idle_submitter(5);
+    let executor = run_one(&mut net);
+    let away = (1..5).find(|at| *at != executor).expect("one of four");
+    let cut = |net: &mut Net, cut: bool| {
+        for other in (0..5).filter(|other| *other != away) {
+            (net.cut[away][other], net.cut[other][away]) = (cut, cut);
+        }
+    };
+    cut(&mut net, true);
+    net.run_for(Span::secs(60));
+    assert_eq!(applied(&net, 0), [(id(0), 1)]);
+    cut(&mut net, false);
+    assert!(net.run_until(Span::secs(10), |net| applied(net, away) == [(id(0), 1)]), "without another transaction");
+    assert_paid(&net, executor, 12);
+}
+
+#[test]
 fn a_job_that_its_submitter_cannot_pay_is_not_accepted() {
     let mut net = met_with_idle_submitter(4);
     let mut submit = |payment| {

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use crate::hand::{among_hands, shell};
 use crate::membership::{met, net_of};
-use crate::net::{Net, What};
+use crate::net::{Net, Said, What};
 
 /// Small and good enough, so that a failing case depends on nothing but its seed.
 struct Dice(u64);
@@ -185,6 +185,8 @@ proptest! {
         }
         let banned = (0..5).map(|at| net.node(at).view().blacklisted(net.now)).sum::<usize>();
         prop_assert_eq!(banned, 0, "nobody did anything wrong");
+        let shamed = |said: &Said| matches!(said.what, What::Reported(Event::Quarantined { .. } | Event::Proven { .. }));
+        prop_assert!(!net.said.iter().any(shamed), "however unlucky, nobody is quarantined");
         let last = net.submit(0, shell(Span::secs(30)));
         prop_assert!(net.run_until(Span::secs(3), |net| net.outputs.contains_key(&last)), "and jobs run as before");
     }
