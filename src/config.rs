@@ -89,6 +89,8 @@ pub struct Config {
     /// How long a payment waits for company. A transaction costs some 9 KB to ten nodes whatever it carries, so at 5 jobs per
     /// second the page's 10 s would take a fifth of the 10 KB that a job may cost; 30 s take a tenth. Too long: earnings
     /// cannot be spent, and reserves stay bound.
+    ///
+    /// It is for ten members, and grows with their number beyond.
     pub settle_after: Span,
     /// Payments in one transaction at most; that many do not wait any longer.
     pub settle_batch: u32,

@@ -64,6 +64,12 @@ impl Accounts {
         self.accounts.get(&id)
     }
 
+    /// How many accounts there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.accounts.len() as u64
+    }
+
     /// Every account, by id.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Account)> {
         self.accounts.iter().map(|(id, account)| (*id, account))

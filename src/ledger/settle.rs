@@ -125,7 +125,10 @@ impl Ledger {
         if self.own.queue.len() >= cx.config.settle_batch as usize {
             self.timers.arm(Timer::Settle, cx.now.mono);
         } else if self.own.queue.iter().any(is_payment) && !self.timers.is_armed(Timer::Settle) {
-            self.timers.arm(Timer::Settle, cx.now.mono + cx.config.settle_after);
+            // A certificate holds votes of two thirds of the members and goes to all of them: its bytes grow with their square, and a
+            // job may cost bytes in proportion to them. So with more than ten, payments wait for more company.
+            let wait = cx.config.settle_after.times((self.accounts.count() / 10).max(1));
+            self.timers.arm(Timer::Settle, cx.now.mono + wait);
         }
     }
 
