@@ -1,6 +1,6 @@
 //! What a member may do in the eyes of this node, as the auctions see it (protocol.md, section 9).
 //!
-//! Who is in quarantine gets *trial work* and no other: of every [`TRIAL_ONE_IN`] jobs one, by a hash over the job and the member.
+//! Who is in quarantine gets *trial work* and no other: of every sixteen jobs one, by a hash over the job and the member.
 //! There its bid counts as a newcomer's, not as its score would have it, or it would never win one. The hash is the
 //! same for everyone, so that a coordinator's proposal of it and the votes for it need no further agreement, and nobody can
 //! choose the job it is tried with. Whose misbehaviour is proven gets no work at all until that is over.
@@ -13,8 +13,8 @@ use super::score::AT_START;
 use crate::id::{JobId, NodeId};
 use crate::units::Ppm;
 
-/// One job of this many is trial work for a member in quarantine: a guess. A member that fails all of its trials costs the
-/// others a hundredth of their jobs at most, less the more bidders there are.
+/// One job of this many is trial work for a member in quarantine: a guess. Who fails all of its trials costs the others one job in
+/// sixteen at most, and of those only its share among the bidders.
 const TRIAL_ONE_IN: u8 = 16;
 
 /// How far a member is trusted.
