@@ -1,6 +1,6 @@
 //! What a member may do in the eyes of this node, as the auctions see it (protocol.md, section 9).
 //!
-//! Who is in quarantine gets *trial work* and no other: of every sixteen jobs one, by a hash over the job and the member.
+//! Who is in quarantine gets *trial work* and no other: of every `TRIAL_ONE_IN` jobs one, by a hash over the job and the member.
 //! There its bid counts as a newcomer's, not as its score would have it, or it would never win one. The hash is the
 //! same for everyone, so that a coordinator's proposal of it and the votes for it need no further agreement, and nobody can
 //! choose the job it is tried with. Whose misbehaviour is proven gets no work at all until that is over.

@@ -3,7 +3,7 @@
 //! **Hearsay** is the weighted median of the reports about a member; a report weighs what this node itself thinks of its
 //! reporter. So reporters with less than half of the weight, whatever they say, move it no further than to what one of the others
 //! said. **Trust** is the mean of own score and hearsay: the own score weighs one, and one more for every deed seen; hearsay
-//! weighs four, whoever and however many speak. So four deeds of one's own outweigh the whole network, and who has seen
+//! weighs `HEARSAY`, whoever and however many speak. So four deeds of one's own outweigh the whole network, and who has seen
 //! nothing mostly goes by what the others say.
 
 use crate::units::Ppm;
