@@ -13,8 +13,8 @@ use super::score::AT_START;
 use crate::id::{JobId, NodeId};
 use crate::units::Ppm;
 
-/// One job of this many is trial work for a member in quarantine: a guess. A member that fails all of its trials costs the
-/// others a hundredth of their jobs at most, less the more bidders there are.
+/// One job of this many is trial work for a member in quarantine: a guess. Who fails all of its trials costs the others one job in
+/// sixteen at most, and of those only its share among the bidders.
 const TRIAL_ONE_IN: u8 = 16;
 
 /// How far a member is trusted.
