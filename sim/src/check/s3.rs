@@ -73,7 +73,9 @@ impl S3 {
     /// Whether nothing was due for long enough that a transaction must have followed.
     pub fn no_occasion(&self, now: Time) -> bool {
         let settle_after = self.configs.iter().map(|config| config.settle_after).max().unwrap_or(Span::ZERO);
-        self.first_due.is_none_or(|due| now.since(due) < settle_after + PATIENCE)
+        // With more than ten members, payments wait that much longer for company.
+        let wait = settle_after.times((self.configs.len() as u64 / 10).max(1));
+        self.first_due.is_none_or(|due| now.since(due) < wait + PATIENCE)
     }
 
     pub fn observe(
