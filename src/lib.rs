@@ -23,13 +23,12 @@
 //!   `electorate` says who votes.
 //! - [`quorum`]: how many votes are enough, what is voted for, and the certificate that proves it. Pure.
 //! - [`auction`]: who gets the job. `election` names the coordinator, `score` ranks offers, `round` says whether a voter may vote: all
-//!   three pure. `claim` counts votes and makes the certificate; `takeover` is what follows when a claim brings no result.
+//!   three pure. `claim` counts votes and makes the certificate; `takeover` is what follows when a claim brings no result,
+//!   `provisional` what a part of a split network may claim.
 //! - [`jobs`]: what a node runs (`executor`), watches (`backup`) and has submitted (`submitter`), each to its end.
 //! - [`reputation`]: whom to trust with work. `score`, `trust` and `standing` are pure.
 //! - [`evidence`]: proof of misbehaviour. `check`, pure, is what holds, and why no honest node can make it.
 //! - [`sync`]: asking for what was missed.
-//!   three pure. `claim` counts votes and makes the certificate.
-//! - [`jobs`]: running what was claimed, and seeing own jobs to a result or a visible failure.
 //! - [`ledger`]: who has how much, and how a job is paid, once. `transaction` is what is signed, `account` adds up, `bound` says what
 //!   open jobs and claims bind: all three pure. `settle` makes transactions, `vote` judges them, `sync` fetches what was missed.
 //! - [`egress`]: what leaves, in one envelope per destination, after everything that must be durable first.
