@@ -41,7 +41,7 @@ impl Node {
         };
         let refuse = |reason| (Some(from), reason);
         let offset = self.members.sync_offset_us();
-        let passage = match self.guard.check(from, &header, now, offset, &self.config) {
+        let passage = match self.guard.check(from, link, &header, now, offset, &self.config) {
             Ok(passage) => passage,
             Err(reason @ (Refusal::Replayed | Refusal::StaleIncarnation)) => {
                 let newest = self.guard.claims_to_be_newest(from, &header);
@@ -110,7 +110,7 @@ impl Node {
         parts.members.take_in(&mut cx, &record, link != Link::BEACON)?;
         self.meet_new_members(now, verify, out);
         let Some(from) = self.members.find(header.sender) else { return Err(Refusal::TooManyMembers) };
-        self.guard.check(from, &header, now, self.members.sync_offset_us(), &self.config)?;
+        self.guard.check(from, link, &header, now, self.members.sync_offset_us(), &self.config)?;
         self.admit_and_dispatch(now, link, from, envelope, bytes, verify, out)
     }
 
@@ -146,7 +146,7 @@ impl Node {
         } else {
             envelope.payloads(self.config.max_message_size, &mut |payload| inbox.push(payload))
         };
-        self.guard.admit(from, &header, &self.config);
+        self.guard.admit(from, link, &header, &self.config);
         let (mut cx, parts) = self.split(now, verify, out);
         parts.members.on_sign_of_life(&mut cx, from);
         parts.members.on_heard_over(&mut cx, link, from);
