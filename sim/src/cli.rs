@@ -8,6 +8,7 @@ mod faults;
 mod list;
 mod new;
 mod run;
+mod shrink;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub use faults::faults;
 pub use list::list;
 pub use new::{new, template};
 pub use run::{Format, Log, Run, RunOptions, run};
+pub use shrink::{ShrinkOptions, shrink};
 
 /// Exit code for wrong usage and invalid scenarios.
 pub const USAGE: u8 = 2;
@@ -40,6 +42,8 @@ pub enum Command {
     Run(Run),
     /// Random timelines of faults on top of a scenario, many runs of them
     Chaos(ChaosOptions),
+    /// The smallest scenario that still fails the same check, as a runnable file
+    Shrink(ShrinkOptions),
     /// Says whether scenarios are valid, and what is wrong with them
     Check {
         /// Scenario files
@@ -67,6 +71,7 @@ impl Command {
         match self {
             Command::Run(arguments) => run(&arguments.files, &arguments.options, console),
             Command::Chaos(options) => chaos(options, console),
+            Command::Shrink(options) => shrink(options, console),
             Command::Check { files } => check(files, console),
             Command::List => list(scenarios, console),
             Command::New { name } => new(name, scenarios, console),

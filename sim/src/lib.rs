@@ -17,6 +17,8 @@
 //!
 //! # Looking for what is wrong
 //! - [`chaos`]: random timelines of faults on top of a scenario, thousands of them.
+//! - [`shrink`]: the smallest scenario that is still wrong in the same way.
+//! - [`budget`]: how much may go wrong before nothing is promised any more.
 //! - [`finding`]: what is wrong with a run, by a name that stays the same from run to run.
 //!
 //! # What a run is judged by
@@ -31,6 +33,7 @@
 //! - [`many`]: many runs on all cores, their results in order.
 //! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
+pub mod budget;
 pub mod chaos;
 pub mod check;
 pub mod cli;
@@ -47,6 +50,7 @@ pub mod progress;
 pub mod queue;
 pub mod report;
 pub mod scenario;
+pub mod shrink;
 pub mod timeline;
 pub mod workload;
 pub mod world;
