@@ -19,7 +19,7 @@
 //! - [`observe`]: what happened, in the world's own numbers: the one stream that everything below is computed from.
 //! - [`check`]: safety after every event, liveness once the faults are over. One file for each check; [`check::s1`] is a good first one.
 //! - [`kpi`]: the figures, their targets, and PASS, FAIL or UNKNOWN. A check or KPI that had nothing to look at never passes.
-//! - [`timeline`]: one row for each simulated second, for the plots.
+//! - [`timeline`]: one row for each simulated second, and [`story`]: the life of each job, for the plots.
 //!
 //! # What a run leaves
 //! - [`outcome`]: everything that was found, as plain data.
@@ -39,6 +39,7 @@ pub mod progress;
 pub mod queue;
 pub mod report;
 pub mod scenario;
+pub mod story;
 pub mod timeline;
 pub mod workload;
 pub mod world;

@@ -30,6 +30,7 @@ use crate::observe::{Observation, Stop, Truth};
 use crate::outcome::{NodeMetrics, Outcome, Verdict, Wall};
 use crate::queue::EventQueue;
 use crate::scenario::{CrashConnection, NodeNo, Scenario};
+use crate::story::Stories;
 use crate::timeline::Timeline;
 use crate::workload::{SimulatedJob, Workload};
 use frames::Frames;
@@ -130,6 +131,7 @@ impl World {
                 kpis: Kpis::new(&scenario),
                 checks: Checks::new(&scenario),
                 timeline: Timeline::new(&scenario),
+                stories: Stories::default(),
                 deliveries: 0,
                 changes: VecDeque::new(),
                 violation: None,
@@ -484,7 +486,7 @@ impl World {
     /// Judges what was seen.
     #[must_use]
     pub fn finish(self) -> Outcome {
-        let Sight { truth, kpis, checks, timeline, deliveries, changes, violation } = self.sight;
+        let Sight { truth, kpis, checks, timeline, stories, deliveries, changes, violation } = self.sight;
         let metrics = self.slots.iter().zip(&self.scenario.nodes).map(|(slot, spec)| NodeMetrics {
             node: spec.name.clone(),
             up: slot.node.is_some(),
@@ -511,6 +513,8 @@ impl World {
             counters: findings.counters,
             metrics,
             timeline: timeline.finish(truth.now),
+            told: stories.told(),
+            messages: Vec::new(),
             last_changes: if violation.is_some() { changes.iter().map(line).collect() } else { Vec::new() },
             wall: Wall::default(),
             scenario: self.scenario,
