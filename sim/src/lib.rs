@@ -4,7 +4,7 @@
 //! time, network, stores, executions, and what goes wrong. The same scenario and seed give the same run, to the bit, on any machine.
 //!
 //! # A run, in the order in which it happens
-//! - [`cli`]: what the commands do; `main.rs` only reads arguments.
+//! - [`cli`]: the commands, one file each; `main.rs` only parses.
 //! - [`scenario`]: a TOML file becomes a [`scenario::Scenario`], or an error that points at the line. Nothing is implied any more.
 //! - [`world`]: the loop. Pop an event, let it happen, apply what the node says, check.
 //! - [`queue`]: what happens next, in exact order; ties are broken by content, not by insertion.
@@ -24,6 +24,7 @@
 //! # What a run leaves
 //! - [`outcome`]: everything that was found, as plain data.
 //! - [`report`]: tables, JSON, CSV, histograms and plots of it: the only place that writes files.
+//! - [`many`]: many runs on all cores, their results in order.
 //! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
 pub mod check;
@@ -31,6 +32,7 @@ pub mod cli;
 pub mod draw;
 pub mod fault;
 pub mod kpi;
+pub mod many;
 pub mod memo;
 pub mod network;
 pub mod observe;
