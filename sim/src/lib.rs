@@ -25,6 +25,7 @@
 //! - [`outcome`]: everything that was found, as plain data.
 //! - [`report`]: tables, JSON, CSV, histograms and plots of it: the only place that writes files.
 //! - [`many`]: many runs on all cores, their results in order.
+//! - [`log`]: what happened, a line each; [`retrace`]: what was said just before a violation.
 //! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
 pub mod check;
@@ -32,6 +33,7 @@ pub mod cli;
 pub mod draw;
 pub mod fault;
 pub mod kpi;
+pub mod log;
 pub mod many;
 pub mod memo;
 pub mod network;
@@ -40,6 +42,7 @@ pub mod outcome;
 pub mod progress;
 pub mod queue;
 pub mod report;
+pub mod retrace;
 pub mod scenario;
 pub mod story;
 pub mod timeline;

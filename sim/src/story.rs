@@ -154,8 +154,12 @@ mod tests {
         assert_eq!(told.stories.len(), 1, "a job that nobody submitted has no story");
         let steps: Vec<(u64, NodeNo, Step)> =
             told.stories[0].1.moments.iter().map(|m| (m.at.0, m.node, m.step)).collect();
-        let expected =
-            [(2, 0, Step::Submitted), (4, 2, Step::Seen), (5, 2, Step::Started), (7, 0, Step::Failed(FailReason::NoQuorum))];
+        let expected = [
+            (2, 0, Step::Submitted),
+            (4, 2, Step::Seen),
+            (5, 2, Step::Started),
+            (7, 0, Step::Failed(FailReason::NoQuorum)),
+        ];
         assert_eq!(steps, expected);
     }
 

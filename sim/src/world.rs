@@ -23,6 +23,7 @@ use crate::check::Checks;
 use crate::draw::Draws;
 use crate::fault::{FaultState, Step as FaultStep, Timeline as FaultTimeline, initial_nodes};
 use crate::kpi::Kpis;
+use crate::log;
 use crate::memo::Memo;
 use crate::network::latency::LatencyTable;
 use crate::network::{Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
@@ -498,7 +499,7 @@ impl World {
         let verdicts = findings.kpis.iter().map(|kpi| kpi.verdict).chain(checks.iter().map(|check| check.verdict));
         // What does not apply says nothing either way.
         let verdict = verdicts.filter(|verdict| *verdict != Verdict::NotApplicable).max().unwrap_or(Verdict::Unknown);
-        let line = |(at, event, o): &(Time, u64, Observation<'static>)| format!("{at} #{event} {o:?}");
+        let line = |(at, event, o): &(Time, u64, Observation<'static>)| format!("{:<70} #{event}", log::line(*at, o));
         Outcome {
             verdict,
             action_hash: self.hash.finish(),

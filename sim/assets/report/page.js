@@ -286,23 +286,30 @@
     section.hidden = false;
     const involved = [...new Set(all.flatMap((m) => [m[2], m[3]]))].sort((a, b) => a - b);
     const w = width(), gap = (w - GUTTER - 60) / Math.max(1, involved.length - 1);
-    const from = Math.min(...all.map((m) => m[0])), to = Math.max(...all.map((m) => m[1]));
-    const tall = Math.min(1400, Math.max(240, all.length * 7)), height = tall + 40;
+    // Evenly, one line for each message that was heard: what happens within a millisecond could not be told apart otherwise.
+    const STEP = 13, heards = [...new Set(all.map((m) => m[1]))].sort((a, b) => a - b);
+    const from = Math.min(...all.map((m) => m[0])), height = (heards.length + 1) * STEP + 40;
     const x = (node) => GUTTER + 30 + involved.indexOf(node) * gap;
-    const y = (s) => 24 + (to > from ? (s - from) / (to - from) : 0.5) * tall;
+    const y = (s) => {
+      const after = heards.findIndex((heard) => heard >= s);
+      if (after < 0) return 24 + heards.length * STEP;
+      const before = after ? heards[after - 1] : from;
+      return 24 + (after + (heards[after] > before ? (s - before) / (heards[after] - before) : 1)) * STEP;
+    };
     const picture = svg(section.querySelector(".chart"), "svg", { height, viewBox: `0 0 ${w} ${height}`, role: "img" });
     for (const node of involved) {
       svg(picture, "text", { x: x(node), y: 12, "text-anchor": "middle" }, data.nodes[node]);
       svg(picture, "line", { x1: x(node), x2: x(node), y1: 18, y2: height - 10, class: "rule" });
     }
-    for (let i = 0; i <= 8; i++) {
-      const s = from + ((to - from) * i) / 8;
-      svg(picture, "text", { x: GUTTER - 6, y: y(s) + 4, class: "dim", "text-anchor": "end" }, `${s.toFixed(3)} s`);
-    }
+    heards.forEach((s, i) => {
+      if (i % 4 === 0 || i === heards.length - 1) svg(picture, "text", { x: GUTTER - 6, y: y(s) + 4, class: "dim", "text-anchor": "end" }, `${s.toFixed(4)} s`);
+    });
     for (const [sent, heard, a, b, kind] of all) {
       hover(svg(picture, "line", { x1: x(a), y1: y(sent), x2: x(b), y2: y(heard), class: "arrow" }),
         `${kind}: ${data.nodes[a]} to ${data.nodes[b]}\nsent ${sent.toFixed(6)} s, accepted ${heard.toFixed(6)} s`);
-      svg(picture, "circle", { cx: x(b), cy: y(heard), r: 2, fill: css("blue") });
+      svg(picture, "circle", { cx: x(b), cy: y(heard), r: 2.5, fill: css("blue") });
+      const left = x(b) < x(a);
+      svg(picture, "text", { x: x(b) + (left ? -6 : 6), y: y(heard) + 3, class: "kind", "text-anchor": left ? "end" : "start" }, kind.toLowerCase());
     }
   };
 

@@ -275,9 +275,9 @@ fn bars(kpi: &KpiResult) -> Bars<'_> {
         edges: edges.iter().map(|edge| rounded(to_unit(*edge as u64, kpi))).collect(),
         counts,
         target: target(kpi),
-        target_words: kpi.target.map_or(String::new(), |t| {
-            format!("target {} {}", judged_statistic(kpi), words::target(&t, kpi.unit))
-        }),
+        target_words: kpi
+            .target
+            .map_or(String::new(), |t| format!("target {} {}", judged_statistic(kpi), words::target(&t, kpi.unit))),
         measured: kpi.measured.map(rounded),
         measured_words: words::measured(kpi),
     }

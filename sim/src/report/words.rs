@@ -113,10 +113,8 @@ pub fn verdict(verdict: Verdict) -> &'static str {
 #[must_use]
 pub fn measured(kpi: &KpiResult) -> String {
     let Some(value) = kpi.measured else { return "-".to_owned() };
-    let shown = kpi.target.map_or_else(
-        || quantity(value, kpi.unit),
-        |target| quantity_beside(value, target.target, kpi.unit),
-    );
+    let shown =
+        kpi.target.map_or_else(|| quantity(value, kpi.unit), |target| quantity_beside(value, target.target, kpi.unit));
     format!("{} {shown}", judged_statistic(kpi))
 }
 
