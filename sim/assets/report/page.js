@@ -285,11 +285,11 @@
     const section = document.getElementById("messages");
     section.hidden = false;
     const involved = [...new Set(all.flatMap((m) => [m[2], m[3]]))].sort((a, b) => a - b);
-    const w = width(), gap = (w - GUTTER - 60) / Math.max(1, involved.length - 1);
+    const w = width(), gap = (w - GUTTER - 220) / Math.max(1, involved.length - 1);
     // Evenly, one line for each message that was heard: what happens within a millisecond could not be told apart otherwise.
     const STEP = 13, heards = [...new Set(all.map((m) => m[1]))].sort((a, b) => a - b);
     const from = Math.min(...all.map((m) => m[0])), height = (heards.length + 1) * STEP + 40;
-    const x = (node) => GUTTER + 30 + involved.indexOf(node) * gap;
+    const x = (node) => GUTTER + 110 + involved.indexOf(node) * gap;
     const y = (s) => {
       const after = heards.findIndex((heard) => heard >= s);
       if (after < 0) return 24 + heards.length * STEP;
