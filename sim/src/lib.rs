@@ -17,7 +17,7 @@
 //!
 //! # What a run is judged by
 //! - [`observe`]: what happened, in the world's own numbers: the one stream that everything below is computed from.
-//! - [`check`]: safety after every event, liveness once the faults are over. One file for each check; [`check::s1`] is a good first one.
+//! - [`check`]: safety after every event, liveness once the faults are over. One file for each check; `check/s1.rs` is a good first one.
 //! - [`kpi`]: the figures, their targets, and PASS, FAIL or UNKNOWN. A check or KPI that had nothing to look at never passes.
 //! - [`timeline`]: one row for each simulated second, and [`story`]: the life of each job, for the plots.
 //!
