@@ -13,7 +13,7 @@
 //!   that are under way.
 //! - [`fault`]: what goes wrong, as an explicit timeline, and who can reach whom because of it.
 //! - [`workload`]: the jobs that arrive.
-//! - [`memo`]: real Ed25519, once for each thing that is signed.
+//! - [`memo`]: real Ed25519, once for each thing that is signed; or [`token`]s in its place, for very large sweeps.
 //!
 //! # What a run is judged by
 //! - [`observe`]: what happened, in the world's own numbers: the one stream that everything below is computed from.
@@ -46,5 +46,6 @@ pub mod retrace;
 pub mod scenario;
 pub mod story;
 pub mod timeline;
+pub mod token;
 pub mod workload;
 pub mod world;

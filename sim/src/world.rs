@@ -20,7 +20,7 @@ use marlos::time::{Now, Span, Time, WallTime};
 use marlos::wire::{MsgType, binary};
 
 use crate::check::Checks;
-use crate::draw::Draws;
+use crate::draw::{Draws, Purpose};
 use crate::fault::{FaultState, Step as FaultStep, Timeline as FaultTimeline, initial_nodes};
 use crate::kpi::Kpis;
 use crate::log;
@@ -30,9 +30,10 @@ use crate::network::{Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
 use crate::observe::{Observation, Stop, Truth};
 use crate::outcome::{NodeMetrics, Outcome, Verdict, Wall};
 use crate::queue::EventQueue;
-use crate::scenario::{CrashConnection, NodeNo, Scenario};
+use crate::scenario::{CrashConnection, Crypto, NodeNo, Scenario};
 use crate::story::Stories;
 use crate::timeline::Timeline;
+use crate::token::Tokens;
 use crate::workload::{SimulatedJob, Workload};
 use frames::Frames;
 use hash::ActionHash;
@@ -118,8 +119,11 @@ impl World {
             queue: EventQueue::new(),
             network,
             frames: Frames::default(),
+            memo: match scenario.crypto {
+                Crypto::Ed25519 => Memo::default(),
+                Crypto::Token => Memo::of_tokens(Tokens::new(draws.seed_of(Purpose::Tokens, 0, 0))),
+            },
             draws,
-            memo: Memo::default(),
             instants: timeline.instants().map(|(at, steps)| (at, steps.to_vec())).collect(),
             faults: FaultState::new(&scenario),
             job_durations: workload.template().map(|job| LatencyTable::new(&job.duration)),
