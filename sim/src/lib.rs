@@ -13,7 +13,7 @@
 //!   that are under way.
 //! - [`fault`]: what goes wrong, as an explicit timeline, and who can reach whom because of it.
 //! - [`workload`]: the jobs that arrive.
-//! - [`memo`]: real Ed25519, once for each thing that is signed.
+//! - [`memo`]: real Ed25519, once for each thing that is signed; or [`token`]s in its place, for very large sweeps.
 //!
 //! # Looking for what is wrong
 //! - [`chaos`]: random timelines of faults on top of a scenario, thousands of them.
@@ -23,14 +23,15 @@
 //!
 //! # What a run is judged by
 //! - [`observe`]: what happened, in the world's own numbers: the one stream that everything below is computed from.
-//! - [`check`]: safety after every event, liveness once the faults are over. One file for each check; [`check::s1`] is a good first one.
+//! - [`check`]: safety after every event, liveness once the faults are over. One file for each check; `check/s1.rs` is a good first one.
 //! - [`kpi`]: the figures, their targets, and PASS, FAIL or UNKNOWN. A check or KPI that had nothing to look at never passes.
-//! - [`timeline`]: one row for each simulated second, for the plots.
+//! - [`timeline`]: one row for each simulated second, and [`story`]: the life of each job, for the plots.
 //!
 //! # What a run leaves
 //! - [`outcome`]: everything that was found, as plain data.
 //! - [`report`]: tables, JSON, CSV, histograms and plots of it: the only place that writes files.
 //! - [`many`]: many runs on all cores, their results in order.
+//! - [`log`]: what happened, a line each; [`retrace`]: what was said just before a violation.
 //! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
 pub mod budget;
@@ -41,6 +42,7 @@ pub mod draw;
 pub mod fault;
 pub mod finding;
 pub mod kpi;
+pub mod log;
 pub mod many;
 pub mod memo;
 pub mod network;
@@ -49,8 +51,11 @@ pub mod outcome;
 pub mod progress;
 pub mod queue;
 pub mod report;
+pub mod retrace;
 pub mod scenario;
 pub mod shrink;
+pub mod story;
 pub mod timeline;
+pub mod token;
 pub mod workload;
 pub mod world;
