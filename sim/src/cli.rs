@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use marlos::time::{Span, Time};
 
+use crate::byzantine::BEHAVIOURS;
 use crate::fault::{FAULT_HELP, Timeline, last_fault_end};
 use crate::observe::Observation;
 use crate::outcome::{Outcome, Wall};
 use crate::progress::Progress;
 use crate::report;
 use crate::report::table::{self, Context};
+use crate::scenario::byzantine::described;
 use crate::scenario::{Diagnostic, Overrides, Scenario};
 use crate::world::{self, Watcher};
 
@@ -305,6 +307,19 @@ pub fn faults(console: &mut Console<'_>) -> io::Result<u8> {
         writeln!(console.out, "  messages under way: {}\n", help.under_way)?;
         writeln!(console.out, "    [[fault]]")?;
         for line in help.example.lines() {
+            writeln!(console.out, "    {line}")?;
+        }
+        writeln!(console.out)?;
+    }
+    for spec in BEHAVIOURS {
+        writeln!(console.out, "byzantine, behaviour = \"{}\"\n  {}", spec.name, spec.what)?;
+        for key in spec.keys {
+            writeln!(console.out, "  {}", described(key))?;
+        }
+        writeln!(console.out, "  messages under way: {}\n", spec.under_way)?;
+        writeln!(console.out, "    [[fault]]\n    at = \"20s\"\n    kind = \"byzantine\"\n    nodes = [\"n7..n9\"]")?;
+        writeln!(console.out, "    behaviour = \"{}\"", spec.name)?;
+        for line in spec.example.lines() {
             writeln!(console.out, "    {line}")?;
         }
         writeln!(console.out)?;

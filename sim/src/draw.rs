@@ -31,6 +31,8 @@ pub enum Purpose {
     Reset = 7,
     /// Where a crash tears a store.
     Tear = 8,
+    /// What a misbehaving node decides.
+    Misbehaviour = 9,
     /// A node's own generator.
     NodeSeed = 13,
     /// A node's keys.

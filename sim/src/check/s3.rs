@@ -191,6 +191,11 @@ impl S3 {
         match self.certified.get(&(account, seq)) {
             Some(certified) if certified.row == row => {}
             Some(certified) => return violated(SAME, certified.fact.clone(), applies),
+            // What its payer says of it is not believed: the first honest node decides what all others must have.
+            None if !truth.honest(account) => {
+                let first = Certified { transaction: TxId([0; 16]), row, fact: applies.clone() };
+                self.certified.insert((account, seq), first);
+            }
             None => {
                 let nobody = Fact::now(truth, account, format!("no number {seq} of it was ever certified"));
                 return violated(SAME, nobody, applies);

@@ -232,7 +232,8 @@ impl Jobs {
         for job in self.pending.iter().copied().collect::<Vec<_>>() {
             self.with(job, |this, state| {
                 let submitter = state.submitter;
-                if !truth.live(submitter) {
+                let there = truth.live(submitter) && truth.honest(submitter);
+                if !there {
                     state.broadcast.give_up();
                 }
                 let reachable = |node| node == submitter || contact.is(submitter, node);
@@ -246,7 +247,7 @@ impl Jobs {
                     state.consensus = Claim::NotJudged;
                     state.learned.give_up();
                 }
-                if !truth.live(submitter) {
+                if !there {
                     state.learned.give_up();
                 }
                 if let Some(last) = state.learned.keep(reachable) {
@@ -279,7 +280,7 @@ impl Jobs {
         let Some(load) = &scenario.workload else { return };
         for state in self.jobs.values() {
             let due = state.at + load.job.deadline + scenario.settle;
-            if !state.ended && due <= truth.now && truth.up[state.submitter] {
+            if !state.ended && due <= truth.now && truth.up[state.submitter] && truth.honest(state.submitter) {
                 self.counts.lost += 1;
                 if state.at >= self.warmup {
                     self.lost.record(1);

@@ -52,9 +52,16 @@ pub(super) struct Sight {
 impl Sight {
     #[inline]
     pub(super) fn observe(&mut self, o: &Observation<'_>, memo: &mut Memo, watcher: &mut dyn Watcher) {
-        self.kpis.observe(&self.truth, o);
         self.timeline.observe(&self.truth, o);
-        let sound = self.checks.observe(&self.truth, o, memo);
+        // Whoever has misbehaved is not judged, and nothing that it says of itself is believed.
+        let judged = o.reporter().is_none_or(|node| self.truth.honest(node));
+        let sound = if judged {
+            self.kpis.observe(&self.truth, o);
+            self.checks.observe(&self.truth, o, memo)
+        } else {
+            self.kpis.observe_dishonest(&self.truth, o);
+            Ok(())
+        };
         if let Some(change) = o.lasting() {
             if self.changes.len() == LAST_CHANGES {
                 self.changes.pop_front();
