@@ -101,7 +101,9 @@ impl PartialEq for Behaviour {
 impl fmt::Debug for Behaviour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct(self.spec.name);
-        self.entries().for_each(|(key, setting)| drop(shown.field(key.name, setting)));
+        for (key, setting) in self.entries() {
+            shown.field(key.name, setting);
+        }
         shown.finish()
     }
 }

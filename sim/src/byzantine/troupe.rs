@@ -81,7 +81,9 @@ impl Troupe {
     /// A fault begins. Each of its nodes that is up is then to be told by [`Troupe::start`].
     pub fn begin(&mut self, fault: usize, at: Time, nodes: &[NodeNo], behaviour: &Behaviour) {
         self.begun += 1;
-        nodes.iter().for_each(|node| drop(self.voices.entry(*node).or_default()));
+        for node in nodes {
+            self.voices.entry(*node).or_default();
+        }
         self.plans.push(Active {
             fault,
             order: self.begun,

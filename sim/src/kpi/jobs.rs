@@ -128,15 +128,16 @@ impl Jobs {
                 });
             }
             Observation::Certified { node, job, .. } => {
-                self.with(job, |this, state| {
-                    if state.consensus == Claim::Awaited {
-                        state.consensus = Claim::Certified;
-                        this.consensus.record(truth.now.since(state.at).as_micros());
-                    }
-                });
+                self.on_certified(truth.now, job);
                 self.on_learned(truth.now, node, job);
             }
-            Observation::ClaimLearned { node, job, .. } => self.on_learned(truth.now, node, job),
+            Observation::ClaimLearned { node, job, claimer, .. } => {
+                // When a liar has its certificate is known by when an honest node believes it.
+                if !truth.honest(claimer) {
+                    self.on_certified(truth.now, job);
+                }
+                self.on_learned(truth.now, node, job);
+            }
             Observation::ExecutionStarted { job, .. } => {
                 let executions = self.executions.entry(job).or_default();
                 *executions += 1;
@@ -199,6 +200,15 @@ impl Jobs {
             self.pending.remove(&job);
         }
         self.jobs.insert(job, state);
+    }
+
+    fn on_certified(&mut self, now: Time, job: JobId) {
+        self.with(job, |this, state| {
+            if state.consensus == Claim::Awaited {
+                state.consensus = Claim::Certified;
+                this.consensus.record(now.since(state.at).as_micros());
+            }
+        });
     }
 
     fn on_learned(&mut self, now: Time, node: NodeNo, job: JobId) {
