@@ -33,6 +33,7 @@
 //!   open jobs and claims bind: all three pure. `settle` makes transactions, `vote` judges them, `sync` fetches what was missed.
 //! - [`egress`]: what leaves, in one envelope per destination, after everything that must be durable first.
 //! - [`metrics`]: what the node counts of itself.
+//! - [`recording`]: a run as a file that runs again, without the private key.
 //! - [`cx`] and [`timers`]: what every handler gets, and deadlines by name.
 //! - [`driver`]: the tokio loop, ZeroMQ behind a front that strangers meet first, beacons, store, executors, HTTP API.
 //!
@@ -62,6 +63,7 @@ pub mod membership;
 pub mod metrics;
 pub mod node;
 pub mod quorum;
+pub mod recording;
 pub mod reputation;
 pub mod sync;
 pub mod time;

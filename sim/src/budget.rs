@@ -12,7 +12,7 @@ use crate::scenario::{FaultKind, NodeNo, Scenario, Storage};
 pub struct Losses {
     /// Nodes that never come back.
     pub gone: BTreeSet<NodeNo>,
-    /// Nodes that lose their store, and with it what they have promised.
+    /// Nodes that misbehave, or lose their store and with it what they have promised.
     pub faulty: BTreeSet<NodeNo>,
 }
 
@@ -30,6 +30,7 @@ impl Losses {
                 FaultKind::Pause { nodes } | FaultKind::Leave { nodes } => {
                     losses.gone.extend(nodes.iter().filter(|_| fault.until.is_none()));
                 }
+                FaultKind::Byzantine { nodes, .. } => losses.faulty.extend(nodes),
                 FaultKind::Partition { .. }
                 | FaultKind::OneWay { .. }
                 | FaultKind::Link { .. }

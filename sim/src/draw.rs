@@ -33,6 +33,8 @@ pub enum Purpose {
     Tear = 8,
     /// What the tokens of a world are made with.
     Tokens = 12,
+    /// What a misbehaving node decides.
+    Misbehaviour = 9,
     /// A node's own generator.
     NodeSeed = 13,
     /// A node's keys.

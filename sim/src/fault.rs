@@ -241,7 +241,8 @@ impl FaultState {
                 | FaultKind::Crash { .. }
                 | FaultKind::Pause { .. }
                 | FaultKind::Join { .. }
-                | FaultKind::Leave { .. } => {}
+                | FaultKind::Leave { .. }
+                | FaultKind::Byzantine { .. } => {}
             }
         }
     }
@@ -281,6 +282,7 @@ pub fn describe(kind: &FaultKind) -> String {
         FaultKind::Pause { nodes: who } => format!("pause {}", nodes(who)),
         FaultKind::Join { nodes: who } => format!("join {}", nodes(who)),
         FaultKind::Leave { nodes: who } => format!("leave {}", nodes(who)),
+        FaultKind::Byzantine { nodes: who, behaviour } => format!("byzantine {}: {}", nodes(who), behaviour.name()),
     }
 }
 
@@ -356,6 +358,15 @@ pub const FAULT_HELP: &[FaultHelp] = &[
         keys: "nodes; for or until (absent: for good); every, times",
         example: "at = \"40s\"\nkind = \"leave\"\nnodes = [\"n9\"]",
         under_way: "What it has sent still arrives, its goodbye included. Its connections are closed; what is sent to it is lost.",
+    },
+    FaultHelp {
+        kind: "byzantine",
+        what: "The nodes misbehave, with real keys and real frames; those of one fault share a plan and each other's keys. Several \
+               behaviours of one node are passed in the order in which they begin. Whoever has misbehaved is not judged any more, but \
+               what it does to the others is. The behaviours follow below.",
+        keys: "nodes, behaviour and its keys; for or until (absent: until the end); every, times",
+        example: "at = \"20s\"\nkind = \"byzantine\"\nnodes = [\"n7..n9\"]\nbehaviour = \"forge\"\nshare = \"100%\"",
+        under_way: "What is under way arrives as it was sent.",
     },
 ];
 

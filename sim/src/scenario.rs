@@ -2,6 +2,7 @@
 //!
 //! Nodes are numbered 0 .. n-1 in the world; `n3` is number 3. Times are microseconds of simulated time since the start.
 
+pub(crate) mod byzantine;
 mod diagnostic;
 mod faults;
 mod fields;
@@ -17,6 +18,8 @@ use std::collections::BTreeMap;
 use marlos::time::{Span, Time};
 use marlos::units::{Ppm, Tokens};
 use marlos::wire::message::Consistency;
+
+use crate::byzantine::Behaviour;
 
 pub use diagnostic::Diagnostic;
 pub use parse::{Overrides, limits};
@@ -232,6 +235,8 @@ pub enum FaultKind {
     Join { nodes: Vec<NodeNo> },
     /// The node says goodbye and stops; it starts again at the fault's end, if there is one.
     Leave { nodes: Vec<NodeNo> },
+    /// The nodes misbehave, with one plan.
+    Byzantine { nodes: Vec<NodeNo>, behaviour: Behaviour },
 }
 
 /// What a crash leaves of the store. Keys are kept in every case.

@@ -4,6 +4,7 @@
 //! faults, executions, stores - is here and in the modules it calls. What happens is told to KPIs, checks and timeline as
 //! [`Observation`]s and to the action hash as bytes.
 
+mod byzantine;
 mod faults;
 mod frames;
 mod hash;
@@ -19,6 +20,8 @@ use marlos::io::{Action, Command, Input, JobSpec, JobStatus, Outbox, Outcome as 
 use marlos::time::{Now, Span, Time, WallTime};
 use marlos::wire::{MsgType, binary};
 
+use crate::byzantine::said::Whom;
+use crate::byzantine::troupe::Troupe;
 use crate::check::Checks;
 use crate::draw::{Draws, Purpose};
 use crate::fault::{FaultState, Step as FaultStep, Timeline as FaultTimeline, initial_nodes};
@@ -35,6 +38,7 @@ use crate::story::Stories;
 use crate::timeline::Timeline;
 use crate::token::Tokens;
 use crate::workload::{SimulatedJob, Workload};
+pub use frames::Origin;
 use frames::Frames;
 use hash::ActionHash;
 use sight::Sight;
@@ -61,6 +65,8 @@ enum WorldEvent {
     Faults { instant: usize },
     /// A node that left is stopped after its goodbye has gone out.
     Stop { node: NodeNo, life: u32 },
+    /// Something is due that a misbehaving node does beside its machine.
+    Misbehave { node: NodeNo },
     /// The next job of the workload.
     Submit,
     /// An execution ends.
@@ -80,6 +86,7 @@ pub struct World {
     memo: Memo,
     instants: Vec<(Time, Vec<FaultStep>)>,
     faults: FaultState,
+    troupe: Troupe,
     workload: Workload,
     job_durations: Option<LatencyTable>,
     bootstrap: Vec<NodeNo>,
@@ -110,6 +117,7 @@ impl World {
             started: vec![false; n],
             up: vec![false; n],
             paused: vec![false; n],
+            byzantine: vec![false; n],
             reaches: vec![vec![true; n]; n],
             public_keys: slots.iter().map(|slot| slot.keys.public()).collect(),
             ids: slots.iter().map(|slot| slot.keys.id()).collect(),
@@ -126,6 +134,7 @@ impl World {
             draws,
             instants: timeline.instants().map(|(at, steps)| (at, steps.to_vec())).collect(),
             faults: FaultState::new(&scenario),
+            troupe: Troupe::default(),
             job_durations: workload.template().map(|job| LatencyTable::new(&job.duration)),
             workload,
             bootstrap,
@@ -222,6 +231,7 @@ impl World {
                     self.stop(node, Stop::Leave, CrashConnection::Reset, watcher);
                 }
             }
+            WorldEvent::Misbehave { node } => self.on_misbehave(node, watcher),
             WorldEvent::Submit => self.on_submit(watcher),
             WorldEvent::Finished { node, life, job, turn, fails, output_bytes, duration } => {
                 let slot = &mut self.slots[node];
@@ -313,6 +323,20 @@ impl World {
 
     /// A frame reaches a node: the path of nearly every event.
     fn deliver(&mut self, node: NodeNo, link: Link, frame: u32, watcher: &mut dyn Watcher) {
+        if self.troupe.has(node) {
+            let held = self.frames.lend(frame);
+            let heard = self.lets_hear(node, link, &held, watcher);
+            let verified = held.verified;
+            self.frames.give_back(frame, held, verified);
+            if !heard {
+                return;
+            }
+        }
+        self.deliver_through(node, link, frame, watcher);
+    }
+
+    /// A frame reaches the machine of a node.
+    fn deliver_through(&mut self, node: NodeNo, link: Link, frame: u32, watcher: &mut dyn Watcher) {
         let held = self.frames.lend(frame);
         self.memo.enter_frame(&held.bytes, held.verified);
         self.hash.input(self.sight.truth.now, node, held.origin.number);
@@ -335,7 +359,11 @@ impl World {
         machine.check_invariants();
         let digest = machine.view().state_digest();
         self.hash.actions(now.mono, node, &outbox);
-        self.apply(node, &outbox, watcher);
+        let wrapped = self.troupe.has(node);
+        self.apply(node, &outbox, !wrapped, watcher);
+        if wrapped {
+            self.say(node, &outbox, watcher);
+        }
         if self.slots[node].digest.replace(digest) != Some(digest) {
             self.observe(&Observation::Digest { node, digest }, watcher);
         }
@@ -359,11 +387,20 @@ impl World {
         }
     }
 
-    fn apply(&mut self, node: NodeNo, outbox: &Outbox, watcher: &mut dyn Watcher) {
+    /// Applies the actions of a call. What is sent is left to the troupe where the node is not what it seems.
+    fn apply(&mut self, node: NodeNo, outbox: &Outbox, sends: bool, watcher: &mut dyn Watcher) {
         for action in &outbox.actions {
             match action {
                 Action::Report(event) => self.on_report(node, event, outbox, watcher),
-                Action::Send { to, kind, frame } => self.send(node, *to, *kind, outbox.slice(frame), watcher),
+                Action::Send { to, kind, frame } if sends => {
+                    let whom = match to {
+                        To::All => Whom::All,
+                        To::One(peer) => Whom::One(self.slots[node].world_number(*peer)),
+                        To::Beacon => Whom::Beacon,
+                    };
+                    self.publish(node, whom, *kind, outbox.slice(frame), None, watcher);
+                }
+                Action::Send { .. } => {}
                 Action::Persist { key, value } => {
                     let now = self.sight.truth.now;
                     self.slots[node].store.persist(now, outbox.slice(key), outbox.slice(value));
@@ -384,20 +421,32 @@ impl World {
         }
     }
 
-    fn send(&mut self, node: NodeNo, to: To, kind: MsgType, bytes: &[u8], watcher: &mut dyn Watcher) {
+    /// A frame leaves a node; `origin` is where it comes from, where it was sealed before.
+    fn publish(
+        &mut self,
+        node: NodeNo,
+        whom: Whom,
+        kind: MsgType,
+        bytes: &[u8],
+        origin: Option<Origin>,
+        watcher: &mut dyn Watcher,
+    ) {
         let now = self.sight.truth.now;
         self.slots[node].store.sync();
-        let frame = self.frames.seal(bytes, node, now);
+        let frame = match origin {
+            Some(origin) => self.frames.put(bytes, origin),
+            None => self.frames.seal(bytes, node, now),
+        };
         let length = bytes.len() as u64;
-        let (size, copies) = match to {
-            To::Beacon => {
+        let (size, copies) = match whom {
+            Whom::Beacon => {
                 let size = length + DATAGRAM_HEADERS;
                 (size, self.network.beacon(now, node, frame, size, &self.bootstrap))
             }
-            To::All | To::One(_) => {
-                let to = match to {
-                    To::One(peer) => Some(self.slots[node].world_number(peer)),
-                    To::All | To::Beacon => None,
+            Whom::All | Whom::One(_) => {
+                let to = match whom {
+                    Whom::One(to) => Some(to),
+                    Whom::All | Whom::Beacon => None,
                 };
                 let size = wire_bytes(length, to.is_some());
                 (size, self.network.publish(now, Parcel { from: node, to, kind, frame, bytes: size }))
@@ -499,7 +548,7 @@ impl World {
         });
         let metrics = metrics.collect();
         let findings = kpis.finish(&truth, &self.scenario);
-        let checks = checks.finish(&truth, &self.scenario, &findings.counters);
+        let checks = checks.finish(&truth, &self.scenario, &|name| findings.counted(name));
         let verdicts = findings.kpis.iter().map(|kpi| kpi.verdict).chain(checks.iter().map(|check| check.verdict));
         // What does not apply says nothing either way.
         let verdict = verdicts.filter(|verdict| *verdict != Verdict::NotApplicable).max().unwrap_or(Verdict::Unknown);

@@ -82,7 +82,8 @@ pub fn sign_record(mut record: Announce, keys: &crate::identity::Keys, network_i
 }
 
 /// What a record's signature covers.
-pub(crate) fn signed_bytes(record: &Announce) -> Vec<u8> {
+#[must_use]
+pub fn signed_bytes(record: &Announce) -> Vec<u8> {
     let mut bytes = b"announce/1\0".to_vec();
     binary::encode_into(&Announce { record_signature: Signature([0; 64]), ..record.clone() }, &mut bytes);
     bytes

@@ -46,6 +46,8 @@ pub(super) enum What {
     Storage,
     Reset,
     Latency,
+    Behaviour,
+    Setting,
 }
 
 /// One run's draws.

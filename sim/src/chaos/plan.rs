@@ -108,6 +108,8 @@ impl fmt::Display for Plan {
             let rate = load.jobs_per_1000_s;
             write!(f, ", {}.{:03} jobs/s", rate / 1_000, rate % 1_000)?;
         }
-        write!(f, "; faults: {}; knobs: {knobs}", counts.join(", "))
+        let suspects = crate::scenario::ranges(&self.suspects).join(" ");
+        let suspects = if suspects.is_empty() { "none" } else { &suspects };
+        write!(f, "; suspects: {suspects}; faults: {}; knobs: {knobs}", counts.join(", "))
     }
 }

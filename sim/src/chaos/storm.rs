@@ -9,10 +9,14 @@ use marlos::units::Ppm;
 
 use super::cast::Cast;
 use super::dice::{Dice, What};
+use crate::byzantine::settings::{Key, Setting, Takes};
+use crate::byzantine::{BEHAVIOURS, Behaviour};
 use crate::scenario::{CrashConnection, Fault, FaultKind, LatencyLaw, NodeNo, Storage};
 
 /// Faults of a run at most, before the repeated ones are counted.
 const FAULTS_MOST: u64 = 24;
+/// Misbehaviours of a run at most.
+const BEHAVIOURS_MOST: u64 = 6;
 /// The shortest fault.
 const MOMENT: Span = Span::millis(20);
 /// Who leaves needs its time for the goodbye.
@@ -31,12 +35,21 @@ pub enum Kind {
     Pause,
     Leave,
     Join,
+    Byzantine,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 7] =
-        [Kind::Partition, Kind::OneWay, Kind::Link, Kind::Crash, Kind::Pause, Kind::Leave, Kind::Join];
+    pub const ALL: [Kind; 8] = [
+        Kind::Partition,
+        Kind::OneWay,
+        Kind::Link,
+        Kind::Crash,
+        Kind::Pause,
+        Kind::Leave,
+        Kind::Join,
+        Kind::Byzantine,
+    ];
 
     /// The kind of a fault.
     #[must_use]
@@ -49,6 +62,7 @@ impl Kind {
             FaultKind::Pause { .. } => Kind::Pause,
             FaultKind::Leave { .. } => Kind::Leave,
             FaultKind::Join { .. } => Kind::Join,
+            FaultKind::Byzantine { .. } => Kind::Byzantine,
         }
     }
 
@@ -63,6 +77,7 @@ impl Kind {
             Kind::Pause => "pause",
             Kind::Leave => "leave",
             Kind::Join => "join",
+            Kind::Byzantine => "byzantine",
         }
     }
 }
@@ -78,7 +93,11 @@ pub(super) fn faults(dice: &Dice, cast: &Cast, kinds: &[Kind], end: Time) -> Vec
     let mut storm = Storm { dice, cast, end, busy: vec![Vec::new(); cast.nodes], faults: Vec::new(), moments: Vec::new() };
     storm.join();
     storm.lose_for_good(kinds);
-    let brewing: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != Kind::Join).collect();
+    if kinds.contains(&Kind::Byzantine) {
+        storm.misbehave();
+    }
+    let brewing: Vec<Kind> =
+        kinds.iter().copied().filter(|kind| !matches!(kind, Kind::Join | Kind::Byzantine)).collect();
     if !brewing.is_empty() {
         for n in 0..usize::try_from(dice.skewed(What::Faults, 0, 1, FAULTS_MOST)).expect("few") {
             storm.add(n, dice.of(What::Kind, n + 1, &brewing));
@@ -127,6 +146,46 @@ impl Storm<'_> {
             self.busy[*node].push((at, Time::NEVER));
             self.moments.push(at);
             self.faults.push(Fault { at, until: None, kind });
+        }
+    }
+
+    /// Suspects misbehave in a few ways, one or several of them together, half of the time until the end.
+    fn misbehave(&mut self) {
+        if self.cast.suspects.is_empty() {
+            return;
+        }
+        for n in 0..usize::try_from(self.dice.skewed(What::Behaviour, 0, 1, BEHAVIOURS_MOST)).expect("few") {
+            let number = 3_000 + n;
+            let count = self.dice.between(What::HowMany, number, 1, self.cast.suspects.len() as u64);
+            let count = usize::try_from(count).expect("few");
+            let nodes = self.dice.some(What::Who, number, count, &self.cast.suspects);
+            let spec = self.dice.of(What::Behaviour, 1 + n, &BEHAVIOURS);
+            let keys = spec.keys.iter().enumerate();
+            let settings = keys.map(|(at, key)| self.setting(n * 32 + at, key, &nodes)).collect();
+            let at = self.moment_of(number);
+            let stays = self.dice.one_in(What::Behaviour, 500 + n, 2);
+            let lasts = self.dice.span(What::Lasts, number, MOMENT, self.end.since(at));
+            let kind = FaultKind::Byzantine { nodes, behaviour: Behaviour::new(spec, settings) };
+            self.faults.push(Fault { at, until: (!stays).then_some(at + lasts), kind });
+        }
+    }
+
+    /// A key of a behaviour: as it is unless said, or anything that it may be.
+    fn setting(&self, n: usize, key: &Key, nodes: &[NodeNo]) -> Setting {
+        if self.dice.one_in(What::Setting, n, 2) {
+            return key.unless_said();
+        }
+        let n = n + 1_000;
+        match key.takes {
+            Takes::Share(_) => Setting::Share(Ppm(u32::try_from(self.dice.between(What::Setting, n, 1, 100)).expect("few") * 10_000)),
+            Takes::Duration(_, least, most) => Setting::Duration(self.dice.span(What::Setting, n, least, most)),
+            Takes::Whole(_, least, most) => Setting::Whole(self.dice.skewed(What::Setting, n, least.max(1), most.max(1))),
+            Takes::Choice(names) => Setting::Choice(self.dice.below(What::Setting, n, names.len())),
+            Takes::Nodes => {
+                let others: Vec<NodeNo> = self.cast.all().into_iter().filter(|node| !nodes.contains(node)).collect();
+                let count = self.dice.skewed(What::Setting, n, 1, others.len() as u64);
+                Setting::Nodes(self.dice.some(What::Setting, n + 1, usize::try_from(count).expect("few"), &others))
+            }
         }
     }
 
@@ -186,7 +245,7 @@ impl Storm<'_> {
             Kind::Crash => self.crash(n, self.who(2 * n)),
             Kind::Pause => FaultKind::Pause { nodes: self.who(2 * n) },
             Kind::Leave => FaultKind::Leave { nodes: self.who(2 * n) },
-            Kind::Join => unreachable!("who joins is drawn with the cast"),
+            Kind::Join | Kind::Byzantine => unreachable!("who joins and who misbehaves is drawn with the cast"),
         }
     }
 

@@ -28,6 +28,7 @@ impl History {
             started: vec![false; nodes],
             up: vec![false; nodes],
             paused: vec![false; nodes],
+            byzantine: vec![false; nodes],
             reaches: vec![vec![true; nodes]; nodes],
             public_keys: keys.iter().map(Keys::public).collect(),
             ids: keys.iter().map(Keys::id).collect(),

@@ -6,23 +6,26 @@ use std::ops::Range;
 
 use marlos::time::{Span, Time};
 
+use super::byzantine;
 use super::diagnostic::{Problem, did_you_mean, list};
 use super::fields::{Fields, Item, Read};
 use super::nodes::Names;
 use super::{CrashConnection, Fault, FaultKind, NodeNo, Storage, limits};
 
 /// Each kind with its own keys, in the order of the contract.
-const KINDS: [(&str, &[&str]); 7] = [
+const KINDS: [(&str, &[&str]); 8] = [
     ("partition", &["groups"]),
     ("one_way", &["from", "to"]),
     ("link", &["between", "latency", "loss", "bandwidth"]),
     ("crash", &["nodes", "storage", "connection"]),
     ("pause", &["nodes"]),
+    // And those of the behaviour.
+    ("byzantine", &["nodes", "behaviour"]),
     ("join", &["nodes"]),
     ("leave", &["nodes"]),
 ];
 
-const LATER: [&str; 3] = ["slow", "clock", "byzantine"];
+const LATER: [&str; 2] = ["slow", "clock"];
 
 /// All faults, sorted by time; those of one instant stay in the order of the file.
 pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time) -> Read<Vec<Fault>> {
@@ -58,12 +61,19 @@ fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Repea
     let (kind_name, own) = KINDS[kind];
     let common: &[&str] =
         if kind_name == "join" { &["at", "kind"] } else { &["at", "for", "until", "every", "times", "kind"] };
-    let fields = Fields::of(item, &format!("a `{kind_name}` fault"), &[common, own].concat())?;
+    let spec = if kind_name == "byzantine" { Some(byzantine::spec_of(item)?) } else { None };
+    let own = spec.map_or(own.to_vec(), byzantine::keys_of);
+    let what = spec.map_or(format!("a `{kind_name}` fault"), |spec| format!("a `{}` behaviour", spec.name));
+    let fields = Fields::of(item, &what, &[common, &own].concat())?;
     let (at, until) = times(&fields, duration)?;
     let repeats = Repeats::read(&fields, at, until, duration)?;
     let nodes_item = own.iter().find_map(|key| fields.get(key)).unwrap_or(item);
     let nodes = || names.read_list(fields.need("nodes")?);
     let kind = match kind_name {
+        _ if spec.is_some() => {
+            let spec = spec.expect("it was just seen");
+            FaultKind::Byzantine { nodes: nodes()?, behaviour: byzantine::read(spec, &fields, names)? }
+        }
         "partition" => FaultKind::Partition { groups: groups(&fields, names)? },
         "one_way" => {
             FaultKind::OneWay { from: names.read_list(fields.need("from")?)?, to: names.read_list(fields.need("to")?)? }
@@ -223,7 +233,8 @@ fn named_nodes(kind: &FaultKind) -> usize {
         FaultKind::Crash { nodes, .. }
         | FaultKind::Pause { nodes }
         | FaultKind::Join { nodes }
-        | FaultKind::Leave { nodes } => nodes.len(),
+        | FaultKind::Leave { nodes }
+        | FaultKind::Byzantine { nodes, .. } => nodes.len(),
     }
 }
 
@@ -236,7 +247,10 @@ fn refuse_overlaps(faults: &[(Fault, Range<usize>)], names: &Names) -> Read<()> 
             FaultKind::Crash { nodes, .. } | FaultKind::Pause { nodes } | FaultKind::Leave { nodes } => {
                 (nodes, fault.at, fault.until.unwrap_or(Time::NEVER))
             }
-            FaultKind::Partition { .. } | FaultKind::OneWay { .. } | FaultKind::Link { .. } => continue,
+            FaultKind::Partition { .. }
+            | FaultKind::OneWay { .. }
+            | FaultKind::Link { .. }
+            | FaultKind::Byzantine { .. } => continue,
         };
         for node in nodes {
             busy[*node].push((from, until, index));

@@ -9,7 +9,7 @@ use marlos::wire::message::Consistency;
 
 use super::{
     Arrival, Comparison, CrashConnection, Fault, FaultKind, KpiTarget, LatencyLaw, NetworkSpec, NodeNo, NodeSpec,
-    Scenario, Topology, WorkloadSpec, targets,
+    Scenario, Topology, WorkloadSpec, byzantine, targets,
 };
 
 /// Writing to a `String` cannot fail.
@@ -188,6 +188,14 @@ fn write_fault(out: &mut String, fault: &Fault) {
         FaultKind::Pause { nodes } => line!(out, "kind = \"pause\"\nnodes = {}", node_list(nodes)),
         FaultKind::Join { nodes } => line!(out, "kind = \"join\"\nnodes = {}", node_list(nodes)),
         FaultKind::Leave { nodes } => line!(out, "kind = \"leave\"\nnodes = {}", node_list(nodes)),
+        FaultKind::Byzantine { nodes, behaviour } => {
+            line!(out, "kind = \"byzantine\"\nnodes = {}\nbehaviour = {}", node_list(nodes), quoted(behaviour.name()));
+            for (key, setting) in behaviour.entries() {
+                if let Some(setting) = byzantine::written(key, setting) {
+                    line!(out, "{} = {setting}", key.name);
+                }
+            }
+        }
     }
 }
 
@@ -225,7 +233,7 @@ fn time(time: Time) -> String {
     span(Span(time.0))
 }
 
-fn percentage(share: Ppm) -> String {
+pub(super) fn percentage(share: Ppm) -> String {
     let mut percent = String::new();
     write_millionths(&mut percent, u64::from(share.0) * 100).expect("a String takes everything");
     format!("\"{percent}%\"")

@@ -9,6 +9,7 @@ use marlos::units::Ppm;
 use marlos::wire::message::Consistency;
 
 use super::Wronged;
+use crate::byzantine::settings::Setting;
 use crate::fault::initial_nodes;
 use crate::scenario::{Arrival, Fault, FaultKind, LatencyLaw, NetworkSpec, NodeNo, Scenario, WorkloadSpec};
 
@@ -16,12 +17,13 @@ use crate::scenario::{Arrival, Fault, FaultKind, LatencyLaw, NetworkSpec, NodeNo
 type Pass = fn(&Wronged) -> Vec<Scenario>;
 
 /// All of them, what saves the most first.
-pub(super) const PASSES: [(&str, Pass); 9] = [
+pub(super) const PASSES: [(&str, Pass); 10] = [
     ("ends where it is decided", end_earlier),
     ("fewer faults", fewer_faults),
     ("fewer nodes", fewer_nodes),
     ("faults of fewer nodes", faults_of_fewer),
     ("fewer jobs", fewer_jobs),
+    ("plainer misbehaviour", plainer_misbehaviour),
     ("plainer network", plainer_network),
     ("plainer configuration", plainer_configuration),
     ("sooner", sooner),
@@ -117,6 +119,15 @@ fn without_nodes(scenario: &Scenario, gone: Range<NodeNo>) -> Option<Scenario> {
     };
     fewer.faults.retain_mut(|fault| {
         lists(&mut fault.kind).into_iter().for_each(keep);
+        if let FaultKind::Byzantine { behaviour, .. } = &mut fault.kind {
+            *behaviour = behaviour.changed(|_, setting| {
+                let mut setting = setting.clone();
+                if let Setting::Nodes(nodes) = &mut setting {
+                    keep(nodes);
+                }
+                setting
+            });
+        }
         tidy(&mut fault.kind)
     });
     if let Some(load) = &mut fewer.workload {
@@ -149,7 +160,8 @@ fn lists(kind: &mut FaultKind) -> Vec<&mut Vec<NodeNo>> {
         FaultKind::Crash { nodes, .. }
         | FaultKind::Pause { nodes }
         | FaultKind::Join { nodes }
-        | FaultKind::Leave { nodes } => vec![nodes],
+        | FaultKind::Leave { nodes }
+        | FaultKind::Byzantine { nodes, .. } => vec![nodes],
     }
 }
 
@@ -210,6 +222,22 @@ fn fewer_jobs(wronged: &Wronged) -> Vec<Scenario> {
     smaller.push(with(&|load| load.job.duration = LatencyLaw::Constant(Span::millis(100))));
     smaller.push(with(&|load| load.job.duration = LatencyLaw::Constant(Span::secs(1))));
     smaller
+}
+
+/// Each key of each behaviour as it is unless said.
+fn plainer_misbehaviour(wronged: &Wronged) -> Vec<Scenario> {
+    let mut plainer = Vec::new();
+    for (number, fault) in wronged.scenario.faults.iter().enumerate() {
+        let FaultKind::Byzantine { nodes, behaviour } = &fault.kind else { continue };
+        for (place, (key, _)) in behaviour.entries().enumerate() {
+            let behaviour =
+                behaviour.changed(|at, setting| if at == place { key.unless_said() } else { setting.clone() });
+            let mut candidate = wronged.scenario.clone();
+            candidate.faults[number].kind = FaultKind::Byzantine { nodes: nodes.clone(), behaviour };
+            plainer.push(candidate);
+        }
+    }
+    plainer
 }
 
 fn lan() -> NetworkSpec {
@@ -283,6 +311,11 @@ pub(super) fn peculiarities(scenario: &Scenario) -> u64 {
     count += u64::from(network.connection_timeout != lan.connection_timeout);
     count += u64::from(network.high_water_mark != lan.high_water_mark);
     count += u64::from(network.multicast != lan.multicast) + u64::from(network.queue_bytes != lan.queue_bytes);
+    for fault in &scenario.faults {
+        if let FaultKind::Byzantine { behaviour, .. } = &fault.kind {
+            count += behaviour.entries().filter(|(key, setting)| **setting != key.unless_said()).count() as u64;
+        }
+    }
     if let Some(WorkloadSpec { arrival, job, .. }) = &scenario.workload {
         count += u64::from(*arrival != Arrival::Uniform) + u64::from(job.failing != Ppm(0));
         count += u64::from(job.max_attempts != 1) + u64::from(job.output_bytes != 64);

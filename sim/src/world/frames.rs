@@ -6,7 +6,7 @@ use crate::network::FrameNo;
 use crate::scenario::NodeNo;
 
 /// Where a frame really comes from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Who sealed it.
     pub sender: NodeNo,

@@ -34,6 +34,7 @@ impl World {
             Event::Refused { reason, .. } => Observation::Refused { node, reason: *reason },
             Event::Blacklisted { peer } => Observation::Blacklisted { node, peer: slot.world_number(*peer) },
             Event::Quarantined { peer } => Observation::Quarantined { node, peer: slot.world_number(*peer) },
+            Event::Proven { peer } => Observation::Proven { node, peer: slot.world_number(*peer) },
             Event::Pinged => Observation::Pinged { node },
             Event::PeerState { peer, state } => {
                 Observation::PeerState { node, peer: slot.world_number(*peer), state: *state }
@@ -90,7 +91,6 @@ impl World {
             | Event::ClaimLapsed { .. }
             | Event::TakeoverAsked { .. }
             | Event::JobRetried { .. }
-            | Event::Proven { .. }
             | Event::Released { .. } => return,
         };
         self.sight.observe(&observation, &mut self.memo, watcher);

@@ -29,6 +29,8 @@ pub struct Slot {
     pub life: u32,
     /// When the queue will wake it.
     pub wake_at: Time,
+    /// When the queue will wake what it does beside its machine.
+    pub misbehave_at: Time,
     /// What it counts of its present process, or of its last one.
     pub tally: Tally,
     /// Its digest of what must be equal everywhere, as last told.
@@ -79,6 +81,7 @@ impl Slot {
             store: Store::default(),
             life: 0,
             wake_at: Time::NEVER,
+            misbehave_at: Time::NEVER,
             tally: Tally::new(Time(0), config.blacklist_duration),
             digest: None,
             running: BTreeMap::new(),
