@@ -6,7 +6,7 @@
 pub mod rate;
 pub mod replay;
 
-use crate::config::Config;
+use crate::config::{Config, planted};
 use crate::id::{Link, PeerIdx};
 use crate::io::Refusal;
 use crate::time::{Now, Time, WallTime};
@@ -84,8 +84,9 @@ impl Guard {
             // Streams may have brought at once what they held up: no reason to ban anybody for a datagram, nor to verify it.
             return Err(Refusal::RateLimited);
         }
-        within_rate |= stamps.has_token(Time(header.timestamp.0), rate, burst);
-        if now.wall.offset(sync_offset_us).distance(header.timestamp) > config.clock_sync_tolerance {
+        within_rate |= stamps.has_token(Time(header.timestamp.0), rate, burst) && !planted!(config, BanByArrival);
+        let off = now.wall.offset(sync_offset_us).distance(header.timestamp);
+        if off > config.clock_sync_tolerance && !planted!(config, StampsIgnored) {
             return Err(Refusal::StaleTimestamp);
         }
         match sender.window.check(header.incarnation, header.counter) {

@@ -15,6 +15,8 @@ use crate::wire::{Signature, Signed};
 pub struct Keys {
     signing: SigningKey,
     id: NodeId,
+    /// The public key, where the private half is elsewhere and `signing` stands for nobody.
+    absent: Option<[u8; 32]>,
 }
 
 impl Keys {
@@ -23,7 +25,7 @@ impl Keys {
     pub fn from_secret(secret: &[u8; 32]) -> Keys {
         let signing = SigningKey::from_bytes(secret);
         let id = NodeId::of_key(signing.verifying_key().as_bytes());
-        Keys { signing, id }
+        Keys { signing, id, absent: None }
     }
 
     /// Reads PKCS#8 PEM.
@@ -34,7 +36,13 @@ impl Keys {
         let signing =
             SigningKey::from_pkcs8_pem(pem).map_err(|e| format!("not an Ed25519 private key in PKCS#8 PEM: {e}"))?;
         let id = NodeId::of_key(signing.verifying_key().as_bytes());
-        Ok(Keys { signing, id })
+        Ok(Keys { signing, id, absent: None })
+    }
+
+    /// An identity whose private half is elsewhere: for who replays a recording, and answers [`Verify::sign`] with the signatures in it.
+    #[must_use]
+    pub fn without_secret(public: [u8; 32]) -> Keys {
+        Keys { signing: SigningKey::from_bytes(&[0; 32]), id: NodeId::of_key(&public), absent: Some(public) }
     }
 
     /// As PKCS#8 PEM, for the key file.
@@ -52,12 +60,16 @@ impl Keys {
     /// The public key.
     #[must_use]
     pub fn public(&self) -> [u8; 32] {
-        self.signing.verifying_key().to_bytes()
+        self.absent.unwrap_or_else(|| self.signing.verifying_key().to_bytes())
     }
 
     /// Signs. Deterministic (RFC 8032): the same message always has the same signature.
+    ///
+    /// # Panics
+    /// Where the private half is elsewhere.
     #[must_use]
     pub fn sign(&self, message: &Signed<'_>) -> Signature {
+        assert!(self.absent.is_none(), "the private half of {} is not here", self.id);
         Signature(self.signing.sign(&message.digest()).to_bytes())
     }
 }

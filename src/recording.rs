@@ -45,8 +45,9 @@ pub enum Entry {
     Call { mono: u64, wall: u64, heard: Heard, signatures: Vec<Signature>, said: Vec<Said> },
     /// Calls of a world's nodes, in their order.
     Calls(Vec<WorldCall>),
-    /// The last record: how many calls there were, and the hash of all that was said.
-    End { calls: u64, hash: [u8; 32] },
+    /// The last record: how many calls there were, the hash of all that was said, and when it ended, in microseconds: of a node
+    /// by its monotonic clock at the last call, of a world simulated time.
+    End { calls: u64, hash: [u8; 32], at: u64 },
 }
 
 /// A call of a node in a world.
@@ -67,6 +68,7 @@ pub struct WorldCall {
 pub struct Recorder {
     log: Log,
     calls: u64,
+    at: u64,
     hash: Sha256,
     signatures: Vec<Signature>,
 }
@@ -78,7 +80,7 @@ impl Recorder {
         let config = serde_json::to_string(config).expect("a configuration is JSON");
         let mut log = Log::begin(out);
         log.write(&Entry::Node { version: VERSION.to_owned(), config, public_key: keys.public(), generator }, out);
-        Recorder { log, calls: 0, hash: Sha256::new(), signatures: Vec::new() }
+        Recorder { log, calls: 0, at: 0, hash: Sha256::new(), signatures: Vec::new() }
     }
 
     /// What a node is given in place of `verify` for one call: it notes the signatures.
@@ -91,6 +93,7 @@ impl Recorder {
         let said = said::of(outbox, from);
         said::hash_into(&mut self.hash, &said);
         self.calls += 1;
+        self.at = now.mono.0;
         let signatures = std::mem::take(&mut self.signatures);
         let heard = Heard::of(input);
         self.log.write(&Entry::Call { mono: now.mono.0, wall: now.wall.0, heard, signatures, said }, out);
@@ -98,7 +101,7 @@ impl Recorder {
 
     /// The process ends.
     pub fn end(mut self, out: &mut Vec<u8>) {
-        self.log.write(&Entry::End { calls: self.calls, hash: self.hash.finalize().into() }, out);
+        self.log.write(&Entry::End { calls: self.calls, hash: self.hash.finalize().into(), at: self.at }, out);
     }
 }
 

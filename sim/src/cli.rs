@@ -7,6 +7,7 @@ mod check;
 mod faults;
 mod list;
 mod new;
+mod replay;
 mod run;
 mod shrink;
 
@@ -23,6 +24,7 @@ pub use check::check;
 pub use faults::faults;
 pub use list::list;
 pub use new::{new, template};
+pub use replay::replay;
 pub use run::{Format, Log, Run, RunOptions, run};
 pub use shrink::{ShrinkOptions, shrink};
 
@@ -44,6 +46,11 @@ pub enum Command {
     Chaos(ChaosOptions),
     /// The smallest scenario that still fails the same check, as a runnable file
     Shrink(ShrinkOptions),
+    /// Runs a recording again, of `run --trace` or of `marlos-node run --record`, and names the first difference
+    Replay {
+        /// The recording
+        trace: PathBuf,
+    },
     /// Says whether scenarios are valid, and what is wrong with them
     Check {
         /// Scenario files
@@ -72,6 +79,7 @@ impl Command {
             Command::Run(arguments) => run(&arguments.files, &arguments.options, console),
             Command::Chaos(options) => chaos(options, console),
             Command::Shrink(options) => shrink(options, console),
+            Command::Replay { trace } => replay(trace, console),
             Command::Check { files } => check(files, console),
             Command::List => list(scenarios, console),
             Command::New { name } => new(name, scenarios, console),

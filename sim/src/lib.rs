@@ -20,6 +20,7 @@
 //! - [`chaos`]: random timelines of faults on top of a scenario, thousands of them.
 //! - [`shrink`]: the smallest scenario that is still wrong in the same way.
 //! - [`budget`]: how much may go wrong before nothing is promised any more.
+//! - [`trace`] and [`replay`]: a run as a recording, and where it first differs when it runs again; of a real node, too.
 //! - [`finding`]: what is wrong with a run, by a name that stays the same from run to run.
 //!
 //! # What a run is judged by
@@ -52,6 +53,7 @@ pub mod observe;
 pub mod outcome;
 pub mod progress;
 pub mod queue;
+pub mod replay;
 pub mod report;
 pub mod retrace;
 pub mod scenario;
@@ -59,5 +61,6 @@ pub mod shrink;
 pub mod story;
 pub mod timeline;
 pub mod token;
+pub mod trace;
 pub mod workload;
 pub mod world;

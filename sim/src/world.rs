@@ -359,6 +359,7 @@ impl World {
         machine.check_invariants();
         let digest = machine.view().state_digest();
         self.hash.actions(now.mono, node, &outbox);
+        watcher.called(now.mono, self.sight.truth.event, node, &outbox);
         let wrapped = self.troupe.has(node);
         self.apply(node, &outbox, !wrapped, watcher);
         if wrapped {

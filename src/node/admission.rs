@@ -4,6 +4,7 @@
 //! and each payload handed to `dispatch`.
 
 use super::Node;
+use crate::config::planted;
 use crate::guard::Passage;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::io::{Event, Outbox, Refusal, Verify};
@@ -58,7 +59,8 @@ impl Node {
             Err(reason) => return Err(refuse(reason)),
         };
         let key = self.members.peer(from).key();
-        if !verify.verify(key, &envelope.signed(&self.config.network_id), &envelope.signature) {
+        let signed = envelope.signed(&self.config.network_id);
+        if !verify.verify(key, &signed, &envelope.signature) && !planted!(self.config, SignaturesUnchecked) {
             return Err(refuse(Refusal::BadSignature));
         }
         if passage == Passage::OverRate {

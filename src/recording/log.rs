@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn end(calls: u64) -> Entry {
-        Entry::End { calls, hash: [7; 32] }
+        Entry::End { calls, hash: [7; 32], at: 9 }
     }
 
     fn written(entries: &[Entry]) -> Vec<u8> {

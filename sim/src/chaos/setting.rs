@@ -62,7 +62,9 @@ pub(super) fn workload(dice: &Dice, base: &WorkloadSpec, nodes: &[NodeNo], storm
 
 fn job(dice: &Dice, base: &JobTemplate, settle: Span) -> JobTemplate {
     let least = Span::millis(dice.skewed(What::Work, 0, 1, 1_000));
-    let most = least + dice.span(What::Work, 1, Span::millis(1), Span::secs(4));
+    // In a quarter of the runs they are long enough for their executors to be lost and found again.
+    let longest = if dice.one_in(What::Work, 2, 4) { Span::secs(30) } else { Span::secs(4) };
+    let most = least + dice.span(What::Work, 1, Span::millis(1), longest);
     let last = settle.saturating_sub(JUDGED).max(Span::secs(2));
     let deadline = dice.span(What::Deadline, 0, Span::secs(2), last.min(base.deadline));
     let failing = if dice.one_in(What::Failing, 0, 4) { dice.skewed(What::Failing, 1, 10_000, 500_000) } else { 0 };
