@@ -11,11 +11,13 @@
 //! - [`log`]: records one after the other, each with its length and a checksum that covers all before it.
 //! - [`said`]: what a node said to one input, shortened.
 //! - [`heard`]: an input that outlives its call.
+//! - [`replay`]: a node runs again; where it first says something else.
 //!
 //! Nothing here opens a file: a driver writes the bytes.
 
 pub mod heard;
 pub mod log;
+pub mod replay;
 pub mod said;
 
 use bincode::{Decode, Encode};
