@@ -212,6 +212,8 @@ pub enum FaultKind {
     Join { nodes: Vec<NodeNo> },
     /// The node says goodbye and stops; it starts again at the fault's end, if there is one.
     Leave { nodes: Vec<NodeNo> },
+    /// Their wall clocks are off by so many microseconds and run so much faster while it lasts, and jump for good at its beginning.
+    Clock { nodes: Vec<NodeNo>, skew_us: i64, drift_ppm: i64, jump_us: i64 },
     /// The nodes misbehave, with one plan.
     Byzantine { nodes: Vec<NodeNo>, behaviour: Behaviour },
 }

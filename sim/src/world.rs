@@ -5,6 +5,7 @@
 //! [`Observation`]s and to the action hash as bytes.
 
 mod byzantine;
+mod clock;
 mod faults;
 mod frames;
 mod hash;
@@ -347,7 +348,7 @@ impl World {
 
     /// Hands an input to a node and applies what follows.
     fn handle(&mut self, node: NodeNo, input: Input<'_>, watcher: &mut dyn Watcher) {
-        let now = self.now();
+        let now = self.now(node);
         let Some(machine) = self.slots[node].node.as_mut() else { return };
         let mut outbox = std::mem::take(&mut self.outbox);
         outbox.clear();
@@ -367,9 +368,11 @@ impl World {
         self.arm(node);
     }
 
-    fn now(&self) -> Now {
+    /// Both clocks of a node. Only the second can be wrong.
+    fn now(&self, node: NodeNo) -> Now {
         let mono = self.sight.truth.now;
-        Now { mono, wall: EPOCH + Span(mono.0) }
+        let right = EPOCH + Span(mono.0);
+        Now { mono, wall: right.offset(self.slots[node].clock.ahead_us(mono)) }
     }
 
     /// Sees to it that a node is woken at its next deadline, and not much more often.
@@ -431,7 +434,13 @@ impl World {
         self.slots[node].store.sync();
         let frame = match origin {
             Some(origin) => self.frames.put(bytes, origin),
-            None => self.frames.seal(bytes, node, now),
+            None => {
+                let frame = self.frames.seal(bytes, node, now);
+                if self.troupe.has(node) {
+                    self.troupe.remember(bytes, self.frames.get(frame).origin);
+                }
+                frame
+            }
         };
         let length = bytes.len() as u64;
         let (size, copies) = match whom {
