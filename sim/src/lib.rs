@@ -15,6 +15,10 @@
 //! - [`workload`]: the jobs that arrive.
 //! - [`memo`]: real Ed25519, once for each thing that is signed; or [`token`]s in its place, for very large sweeps.
 //!
+//! # Looking for what is wrong
+//! - [`chaos`]: random timelines of faults on top of a scenario, thousands of them.
+//! - [`finding`]: what is wrong with a run, by a name that stays the same from run to run.
+//!
 //! # What a run is judged by
 //! - [`observe`]: what happened, in the world's own numbers: the one stream that everything below is computed from.
 //! - [`check`]: safety after every event, liveness once the faults are over. One file for each check; `check/s1.rs` is a good first one.
@@ -28,10 +32,12 @@
 //! - [`log`]: what happened, a line each; [`retrace`]: what was said just before a violation.
 //! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
+pub mod chaos;
 pub mod check;
 pub mod cli;
 pub mod draw;
 pub mod fault;
+pub mod finding;
 pub mod kpi;
 pub mod log;
 pub mod many;
