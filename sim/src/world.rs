@@ -24,7 +24,7 @@ use marlos::wire::{MsgType, binary};
 use crate::byzantine::said::Whom;
 use crate::byzantine::troupe::Troupe;
 use crate::check::Checks;
-use crate::draw::Draws;
+use crate::draw::{Draws, Purpose};
 use crate::fault::{FaultState, Step as FaultStep, Timeline as FaultTimeline, initial_nodes};
 use crate::kpi::Kpis;
 use crate::log;
@@ -34,9 +34,10 @@ use crate::network::{Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
 use crate::observe::{Observation, Stop, Truth};
 use crate::outcome::{NodeMetrics, Outcome, Verdict, Wall};
 use crate::queue::EventQueue;
-use crate::scenario::{CrashConnection, NodeNo, Scenario};
+use crate::scenario::{CrashConnection, Crypto, NodeNo, Scenario};
 use crate::story::Stories;
 use crate::timeline::Timeline;
+use crate::token::Tokens;
 use crate::workload::{SimulatedJob, Workload};
 pub use frames::Origin;
 use frames::Frames;
@@ -127,8 +128,11 @@ impl World {
             queue: EventQueue::new(),
             network,
             frames: Frames::default(),
+            memo: match scenario.crypto {
+                Crypto::Ed25519 => Memo::default(),
+                Crypto::Token => Memo::of_tokens(Tokens::new(draws.seed_of(Purpose::Tokens, 0, 0))),
+            },
             draws,
-            memo: Memo::default(),
             instants: timeline.instants().map(|(at, steps)| (at, steps.to_vec())).collect(),
             faults: FaultState::new(&scenario),
             troupe: Troupe::default(),
