@@ -25,6 +25,17 @@ pub struct Memo {
     asked: u64,
     /// Signatures that were really verified.
     pub verified: u64,
+    /// What nodes have asked for.
+    all: Asked,
+}
+
+/// How often nodes asked for a signature, or about one: what it costs them, whatever it costs here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// To make one.
+    pub signed: u64,
+    /// Whether one is genuine.
+    pub verified: u64,
 }
 
 /// What is known of a signature.
@@ -46,6 +57,11 @@ struct FrameAnswer {
 }
 
 impl Memo {
+    /// What was asked for since this was last called.
+    pub fn take_asked(&mut self) -> Asked {
+        std::mem::take(&mut self.all)
+    }
+
     /// A frame is about to be delivered, with what earlier receivers found out about it.
     pub fn enter_frame(&mut self, bytes: &[u8], known: Option<([u8; 32], bool)>) {
         self.frame = FrameAnswer { begins: bytes.as_ptr() as usize, length: bytes.len(), answer: known };
@@ -88,6 +104,7 @@ impl Memo {
 
 impl Verify for Memo {
     fn verify(&mut self, key: &[u8; 32], message: &Signed<'_>, signature: &Signature) -> bool {
+        self.all.verified += 1;
         // The envelope of the frame under way: all of it but the signature at its end. All nodes of a world are of one
         // network, so its name is no part of what is remembered with a frame.
         let envelope = message.bytes.as_ptr() as usize == self.frame.begins
@@ -106,6 +123,7 @@ impl Verify for Memo {
     }
 
     fn sign(&mut self, keys: &Keys, message: &Signed<'_>) -> Signature {
+        self.all.signed += 1;
         let signature = keys.sign(message);
         self.remember(digest(&keys.public(), message, &signature), Answer::Signed);
         signature
