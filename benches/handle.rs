@@ -175,7 +175,7 @@ impl Net {
         let mut submit_at = Time(0) + WARM;
         while at < Time(0) + WARM + FOR {
             while let Some((node, coming)) = self.coming.pop_front() {
-                at = at + Span(1);
+                at += Span(1);
                 self.hear(at, node, coming);
             }
             let wake = (0..NODES).filter_map(|node| Some((self.nodes[node].next_deadline()?, node))).min();
@@ -183,7 +183,7 @@ impl Net {
             let (due, node) = wake.expect("nodes have heartbeats");
             if submit_at <= due.min(run) {
                 at = at.max(submit_at);
-                submit_at = submit_at + SUBMIT_EVERY;
+                submit_at += SUBMIT_EVERY;
                 submitted += 1;
                 let command = format!("job {submitted}");
                 let spec = JobSpec {

@@ -70,7 +70,7 @@ fn many(group: &mut BenchmarkGroup<'_, WallTime>) {
     let mut world = warm_world(nodes);
     let mut reached = Time(0) + WARM;
     let mut round = |rounds: u64| {
-        reached = reached + ROUND.times(rounds);
+        reached += ROUND.times(rounds);
         world.run_until(reached, &mut Unwatched);
         world.deliveries()
     };

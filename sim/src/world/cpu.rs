@@ -47,7 +47,7 @@ impl Cpu {
 
     /// Everything takes so much longer from the next input on: the product of the factors, each in millionths.
     pub fn slow_down(&mut self, factors: impl Iterator<Item = u64>) {
-        self.factor = factors.fold(ONE, |all, factor| scaled(all, factor));
+        self.factor = factors.fold(ONE, scaled);
     }
 
     /// How long something takes here that takes `span` where nothing is slow.
