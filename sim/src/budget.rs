@@ -34,6 +34,8 @@ impl Losses {
                 FaultKind::Partition { .. }
                 | FaultKind::OneWay { .. }
                 | FaultKind::Link { .. }
+                | FaultKind::Slow { .. }
+                | FaultKind::Clock { .. }
                 | FaultKind::Join { .. } => {}
             }
         }

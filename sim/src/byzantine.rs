@@ -19,12 +19,19 @@
 //! keep what belongs to one node by [`scene::Scene::me`]. Then a test in `tests/byzantine.rs` that it does what it says as often as it says, and a
 //! scenario in `scenarios/byzantine/`.
 
+mod clock;
 mod double_spend;
+mod flood;
 mod forge;
+mod garbage;
+mod lie;
+mod oversize;
+mod replay;
 pub mod said;
 pub mod scene;
 pub mod settings;
 pub mod troupe;
+mod twin;
 mod withhold;
 
 use std::fmt;
@@ -38,7 +45,18 @@ use scene::Scene;
 use settings::{Key, Setting};
 
 /// Every behaviour, in the order in which `marlos-sim faults` shows them. A scenario can name no other.
-pub const BEHAVIOURS: [&Spec; 3] = [&forge::SPEC, &withhold::SPEC, &double_spend::SPEC];
+pub const BEHAVIOURS: [&Spec; 10] = [
+    &forge::SPEC,
+    &replay::SPEC,
+    &flood::SPEC,
+    &oversize::SPEC,
+    &garbage::SPEC,
+    &withhold::SPEC,
+    &lie::SPEC,
+    &clock::SPEC,
+    &double_spend::SPEC,
+    &twin::SPEC,
+];
 
 /// What a behaviour is.
 #[derive(Debug)]

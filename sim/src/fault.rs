@@ -11,7 +11,7 @@
 use std::cmp::Reverse;
 
 use marlos::time::Time;
-use marlos::units::Ppm;
+use marlos::units::{Ppm, write_millionths};
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
@@ -240,8 +240,10 @@ impl FaultState {
                 FaultKind::Link { .. }
                 | FaultKind::Crash { .. }
                 | FaultKind::Pause { .. }
+                | FaultKind::Slow { .. }
                 | FaultKind::Join { .. }
                 | FaultKind::Leave { .. }
+                | FaultKind::Clock { .. }
                 | FaultKind::Byzantine { .. } => {}
             }
         }
@@ -280,8 +282,16 @@ pub fn describe(kind: &FaultKind) -> String {
             format!("crash {}, storage {}, connections {connection:?}", nodes(who), storage.name()).to_lowercase()
         }
         FaultKind::Pause { nodes: who } => format!("pause {}", nodes(who)),
+        FaultKind::Slow { nodes: who, factor_millionths } => {
+            let mut factor = String::new();
+            write_millionths(&mut factor, *factor_millionths).expect("a String takes everything");
+            format!("slow {}, everything takes {factor} times as long", nodes(who))
+        }
         FaultKind::Join { nodes: who } => format!("join {}", nodes(who)),
         FaultKind::Leave { nodes: who } => format!("leave {}", nodes(who)),
+        FaultKind::Clock { nodes: who, skew_us, drift_ppm, jump_us } => {
+            format!("clock {}, skew {skew_us} us, drift {drift_ppm} ppm, jump {jump_us} us", nodes(who))
+        }
         FaultKind::Byzantine { nodes: who, behaviour } => format!("byzantine {}: {}", nodes(who), behaviour.name()),
     }
 }
@@ -346,6 +356,14 @@ pub const FAULT_HELP: &[FaultHelp] = &[
         under_way: "TCP keeps what arrives, up to the high-water mark, and the node reads it all when it goes on. UDP drops it.",
     },
     FaultHelp {
+        kind: "slow",
+        what: "The processor takes `factor` times as long: for each message and signature, where `cpu` in `[nodes]` says what they cost, \
+               and for each execution that begins. Factors of several faults at once multiply.",
+        keys: "nodes, factor (0.01 to 1000); for or until (absent: until the end); every, times",
+        example: "at = \"40s\"\nfor = \"20s\"\nkind = \"slow\"\nnodes = [\"n3\"]\nfactor = 10",
+        under_way: "They arrive as they would have, and wait in order until the node has done what came before.",
+    },
+    FaultHelp {
         kind: "join",
         what: "The node starts only now.",
         keys: "nodes",
@@ -358,6 +376,14 @@ pub const FAULT_HELP: &[FaultHelp] = &[
         keys: "nodes; for or until (absent: for good); every, times",
         example: "at = \"40s\"\nkind = \"leave\"\nnodes = [\"n9\"]",
         under_way: "What it has sent still arrives, its goodbye included. Its connections are closed; what is sent to it is lost.",
+    },
+    FaultHelp {
+        kind: "clock",
+        what: "The wall clock is wrong; the node is honest all the same. It is off by `skew` and runs faster by `drift_ppm` while the \
+               fault lasts, and is then set right; it jumps by `jump` at the beginning, and nobody sets that right.",
+        keys: "nodes; at least one of skew, drift_ppm, jump, each of which may be below zero; for or until (absent: until the end); every, times",
+        example: "at = \"30s\"\nfor = \"30s\"\nkind = \"clock\"\nnodes = [\"n3\"]\nskew = \"-2s\"\ndrift_ppm = 200",
+        under_way: "Arrives as it was sent; its stamp is judged by the clock of the receiver.",
     },
     FaultHelp {
         kind: "byzantine",

@@ -48,6 +48,8 @@ pub(super) enum What {
     Latency,
     Behaviour,
     Setting,
+    Slow,
+    Clock,
 }
 
 /// One run's draws.

@@ -35,12 +35,14 @@ pub enum Kind {
     Pause,
     Leave,
     Join,
+    Slow,
+    Clock,
     Byzantine,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Partition,
         Kind::OneWay,
         Kind::Link,
@@ -48,6 +50,8 @@ impl Kind {
         Kind::Pause,
         Kind::Leave,
         Kind::Join,
+        Kind::Slow,
+        Kind::Clock,
         Kind::Byzantine,
     ];
 
@@ -62,7 +66,9 @@ impl Kind {
             FaultKind::Pause { .. } => Kind::Pause,
             FaultKind::Leave { .. } => Kind::Leave,
             FaultKind::Join { .. } => Kind::Join,
+            FaultKind::Clock { .. } => Kind::Clock,
             FaultKind::Byzantine { .. } => Kind::Byzantine,
+            FaultKind::Slow { .. } => Kind::Slow,
         }
     }
 
@@ -77,7 +83,9 @@ impl Kind {
             Kind::Pause => "pause",
             Kind::Leave => "leave",
             Kind::Join => "join",
+            Kind::Clock => "clock",
             Kind::Byzantine => "byzantine",
+            Kind::Slow => "slow",
         }
     }
 }
@@ -90,7 +98,8 @@ pub(super) fn kinds(dice: &Dice) -> Vec<Kind> {
 
 /// The timeline, sorted by time. Every fault is over by `end`, but for nodes that are gone for good.
 pub(super) fn faults(dice: &Dice, cast: &Cast, kinds: &[Kind], end: Time) -> Vec<Fault> {
-    let mut storm = Storm { dice, cast, end, busy: vec![Vec::new(); cast.nodes], faults: Vec::new(), moments: Vec::new() };
+    let mut storm =
+        Storm { dice, cast, end, busy: vec![Vec::new(); cast.nodes], faults: Vec::new(), moments: Vec::new() };
     storm.join();
     storm.lose_for_good(kinds);
     if kinds.contains(&Kind::Byzantine) {
@@ -199,7 +208,8 @@ impl Storm<'_> {
         let room = self.end.since(at);
         let lasts = self.dice.span(What::Lasts, n, shortest, room);
         let fault = self.kind(n, kind);
-        let times = if self.dice.one_in(What::Repeat, n, 8) { self.dice.between(What::Repeat, n + 500, 2, 8) } else { 1 };
+        let times =
+            if self.dice.one_in(What::Repeat, n, 8) { self.dice.between(What::Repeat, n + 500, 2, 8) } else { 1 };
         for turn in 0..times {
             // As long between two of them as each lasts.
             let at = at + lasts.times(2 * turn);
@@ -245,6 +255,11 @@ impl Storm<'_> {
             Kind::Crash => self.crash(n, self.who(2 * n)),
             Kind::Pause => FaultKind::Pause { nodes: self.who(2 * n) },
             Kind::Leave => FaultKind::Leave { nodes: self.who(2 * n) },
+            Kind::Slow => FaultKind::Slow {
+                nodes: self.who(2 * n),
+                factor_millionths: self.dice.skewed(What::Slow, n, 2, 10) * 1_000_000,
+            },
+            Kind::Clock => self.clock(n),
             Kind::Join | Kind::Byzantine => unreachable!("who joins and who misbehaves is drawn with the cast"),
         }
     }
@@ -280,6 +295,23 @@ impl Storm<'_> {
             loss: (which & 2 != 0).then_some(loss),
             bandwidth_bps: (which & 4 != 0).then_some(self.dice.skewed(What::Bandwidth, n + 1, 16_000, 4_000_000)),
         }
+    }
+
+    /// Clocks that are a little off: far less than what messages may be stale by.
+    fn clock(&self, n: usize) -> FaultKind {
+        let most = 2_000_000;
+        let off = |which: usize, most: u64| {
+            let off = i64::try_from(self.dice.skewed(What::Clock, n * 8 + which, 1, most)).expect("small");
+            match self.dice.below(What::Clock, n * 8 + which + 4, 3) {
+                0 => 0,
+                1 => off,
+                _ => -off,
+            }
+        };
+        let (skew_us, drift_ppm, jump_us) = (off(0, most), off(1, 1_000), off(2, most));
+        // One of them must be.
+        let skew_us = if skew_us == 0 && drift_ppm == 0 && jump_us == 0 { 1_000 } else { skew_us };
+        FaultKind::Clock { nodes: self.who(2 * n), skew_us, drift_ppm, jump_us }
     }
 
     /// Only suspects lose their store.

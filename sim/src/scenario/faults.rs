@@ -13,19 +13,20 @@ use super::nodes::Names;
 use super::{CrashConnection, Fault, FaultKind, NodeNo, Storage, limits};
 
 /// Each kind with its own keys, in the order of the contract.
-const KINDS: [(&str, &[&str]); 8] = [
+const KINDS: [(&str, &[&str]); 10] = [
     ("partition", &["groups"]),
     ("one_way", &["from", "to"]),
     ("link", &["between", "latency", "loss", "bandwidth"]),
     ("crash", &["nodes", "storage", "connection"]),
     ("pause", &["nodes"]),
+    ("slow", &["nodes", "factor"]),
+    ("clock", &["nodes", "skew", "drift_ppm", "jump"]),
     // And those of the behaviour.
     ("byzantine", &["nodes", "behaviour"]),
     ("join", &["nodes"]),
     ("leave", &["nodes"]),
 ];
 
-const LATER: [&str; 2] = ["slow", "clock"];
 
 /// All faults, sorted by time; those of one instant stay in the order of the file.
 pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time) -> Read<Vec<Fault>> {
@@ -92,7 +93,12 @@ fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Repea
                 _ => CrashConnection::Silent,
             },
         },
+        "clock" => clock(&fields, nodes()?)?,
         "pause" => FaultKind::Pause { nodes: nodes()? },
+        "slow" => FaultKind::Slow {
+            nodes: nodes()?,
+            factor_millionths: fields.need("factor")?.millionths(limits::SLOW_MILLIONTHS)?,
+        },
         "join" => FaultKind::Join { nodes: nodes()? },
         _ => FaultKind::Leave { nodes: nodes()? },
     };
@@ -108,8 +114,7 @@ fn kind_of(item: Item<'_>) -> Read<usize> {
     let kind = Item { name: name.get_ref().as_ref(), value };
     let names = KINDS.map(|(name, _)| name);
     let text = kind.text()?;
-    // `one-way` is a slip that the distance of letters does not show next to a reserved word.
-    match kind.one_of(&names, &LATER) {
+    match kind.one_of(&names, &[]) {
         Ok(index) => Ok(index),
         Err(problem) if problem.help.is_none() => Err(match did_you_mean(&text.replace('-', "_"), names) {
             Some(hint) => problem.help(hint),
@@ -225,6 +230,16 @@ fn link(fields: &Fields<'_>, names: &Names) -> Read<FaultKind> {
     Ok(FaultKind::Link { between, latency, loss, bandwidth_bps })
 }
 
+fn clock(fields: &Fields<'_>, nodes: Vec<NodeNo>) -> Read<FaultKind> {
+    let wrong = |key| fields.get(key).map_or(Ok(0), |item| item.signed_duration(limits::CLOCK));
+    let (skew_us, jump_us) = (wrong("skew")?, wrong("jump")?);
+    let drift_ppm = fields.get("drift_ppm").map_or(Ok(0), |item| item.signed(limits::DRIFT_PPM))?;
+    if (skew_us, drift_ppm, jump_us) == (0, 0, 0) {
+        return Err(fields.problem("this `clock` fault changes nothing", "needs skew, drift_ppm or jump"));
+    }
+    Ok(FaultKind::Clock { nodes, skew_us, drift_ppm, jump_us })
+}
+
 fn named_nodes(kind: &FaultKind) -> usize {
     match kind {
         FaultKind::Partition { groups } => groups.iter().map(Vec::len).sum(),
@@ -232,8 +247,10 @@ fn named_nodes(kind: &FaultKind) -> usize {
         FaultKind::Link { between: [one, other], .. } => one.len() + other.len(),
         FaultKind::Crash { nodes, .. }
         | FaultKind::Pause { nodes }
+        | FaultKind::Slow { nodes, .. }
         | FaultKind::Join { nodes }
         | FaultKind::Leave { nodes }
+        | FaultKind::Clock { nodes, .. }
         | FaultKind::Byzantine { nodes, .. } => nodes.len(),
     }
 }
@@ -250,6 +267,8 @@ fn refuse_overlaps(faults: &[(Fault, Range<usize>)], names: &Names) -> Read<()> 
             FaultKind::Partition { .. }
             | FaultKind::OneWay { .. }
             | FaultKind::Link { .. }
+            | FaultKind::Slow { .. }
+            | FaultKind::Clock { .. }
             | FaultKind::Byzantine { .. } => continue,
         };
         for node in nodes {

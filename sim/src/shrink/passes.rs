@@ -161,6 +161,8 @@ fn lists(kind: &mut FaultKind) -> Vec<&mut Vec<NodeNo>> {
         | FaultKind::Pause { nodes }
         | FaultKind::Join { nodes }
         | FaultKind::Leave { nodes }
+        | FaultKind::Slow { nodes, .. }
+        | FaultKind::Clock { nodes, .. }
         | FaultKind::Byzantine { nodes, .. } => vec![nodes],
     }
 }

@@ -2,6 +2,7 @@
 
 use marlos::id::Link;
 use marlos::io::{Action, Outbox, To};
+use marlos::time::{Span, Time};
 
 use super::frames::Frame;
 use super::{Watcher, World, WorldEvent};
@@ -11,6 +12,9 @@ use crate::byzantine::troupe::{Spoken, Troupe};
 use crate::byzantine::Behaviour;
 use crate::observe::Observation;
 use crate::scenario::NodeNo;
+
+/// How soon a node that stands still, or works, is asked again.
+const AGAIN_AFTER: Span = Span::millis(10);
 
 impl World {
     /// Nodes begin to misbehave, and are not judged from here on.
@@ -68,7 +72,12 @@ impl World {
         if slot.misbehave_at != self.sight.truth.now {
             return; // overtaken by an earlier one
         }
-        slot.misbehave_at = marlos::time::Time::NEVER;
+        slot.misbehave_at = Time::NEVER;
+        if self.sight.truth.paused[node] {
+            // It stands still with its machine.
+            slot.misbehave_at = self.sight.truth.now + AGAIN_AFTER;
+            return self.queue.push(slot.misbehave_at, 2 + node as u64, WorldEvent::Misbehave { node });
+        }
         self.misbehave(node, watcher, Troupe::wake);
     }
 
@@ -79,7 +88,7 @@ impl World {
         watcher: &mut dyn Watcher,
         act: impl FnOnce(&mut Troupe, &mut Scene<'_>) -> R,
     ) -> Option<R> {
-        let now = self.now();
+        let now = self.now(node);
         let World { troupe, slots, memo, draws, sight, .. } = self;
         let slot = &slots[node];
         let machine = slot.node.as_ref()?;
@@ -87,12 +96,17 @@ impl World {
         let result = act(troupe, &mut scene);
         for Spoken { whom, kind, bytes, origin } in std::mem::take(&mut self.troupe.spoken) {
             self.hash.spoken(now.mono, node, whom, &bytes);
+            let origin = origin.or_else(|| self.troupe.origin_of(&bytes));
             self.publish(node, whom, kind, &bytes, origin, watcher);
         }
         for (behaviour, count) in std::mem::take(&mut self.troupe.deeds) {
             self.observe(&Observation::Misdeeds { node, behaviour, count }, watcher);
         }
         for (link, origin, bytes) in std::mem::take(&mut self.troupe.released) {
+            if self.must_wait(node) {
+                self.troupe.hold_back(node, now.mono + AGAIN_AFTER, link, origin, bytes);
+                continue;
+            }
             let frame = self.frames.put(&bytes, origin);
             self.deliver_through(node, link, frame, watcher);
             self.frames.release(frame);
