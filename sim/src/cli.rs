@@ -7,6 +7,7 @@ mod faults;
 mod list;
 mod new;
 mod run;
+mod sweep;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub use faults::faults;
 pub use list::list;
 pub use new::{new, template};
 pub use run::{Format, Log, Run, RunOptions, run};
+pub use sweep::{Merge, Sweep, merge, sweep};
 
 /// Exit code for wrong usage and invalid scenarios.
 pub const USAGE: u8 = 2;
@@ -36,6 +38,10 @@ pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 pub enum Command {
     /// Runs scenarios, prints the KPI table, writes results
     Run(Run),
+    /// Runs many seeds and settings in parallel, and names the worst
+    Sweep(Sweep),
+    /// Joins the results of the shards of a sweep
+    Merge(Merge),
     /// Says whether scenarios are valid, and what is wrong with them
     Check {
         /// Scenario files
@@ -62,6 +68,8 @@ impl Command {
         let scenarios = Path::new(SCENARIOS);
         match self {
             Command::Run(arguments) => run(&arguments.files, &arguments.options, console),
+            Command::Sweep(arguments) => sweep(arguments, console),
+            Command::Merge(arguments) => merge(arguments, console),
             Command::Check { files } => check(files, console),
             Command::List => list(scenarios, console),
             Command::New { name } => new(name, scenarios, console),

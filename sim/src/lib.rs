@@ -25,6 +25,7 @@
 //! - [`outcome`]: everything that was found, as plain data.
 //! - [`report`]: tables, JSON, CSV, histograms and plots of it: the only place that writes files.
 //! - [`many`]: many runs on all cores, their results in order.
+//! - [`sweep`]: scenarios, settings and seeds together: what is kept of each run, and what is said of all.
 //! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
 pub mod check;
@@ -41,6 +42,7 @@ pub mod progress;
 pub mod queue;
 pub mod report;
 pub mod scenario;
+pub mod sweep;
 pub mod timeline;
 pub mod token;
 pub mod workload;

@@ -98,11 +98,7 @@ fn kpi_table(outcome: &Outcome) -> String {
             words::verdict(kpi.verdict).to_owned(),
         ]);
     }
-    for column in 1..=7 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    (1..=7).for_each(|column| right(&mut table, column));
     tidy(&table)
 }
 
@@ -211,15 +207,23 @@ fn bytes(bytes: u64) -> String {
     words::quantity(bytes as f64, "B")
 }
 
-fn bare_table(header: &[&str]) -> Table {
+/// A table of ours, with this header.
+pub(crate) fn bare_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(RULED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table.set_header(header.to_vec());
     table
 }
 
+/// A column of figures.
+pub(crate) fn right(table: &mut Table, column: usize) {
+    if let Some(column) = table.column_mut(column) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
 /// Without the blanks at the ends of lines, which only make copies ragged.
-fn tidy(table: &Table) -> String {
+pub(crate) fn tidy(table: &Table) -> String {
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
