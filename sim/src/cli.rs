@@ -2,6 +2,7 @@
 //!
 //! Results go to `out`, everything else to `err`, and the returned number is the exit code of the contract.
 
+mod chaos;
 mod check;
 mod faults;
 mod list;
@@ -17,6 +18,7 @@ use clap::Subcommand;
 
 use crate::scenario::Diagnostic;
 
+pub use chaos::{ChaosOptions, chaos};
 pub use check::check;
 pub use faults::faults;
 pub use list::list;
@@ -42,6 +44,8 @@ pub enum Command {
     Sweep(Sweep),
     /// Joins the results of the shards of a sweep
     Merge(Merge),
+    /// Random timelines of faults on top of a scenario, many runs of them
+    Chaos(ChaosOptions),
     /// Says whether scenarios are valid, and what is wrong with them
     Check {
         /// Scenario files
@@ -70,6 +74,7 @@ impl Command {
             Command::Run(arguments) => run(&arguments.files, &arguments.options, console),
             Command::Sweep(arguments) => sweep(arguments, console),
             Command::Merge(arguments) => merge(arguments, console),
+            Command::Chaos(options) => chaos(options, console),
             Command::Check { files } => check(files, console),
             Command::List => list(scenarios, console),
             Command::New { name } => new(name, scenarios, console),

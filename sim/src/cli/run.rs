@@ -9,11 +9,13 @@ use marlos::time::{Span, Time};
 
 use super::{Console, INTERRUPTED, USAGE};
 use crate::fault::Timeline;
+use crate::log;
 use crate::observe::Observation;
 use crate::outcome::{Outcome, Wall};
 use crate::progress::Progress;
 use crate::report;
 use crate::report::table::{self, Context};
+use crate::retrace;
 use crate::scenario::{Overrides, Scenario, Setting};
 use crate::sweep::table::shell;
 use crate::world::{self, Watcher};
@@ -122,7 +124,13 @@ fn run_one(
     for line in Timeline::new(&scenario).describe(&scenario) {
         writeln!(console.err, "{line}")?;
     }
-    let outcome = simulate(scenario, options, console);
+    if options.log != Log::Summary {
+        writeln!(console.err, "{}", log::HEADING)?;
+    }
+    let mut outcome = simulate(scenario, options, console);
+    if !outcome.last_changes.is_empty() {
+        outcome.messages = retrace::last_messages(&outcome);
+    }
     if INTERRUPTED.load(Ordering::Relaxed) {
         writeln!(console.err, "interrupted: {name} ends at {} of {}", outcome.reached, outcome.scenario.duration)?;
     }
@@ -195,7 +203,7 @@ impl Watcher for OnConsole<'_> {
         if self.log == Log::Full || observation.is_change() {
             let err = &mut self.err;
             // Where nobody reads the log any more, the run goes on all the same.
-            let _ = self.progress.suspend(|| writeln!(err, "{:>14} {observation:?}", now.to_string()));
+            let _ = self.progress.suspend(|| writeln!(err, "{}", log::line(now, observation)));
         }
     }
 

@@ -91,6 +91,8 @@ pub fn outcome(nodes: usize, seconds: u64) -> Outcome {
             "55.120 s  n2  n3 is suspect".to_owned(),
             "56.421 s  n4  holds a certificate for j17, round 2".to_owned(),
         ],
+        told: crate::story::Told::default(),
+        messages: Vec::new(),
         wall: Wall {
             seconds: 1.25,
             events_per_second: 987_654.0,
