@@ -233,12 +233,13 @@ pub enum Plant {
 #[cfg(feature = "plant")]
 impl Plant {
     /// Every defect.
-    pub const ALL: [Plant; 29] = [
+    pub const ALL: [Plant; 30] = [
         Plant::QuorumOneShort,
         Plant::VotesForgotten,
         Plant::VotesNotPersisted,
         Plant::AnyCoordinator,
         Plant::ReplayWindowOff,
+        Plant::ReplayAfterRestart,
         Plant::ExecuteWithoutClaim,
         Plant::DeadlineIgnored,
         Plant::LeaseIgnored,

@@ -65,7 +65,7 @@ impl Guard {
         let age = wall.since(stamp);
         let before_this_life = self.born.is_some_and(|born| age > now.mono.since(born) + CLOCKS_DIFFER);
         let off = wall.distance(stamp) > config.clock_sync_tolerance && !planted!(config, StampsIgnored);
-        off || (before_this_life && !forgetful_planted(config))
+        off || (before_this_life && !planted!(config, ReplayAfterRestart))
     }
 
     /// Makes room for the next sender. `floor` is the newest incarnation of it that the store remembers.
@@ -167,14 +167,6 @@ impl Guard {
         self.senders.iter().filter(|sender| now < sender.blacklisted_until).count()
     }
 }
-
-fn forgetful_planted(config: &Config) -> bool {
-    #[cfg(feature = "plant")]
-    if config.plant == crate::config::Plant::ReplayAfterRestart {
-        return true;
-    }
-    let _ = config;
-    false
 
 #[cfg(test)]
 mod tests {

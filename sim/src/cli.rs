@@ -10,6 +10,7 @@ mod new;
 mod replay;
 mod run;
 mod shrink;
+mod sweep;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub use new::{new, template};
 pub use replay::replay;
 pub use run::{Format, Log, Run, RunOptions, run};
 pub use shrink::{ShrinkOptions, shrink};
+pub use sweep::{Merge, Sweep, merge, sweep};
 
 /// Exit code for wrong usage and invalid scenarios.
 pub const USAGE: u8 = 2;
@@ -42,6 +44,10 @@ pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 pub enum Command {
     /// Runs scenarios, prints the KPI table, writes results
     Run(Run),
+    /// Runs many seeds and settings in parallel, and names the worst
+    Sweep(Sweep),
+    /// Joins the results of the shards of a sweep
+    Merge(Merge),
     /// Random timelines of faults on top of a scenario, many runs of them
     Chaos(ChaosOptions),
     /// The smallest scenario that still fails the same check, as a runnable file
@@ -77,6 +83,8 @@ impl Command {
         let scenarios = Path::new(SCENARIOS);
         match self {
             Command::Run(arguments) => run(&arguments.files, &arguments.options, console),
+            Command::Sweep(arguments) => sweep(arguments, console),
+            Command::Merge(arguments) => merge(arguments, console),
             Command::Chaos(options) => chaos(options, console),
             Command::Shrink(options) => shrink(options, console),
             Command::Replay { trace } => replay(trace, console),

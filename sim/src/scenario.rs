@@ -10,6 +10,7 @@ mod jobs;
 mod network;
 mod nodes;
 mod parse;
+mod set;
 mod targets;
 mod write;
 
@@ -23,6 +24,7 @@ use crate::byzantine::Behaviour;
 
 pub use diagnostic::Diagnostic;
 pub use parse::{Overrides, limits};
+pub use set::Setting;
 pub use write::ranges;
 
 /// A node as the world numbers it.
