@@ -212,8 +212,6 @@ pub enum Plant {
     ForgottenWhenDead,
     /// A coordinator names a winner as often as it is asked to, in one round.
     ProposesTwice,
-    /// A restarted executor goes on with what it ran, though nobody has asked it to.
-    ResumesUnasked,
     /// A transaction is certified with one vote fewer than the quorum.
     LedgerQuorumOneShort,
     /// A payer's own transaction is not persisted before it is sent.
@@ -233,7 +231,7 @@ pub enum Plant {
 #[cfg(feature = "plant")]
 impl Plant {
     /// Every defect.
-    pub const ALL: [Plant; 30] = [
+    pub const ALL: [Plant; 29] = [
         Plant::QuorumOneShort,
         Plant::VotesForgotten,
         Plant::VotesNotPersisted,
@@ -256,7 +254,6 @@ impl Plant {
         Plant::VoteFloorIgnored,
         Plant::ForgottenWhenDead,
         Plant::ProposesTwice,
-        Plant::ResumesUnasked,
         Plant::LedgerQuorumOneShort,
         Plant::TransactionForgotten,
         Plant::StampsIgnored,

@@ -16,7 +16,7 @@ use stored::Stored;
 pub use view::{JobPhase, JobView, NodeView, PeerView};
 
 use crate::auction::{Auctions, Claim, Effect, Lapse, job_id};
-use crate::config::{Config, ConfigError, planted};
+use crate::config::{Config, ConfigError};
 use crate::cx::{Ctx, store_key};
 use crate::egress::{Egress, Sealing};
 use crate::evidence::Proofs;
@@ -230,11 +230,6 @@ impl Node {
             parts.ledger.on_job_seen(id, broadcast.submitter, broadcast.body.payment);
             parts.ledger.on_claim(id, claim.round, claim.claimer);
             parts.auctions.recover(&cx, id, broadcast, claim, Some(proof));
-            if planted!(cx.config, ResumesUnasked)
-                && let Some(held) = parts.auctions.job(id)
-            {
-                parts.jobs.on_won(&mut cx, parts.members, id, claim, held);
-            }
         }
         for (id, record) in own_jobs {
             if parts.ledger.has_settled(id) {

@@ -206,7 +206,11 @@ impl Storm<'_> {
         let shortest = if kind == Kind::Leave { GOODBYE } else { MOMENT };
         let at = self.moment_of(n).min(Time(self.end.0 - shortest.as_micros()));
         let room = self.end.since(at);
-        let lasts = self.dice.span(What::Lasts, n, shortest, room);
+        let lasts = if self.dice.one_in(What::Lasts, n + 500, 3) {
+            Span(self.dice.between(What::Lasts, n + 1_000, shortest.as_millis(), room.as_millis().max(shortest.as_millis())) * 1_000)
+        } else {
+            self.dice.span(What::Lasts, n, shortest, room)
+        };
         let fault = self.kind(n, kind);
         let times =
             if self.dice.one_in(What::Repeat, n, 8) { self.dice.between(What::Repeat, n + 500, 2, 8) } else { 1 };
