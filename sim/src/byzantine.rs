@@ -218,6 +218,9 @@ mod tests {
             let _ = behaviour.begin();
             assert_eq!(BEHAVIOURS[usize::from(behaviour.number())].name, spec.name);
         }
+        let common = ["at", "for", "until", "every", "times", "kind", "nodes", "behaviour"];
+        let keys = BEHAVIOURS.iter().flat_map(|spec| spec.keys);
+        assert!(keys.into_iter().all(|key| !common.contains(&key.name)), "a fault has these keys already");
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), BEHAVIOURS.len());
