@@ -185,7 +185,6 @@ impl S1 {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one certificate, and what tells about them")]
     fn on_provisional(
         &mut self,
         truth: &Truth,
@@ -265,7 +264,6 @@ impl S1 {
 }
 
 /// Rule 4.
-#[expect(clippy::too_many_arguments, reason = "the parts of one certificate, and what tells about them")]
 fn check_votes(
     truth: &Truth,
     node: NodeNo,
