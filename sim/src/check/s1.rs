@@ -185,6 +185,7 @@ impl S1 {
         Ok(())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the parts of one certificate, and what tells about them")]
     fn on_provisional(
         &mut self,
         truth: &Truth,
