@@ -116,7 +116,9 @@ fn main() {
     let others = nodes.len() - 1;
     until("all know each other", || nodes.iter().all(|node| node.peers("alive").len() == others));
     println!("{} nodes, {rate} junk frames/s offered to one of them, {} s each", nodes.len(), lasts.as_secs());
-    println!("| junk | due | sent | connections | kept out | signatures checked | jobs | p50 ms | p99 ms | p99 ratio | CPU of the victim | RSS before MiB | after MiB |");
+    println!(
+        "| junk | due | sent | connections | kept out | signatures checked | jobs | p50 ms | p99 ms | p99 ratio | CPU of the victim | RSS before MiB | after MiB |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     let mut quiet = Duration::from_millis(1);
     for attack in [None, Some(Junk::Noise), Some(Junk::Forged), Some(Junk::Replayed), Some(Junk::Json), None] {

@@ -100,7 +100,8 @@ async fn peer_with(number: u8, pub_address: SocketAddr, idle: Duration, message:
     let (inbound, waiting) = inbound::channel(10_000);
     let counters = Arc::<Counters>::default();
     let (sub_address, id) = (free_port().await, NodeId([number; 16]));
-    let limits = Limits { max_message: 1024 * 1024, queue_messages: 1_000, queue_bytes: 4 * 1024 * 1024, idle, message };
+    let limits =
+        Limits { max_message: 1024 * 1024, queue_messages: 1_000, queue_bytes: 4 * 1024 * 1024, idle, message };
     let door = Door { network_tag: network_tag("marlos"), own_id: id, max_message_size: 1024 * 1024 };
     let at = Where { pub_address, sub_address, directory: directory.path(), door, limits };
     let refusals = Arc::<Refusals>::default();
@@ -515,7 +516,9 @@ async fn a_tarpit_is_given_up_and_holds_nobody_up() {
     // It accepts, never greets, and holds on to what it has.
     let mut held = Vec::new();
     for _ in 0..40 {
-        held.push(timeout(Duration::from_secs(60), tarpit.accept()).await.expect("dialled once and never again").unwrap());
+        held.push(
+            timeout(Duration::from_secs(60), tarpit.accept()).await.expect("dialled once and never again").unwrap(),
+        );
     }
     hears(&mut b, &mut a).await;
 }
@@ -631,7 +634,8 @@ async fn a_trickle_of_bytes_does_not_hold_a_connection() {
     };
     let greeter = TcpStream::connect(a.sub_address).await.unwrap();
     let subscriber = stranger(a.pub_address, Role::Subscriber).await;
-    let (topic, frame) = (stranger(a.sub_address, Role::Publisher).await, stranger(a.sub_address, Role::Publisher).await);
+    let (topic, frame) =
+        (stranger(a.sub_address, Role::Publisher).await, stranger(a.sub_address, Role::Publisher).await);
     tokio::join!(
         trickle(greeter, &[0xff]),
         trickle(subscriber, &[0, 60, 1]),

@@ -84,13 +84,7 @@ pub struct Counts {
 impl Reporter {
     /// Nothing was told yet in this life; these are the results of earlier ones.
     #[must_use]
-    pub fn new(
-        hub: Hub,
-        results: Results,
-        refusals: Arc<Refusals>,
-        now: Time,
-        blacklist_duration: Span,
-    ) -> Reporter {
+    pub fn new(hub: Hub, results: Results, refusals: Arc<Refusals>, now: Time, blacklist_duration: Span) -> Reporter {
         Reporter {
             hub,
             started: Instant::now(),

@@ -24,6 +24,8 @@ const BULK_BYTES: usize = 64 * 1024 * 1024;
 const IDLE_PER_SECOND: u32 = 200;
 /// And at once: what a peer and the network held up for ten seconds, twice over.
 const IDLE_BURST: u32 = 2_000;
+/// And of an address that did wrong lately: half a second's worth.
+const IDLE_BURST_OF_THE_SUSPECT: u32 = 100;
 /// A connection that was dialled to us and over which nothing of use came for so long gives its place back: ten heartbeats.
 const UNHEARD: Duration = Duration::from_secs(30);
 /// Connections that were cut off last, of which frames may still be on their way to the loop.
@@ -51,7 +53,9 @@ impl Worth {
             match action {
                 // A payload in it may be refused all the same: for that its sender answers, not the connection.
                 Action::Report(Event::Accepted { .. }) => return Worth::Useful,
-                Action::Report(Event::Refused { reason, .. }) if worth == Worth::Copy => worth = Worth::refused(*reason),
+                Action::Report(Event::Refused { reason, .. }) if worth == Worth::Copy => {
+                    worth = Worth::refused(*reason)
+                }
                 _ => {}
             }
         }
@@ -194,7 +198,9 @@ impl Inbound {
     pub fn watch(&self, connection: u32, standing: Arc<Standing>) -> Watched {
         let (end, ended) = oneshot::channel();
         let now = Instant::now();
-        let idle = Bucket::full(IDLE_BURST, self.shared.time(now));
+        // Whoever comes from an address that did wrong lately begins with little.
+        let burst = if standing.is_clean(now) { IDLE_BURST } else { IDLE_BURST_OF_THE_SUSPECT };
+        let idle = Bucket::full(burst, self.shared.time(now));
         let entry = Connection { standing, idle, useful: now, was_of_use: false, end: Some(end) };
         self.shared.connections.lock().expect("no panic while it is held").open.insert(connection, entry);
         Watched { connection, ended: Mutex::new(Some(ended)), shared: Arc::clone(&self.shared) }

@@ -9,6 +9,15 @@ use crate::nodes::Node;
 use crate::{cluster, run_job};
 
 const PER_SECOND: u64 = 50_000;
+/// Ends the attack, also where the test ends early.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// How long each flood lasts at least, and the jobs that run meanwhile.
 const LASTS: Duration = Duration::from_secs(2);
 const JOBS: usize = 5;
@@ -37,6 +46,7 @@ fn under_a_flood_of_each_kind_jobs_end_memory_stays_and_the_flooder_is_cut_off()
         let (junk, stop, tally) = (junk(kind, &nodes), AtomicBool::new(false), Tally::default());
         let cut_before = victim.metric("connections_cut_off_total") + victim.metric("connections_kept_out_total");
         std::thread::scope(|scope| {
+            let end = Stop(&stop);
             scope.spawn(|| flood(victim.sub_address(), &junk, PER_SECOND, &stop, &tally));
             let since = Instant::now();
             for job in 0..JOBS {
@@ -44,7 +54,7 @@ fn under_a_flood_of_each_kind_jobs_end_memory_stays_and_the_flooder_is_cut_off()
                 run_job(&nodes[job % 3], &format!("{kind:?} {job}"));
             }
             std::thread::sleep(LASTS.saturating_sub(since.elapsed()));
-            stop.store(true, Relaxed);
+            drop(end);
         });
         eprintln!("{kind:?}: {tally:?}");
         let cut = victim.metric("connections_cut_off_total") + victim.metric("connections_kept_out_total");
@@ -73,6 +83,7 @@ fn a_reconnect_storm_and_a_flood_of_beacons_leave_a_node_working() {
     let stop = AtomicBool::new(false);
     let member = nodes[1].id().parse().unwrap();
     std::thread::scope(|scope| {
+        let end = Stop(&stop);
         scope.spawn(|| {
             while !stop.load(Relaxed) {
                 for address in [victim.pub_address(), victim.sub_address()] {
@@ -94,7 +105,7 @@ fn a_reconnect_storm_and_a_flood_of_beacons_leave_a_node_working() {
             run_job(&nodes[job % 2], &format!("{job}"));
         }
         std::thread::sleep(Duration::from_secs(1));
-        stop.store(true, Relaxed);
+        drop(end);
     });
     assert!(victim.metric("connections_kept_out_total") > 0.0, "who dials and hangs up comes in each time");
     let (dropped, checked) = (victim.metric("beacons_dropped_total"), victim.refused("bad_signature"));

@@ -12,7 +12,8 @@ type Frames = Vec<(Vec<u8>, Vec<u8>)>;
 fn frames_of_a_run(nodes: &[Node]) -> Frames {
     let mut frames = Vec::new();
     std::thread::scope(|scope| {
-        let ears: Vec<_> = nodes.iter().map(|node| scope.spawn(|| capture(node.pub_address(), |heard| heard.len() >= 8))).collect();
+        let ears: Vec<_> =
+            nodes.iter().map(|node| scope.spawn(|| capture(node.pub_address(), |heard| heard.len() >= 8))).collect();
         for job in 0..4 {
             run_job(&nodes[job % nodes.len()], &format!("captured {job}"));
         }

@@ -25,7 +25,9 @@ fn python() -> Option<PathBuf> {
         "MARLOS_REQUIRE_PYZMQ is set, and there is no python3 with pyzmq"
     );
     if found.is_none() {
-        eprintln!("skipped: no python3 with pyzmq; python3 -m venv target/interop && target/interop/bin/pip install pyzmq");
+        eprintln!(
+            "skipped: no python3 with pyzmq; python3 -m venv target/interop && target/interop/bin/pip install pyzmq"
+        );
     }
     found
 }

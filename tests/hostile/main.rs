@@ -37,9 +37,12 @@ fn cluster(root: &Path, count: usize, environment: &[(&str, &str)]) -> Vec<Node>
 /// Submits a job and waits for its result.
 fn run_job(node: &Node, words: &str) {
     let job = node.submit(&format!("echo {words}"));
-    nodes::until_quietly(|| node.job(&job)["phase"] == "done");
-    let end = node.job(&job);
-    assert_eq!((&end["status"], end["output"].as_str()), (&"success".into(), Some(&*format!("{words}\n"))), "{end}");
+    // The output is there a moment after the end is known.
+    nodes::until_quietly(|| {
+        let end = node.job(&job);
+        assert!(end["phase"] != "failed" && end["status"] != "failure", "{end}");
+        end["output"] == format!("{words}\n")
+    });
 }
 
 #[test]

@@ -160,7 +160,11 @@ impl Reporter {
             ("frames_duplicate", "messages that came a second time over another path", of_node.duplicates),
             ("connections_kept_out", "connections of an address that sent junk", front.kept_out.load(Relaxed)),
             ("connections_cut_off", "connections closed for the junk that came over them", front.cut_off.load(Relaxed)),
-            ("frames_of_the_cut", "frames dropped as their connection was cut off before their turn", waiting.dropped_cut()),
+            (
+                "frames_of_the_cut",
+                "frames dropped as their connection was cut off before their turn",
+                waiting.dropped_cut(),
+            ),
             ("connections_refused", "connections closed for what they did", front.refused.load(Relaxed)),
             ("beacons_not_sent", "beacons that the system did not take", beacon.send_errors.load(Relaxed)),
             ("beacons_dropped", "beacons too long or too many", beacon.dropped.load(Relaxed)),

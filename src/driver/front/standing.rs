@@ -104,8 +104,9 @@ impl Standing {
         self.0.lock().expect("no panic while it is held").shut_until.saturating_duration_since(now)
     }
 
-    /// Whether nothing would be lost by forgetting it.
-    fn is_clean(&self, now: Instant) -> bool {
+    /// Whether nothing is held against it.
+    #[must_use]
+    pub fn is_clean(&self, now: Instant) -> bool {
         let mut record = self.0.lock().expect("no panic while it is held");
         record.forgive(now);
         record.debt == 0 && record.last_cut.is_none_or(|cut| now.duration_since(cut) >= FORGOTTEN_AFTER)
