@@ -15,6 +15,7 @@ mod injection;
 mod interop;
 #[path = "../support/nodes.rs"]
 mod nodes;
+mod web;
 
 use std::path::Path;
 use std::process::Command;
