@@ -31,12 +31,13 @@ pub enum Kind {
     Pause,
     Leave,
     Join,
+    Slow,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 7] =
-        [Kind::Partition, Kind::OneWay, Kind::Link, Kind::Crash, Kind::Pause, Kind::Leave, Kind::Join];
+    pub const ALL: [Kind; 8] =
+        [Kind::Partition, Kind::OneWay, Kind::Link, Kind::Crash, Kind::Pause, Kind::Leave, Kind::Join, Kind::Slow];
 
     /// The kind of a fault.
     #[must_use]
@@ -49,6 +50,7 @@ impl Kind {
             FaultKind::Pause { .. } => Kind::Pause,
             FaultKind::Leave { .. } => Kind::Leave,
             FaultKind::Join { .. } => Kind::Join,
+            FaultKind::Slow { .. } => Kind::Slow,
         }
     }
 
@@ -63,6 +65,7 @@ impl Kind {
             Kind::Pause => "pause",
             Kind::Leave => "leave",
             Kind::Join => "join",
+            Kind::Slow => "slow",
         }
     }
 }
@@ -188,6 +191,10 @@ impl Storm<'_> {
             Kind::Crash => self.crash(n, self.who(2 * n)),
             Kind::Pause => FaultKind::Pause { nodes: self.who(2 * n) },
             Kind::Leave => FaultKind::Leave { nodes: self.who(2 * n) },
+            Kind::Slow => FaultKind::Slow {
+                nodes: self.who(2 * n),
+                factor_millionths: self.dice.skewed(What::Slow, n, 2, 10) * 1_000_000,
+            },
             Kind::Join => unreachable!("who joins is drawn with the cast"),
         }
     }

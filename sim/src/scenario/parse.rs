@@ -30,6 +30,10 @@ pub mod limits {
     pub const REGIONS: usize = 256;
     /// Simulated time.
     pub const DURATION: Span = Span::secs(30 * 86_400);
+    /// What one message or signature costs a processor.
+    pub const CPU: Span = Span::secs(1);
+    /// By what a `slow` fault multiplies, in millionths: a hundredth to a thousand.
+    pub const SLOW_MILLIONTHS: std::ops::RangeInclusive<u64> = 10_000..=1_000_000_000;
     /// One delay.
     pub const LATENCY: Span = Span::secs(3_600);
 }
