@@ -19,8 +19,14 @@
 //! keep what belongs to one node by [`scene::Scene::me`]. Then a test in `tests/byzantine.rs` that it does what it says as often as it says, and a
 //! scenario in `scenarios/byzantine/`.
 
+mod bogus_coordinator;
 mod double_spend;
+mod equivocate;
+mod false_claim;
+mod false_result;
 mod forge;
+mod ghost;
+mod grind;
 pub mod said;
 pub mod scene;
 pub mod settings;
@@ -38,7 +44,17 @@ use scene::Scene;
 use settings::{Key, Setting};
 
 /// Every behaviour, in the order in which `marlos-sim faults` shows them. A scenario can name no other.
-pub const BEHAVIOURS: [&Spec; 3] = [&forge::SPEC, &withhold::SPEC, &double_spend::SPEC];
+pub const BEHAVIOURS: [&Spec; 9] = [
+    &forge::SPEC,
+    &withhold::SPEC,
+    &double_spend::SPEC,
+    &equivocate::SPEC,
+    &bogus_coordinator::SPEC,
+    &false_claim::SPEC,
+    &ghost::SPEC,
+    &false_result::SPEC,
+    &grind::SPEC,
+];
 
 /// What a behaviour is.
 #[derive(Debug)]

@@ -57,7 +57,12 @@ fn every_behaviour_is_written_as_it_was_read() {
             let again = Scenario::parse(&read.to_toml(), "again.toml", Overrides::default(), &|_| Err(String::new()));
             assert_eq!(again.expect("what was written can be read"), read, "{}", spec.name);
             let FaultKind::Byzantine { behaviour, .. } = &read.faults[0].kind else { panic!("{:?}", read.faults) };
-            assert_eq!(keys.is_empty(), *behaviour == Behaviour::plain(spec), "{}: its example says something", spec.name);
+            assert_eq!(
+                keys.is_empty(),
+                *behaviour == Behaviour::plain(spec),
+                "{}: its example says something",
+                spec.name
+            );
         }
     }
 }

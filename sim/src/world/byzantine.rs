@@ -5,10 +5,10 @@ use marlos::io::{Action, Outbox, To};
 
 use super::frames::Frame;
 use super::{Watcher, World, WorldEvent};
+use crate::byzantine::Behaviour;
 use crate::byzantine::said::{Heard, Said, Whom};
 use crate::byzantine::scene::Scene;
 use crate::byzantine::troupe::{Spoken, Troupe};
-use crate::byzantine::Behaviour;
 use crate::observe::Observation;
 use crate::scenario::NodeNo;
 
