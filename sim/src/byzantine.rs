@@ -20,17 +20,24 @@
 //! scenario in `scenarios/byzantine/`.
 
 mod bogus_coordinator;
+mod clock;
 mod double_spend;
 mod equivocate;
 mod false_claim;
 mod false_result;
+mod flood;
 mod forge;
+mod garbage;
 mod ghost;
 mod grind;
+mod lie;
+mod oversize;
+mod replay;
 pub mod said;
 pub mod scene;
 pub mod settings;
 pub mod troupe;
+mod twin;
 mod withhold;
 
 use std::fmt;
@@ -44,16 +51,23 @@ use scene::Scene;
 use settings::{Key, Setting};
 
 /// Every behaviour, in the order in which `marlos-sim faults` shows them. A scenario can name no other.
-pub const BEHAVIOURS: [&Spec; 9] = [
+pub const BEHAVIOURS: [&Spec; 16] = [
     &forge::SPEC,
-    &withhold::SPEC,
-    &double_spend::SPEC,
+    &replay::SPEC,
+    &flood::SPEC,
+    &oversize::SPEC,
+    &garbage::SPEC,
     &equivocate::SPEC,
+    &withhold::SPEC,
     &bogus_coordinator::SPEC,
     &false_claim::SPEC,
     &ghost::SPEC,
     &false_result::SPEC,
+    &lie::SPEC,
+    &clock::SPEC,
+    &double_spend::SPEC,
     &grind::SPEC,
+    &twin::SPEC,
 ];
 
 /// What a behaviour is.

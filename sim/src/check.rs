@@ -167,6 +167,7 @@ impl Checks {
         self.electorates.observe(truth, o);
         self.l2.observe(truth, o);
         self.l3.observe(truth, o, &self.contact);
+        self.s4.observe(truth, o)?;
         self.s5.observe(truth, o)?;
         self.s1.observe(truth, o, &self.contact, &self.electorates, verify)?;
         self.s2.observe(truth, o, &self.contact)?;

@@ -2,6 +2,7 @@
 //!
 //! Results go to `out`, everything else to `err`, and the returned number is the exit code of the contract.
 
+mod chaos;
 mod check;
 mod faults;
 mod list;
@@ -16,6 +17,7 @@ use clap::Subcommand;
 
 use crate::scenario::Diagnostic;
 
+pub use chaos::{ChaosOptions, chaos};
 pub use check::check;
 pub use faults::faults;
 pub use list::list;
@@ -36,6 +38,8 @@ pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 pub enum Command {
     /// Runs scenarios, prints the KPI table, writes results
     Run(Run),
+    /// Random timelines of faults on top of a scenario, many runs of them
+    Chaos(ChaosOptions),
     /// Says whether scenarios are valid, and what is wrong with them
     Check {
         /// Scenario files
@@ -62,6 +66,7 @@ impl Command {
         let scenarios = Path::new(SCENARIOS);
         match self {
             Command::Run(arguments) => run(&arguments.files, &arguments.options, console),
+            Command::Chaos(options) => chaos(options, console),
             Command::Check { files } => check(files, console),
             Command::List => list(scenarios, console),
             Command::New { name } => new(name, scenarios, console),

@@ -33,6 +33,10 @@ pub enum Purpose {
     Tear = 8,
     /// What a misbehaving node decides.
     Misbehaviour = 9,
+    /// What a run of chaos is: see [`crate::chaos`].
+    Chaos = 11,
+    /// What the tokens of a world are made with.
+    Tokens = 12,
     /// A node's own generator.
     NodeSeed = 13,
     /// A node's keys.

@@ -375,6 +375,7 @@ impl Kpis {
                     FaultKind::Link { .. }
                     | FaultKind::Join { .. }
                     | FaultKind::Leave { .. }
+                    | FaultKind::Clock { .. }
                     | FaultKind::Byzantine { .. } => false,
                 };
                 met(scenario.faults.iter().any(|fault| lose(&fault.kind)), "no crash, no pause and no cut")

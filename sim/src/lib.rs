@@ -14,7 +14,11 @@
 //! - [`fault`]: what goes wrong, as an explicit timeline, and who can reach whom because of it.
 //! - [`byzantine`]: nodes that misbehave, as wrappers around honest ones, and how to add a way of it.
 //! - [`workload`]: the jobs that arrive.
-//! - [`memo`]: real Ed25519, once for each thing that is signed.
+//! - [`memo`]: real Ed25519, once for each thing that is signed; or [`token`]s in its place, for very large sweeps.
+//!
+//! # Looking for what is wrong
+//! - [`chaos`]: random timelines of faults on top of a scenario, thousands of them.
+//! - [`finding`]: what is wrong with a run, by a name that stays the same from run to run.
 //!
 //! # What a run is judged by
 //! - [`observe`]: what happened, in the world's own numbers: the one stream that everything below is computed from.
@@ -30,10 +34,12 @@
 //! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
 pub mod byzantine;
+pub mod chaos;
 pub mod check;
 pub mod cli;
 pub mod draw;
 pub mod fault;
+pub mod finding;
 pub mod kpi;
 pub mod log;
 pub mod many;
@@ -48,5 +54,6 @@ pub mod retrace;
 pub mod scenario;
 pub mod story;
 pub mod timeline;
+pub mod token;
 pub mod workload;
 pub mod world;

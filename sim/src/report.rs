@@ -129,6 +129,17 @@ fn sibling(dir: &Path, what: &str) -> io::Result<PathBuf> {
     Ok(dir.with_file_name(format!(".{}.{what}-{}", name.to_string_lossy(), std::process::id())))
 }
 
+/// Writes one file, and the directories above it. An older one of that name is replaced.
+///
+/// # Errors
+/// What could not be done, with the path.
+pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(|e| at(directory, "create", &e))?;
+    }
+    put(path, text.as_bytes())
+}
+
 #[expect(clippy::disallowed_methods, reason = "results are files")]
 fn put(path: &Path, content: &[u8]) -> io::Result<()> {
     std::fs::write(path, content).map_err(|e| at(path, "write", &e))

@@ -5,6 +5,7 @@
 //! [`Observation`]s and to the action hash as bytes.
 
 mod byzantine;
+mod clock;
 mod faults;
 mod frames;
 mod hash;
@@ -23,7 +24,7 @@ use marlos::wire::{MsgType, binary};
 use crate::byzantine::said::Whom;
 use crate::byzantine::troupe::Troupe;
 use crate::check::Checks;
-use crate::draw::Draws;
+use crate::draw::{Draws, Purpose};
 use crate::fault::{FaultState, Step as FaultStep, Timeline as FaultTimeline, initial_nodes};
 use crate::kpi::Kpis;
 use crate::log;
@@ -33,9 +34,10 @@ use crate::network::{Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
 use crate::observe::{Observation, Stop, Truth};
 use crate::outcome::{NodeMetrics, Outcome, Verdict, Wall};
 use crate::queue::EventQueue;
-use crate::scenario::{CrashConnection, NodeNo, Scenario};
+use crate::scenario::{CrashConnection, Crypto, NodeNo, Scenario};
 use crate::story::Stories;
 use crate::timeline::Timeline;
+use crate::token::Tokens;
 use crate::workload::{SimulatedJob, Workload};
 use frames::Frames;
 pub use frames::Origin;
@@ -126,8 +128,11 @@ impl World {
             queue: EventQueue::new(),
             network,
             frames: Frames::default(),
+            memo: match scenario.crypto {
+                Crypto::Ed25519 => Memo::default(),
+                Crypto::Token => Memo::of_tokens(Tokens::new(draws.seed_of(Purpose::Tokens, 0, 0))),
+            },
             draws,
-            memo: Memo::default(),
             instants: timeline.instants().map(|(at, steps)| (at, steps.to_vec())).collect(),
             faults: FaultState::new(&scenario),
             troupe: Troupe::default(),
@@ -347,7 +352,7 @@ impl World {
 
     /// Hands an input to a node and applies what follows.
     fn handle(&mut self, node: NodeNo, input: Input<'_>, watcher: &mut dyn Watcher) {
-        let now = self.now();
+        let now = self.now(node);
         let Some(machine) = self.slots[node].node.as_mut() else { return };
         let mut outbox = std::mem::take(&mut self.outbox);
         outbox.clear();
@@ -367,9 +372,11 @@ impl World {
         self.arm(node);
     }
 
-    fn now(&self) -> Now {
+    /// Both clocks of a node. Only the second can be wrong.
+    fn now(&self, node: NodeNo) -> Now {
         let mono = self.sight.truth.now;
-        Now { mono, wall: EPOCH + Span(mono.0) }
+        let right = EPOCH + Span(mono.0);
+        Now { mono, wall: right.offset(self.slots[node].clock.ahead_us(mono)) }
     }
 
     /// Sees to it that a node is woken at its next deadline, and not much more often.
@@ -431,7 +438,13 @@ impl World {
         self.slots[node].store.sync();
         let frame = match origin {
             Some(origin) => self.frames.put(bytes, origin),
-            None => self.frames.seal(bytes, node, now),
+            None => {
+                let frame = self.frames.seal(bytes, node, now);
+                if self.troupe.has(node) {
+                    self.troupe.remember(bytes, self.frames.get(frame).origin);
+                }
+                frame
+            }
         };
         let length = bytes.len() as u64;
         let (size, copies) = match whom {

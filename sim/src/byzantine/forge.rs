@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use marlos::id::{ElectorateId, JobId};
-use marlos::identity::Keys;
 use marlos::membership::gossip;
 use marlos::quorum::Statement;
 use marlos::units::Ppm;
@@ -120,10 +119,8 @@ fn forged(scene: &mut Scene<'_>, known: &Known, said: &Said, how: How) -> Option
             Some(Form::Sealed(Sealed { kind: known.header.kind, bytes, origin: None }))
         }
         How::Key => {
-            let mut secret = [0; 32];
-            secret[..8].copy_from_slice(&scene.draw().to_le_bytes());
-            let payloads = same(said.payloads())?;
-            Some(Form::Sealed(scene.seal(&envelope, &payloads, &Keys::from_secret(&secret))))
+            let (payloads, stranger) = (same(said.payloads())?, scene.stranger());
+            Some(Form::Sealed(scene.seal(&envelope, &payloads, &stranger)))
         }
         How::Id => {
             let payloads = same(said.payloads())?;

@@ -1,8 +1,9 @@
 //! What a misbehaving node hears and says, in the world's numbers.
 
+use marlos::config::Codec;
 use marlos::id::{Link, NodeId};
 use marlos::time::WallTime;
-use marlos::wire::{Envelope, Header, MsgType, Payload};
+use marlos::wire::{self, Envelope, Header, MsgType, Payload, Sign};
 
 use crate::scenario::NodeNo;
 use crate::world::Origin;
@@ -87,7 +88,7 @@ impl Heard<'_> {
     /// Its envelope's head, where it has one.
     #[must_use]
     pub fn header(&self) -> Option<Header> {
-        Envelope::peek(self.bytes, ANY_SIZE).ok().map(|envelope| envelope.header)
+        header(self.bytes)
     }
 
     /// What it says, signed or not; nothing where it cannot be read.
@@ -130,4 +131,39 @@ impl Said {
     pub fn to(&self, node: NodeNo) -> Said {
         Said { whom: Whom::One(node), form: self.form.clone() }
     }
+}
+
+/// A frame's head, where it has one.
+#[must_use]
+pub fn header(frame: &[u8]) -> Option<Header> {
+    Envelope::peek(frame, ANY_SIZE).ok().map(|envelope| envelope.header)
+}
+
+/// A frame with its head changed and the signature that it had; nothing where it cannot be read.
+pub fn changed(frame: &[u8], codec: Codec, change: impl FnOnce(&mut Header)) -> Option<Vec<u8>> {
+    let envelope = Envelope::peek(frame, ANY_SIZE).ok()?;
+    let (mut payloads, mut header) = (Vec::new(), envelope.header);
+    envelope.payloads(ANY_SIZE, &mut |payload| payloads.push(payload)).ok()?;
+    change(&mut header);
+    Some(sealed_with(header, codec, "", &payloads, &mut |_| envelope.signature))
+}
+
+/// A frame, signed by whatever is at hand.
+pub(super) fn sealed_with(
+    header: Header,
+    codec: Codec,
+    network_id: &str,
+    payloads: &[Payload],
+    sign: &mut Sign<'_>,
+) -> Vec<u8> {
+    let encode = |payload: &Payload| {
+        let mut bytes = Vec::new();
+        wire::encode(codec, payload, &mut bytes);
+        (payload.kind(), bytes)
+    };
+    let encoded: Vec<(MsgType, Vec<u8>)> = payloads.iter().map(encode).collect();
+    let items: Vec<(MsgType, &[u8])> = encoded.iter().map(|(kind, bytes)| (*kind, &bytes[..])).collect();
+    let mut bytes = Vec::new();
+    wire::seal_with(header, codec, &items, network_id, sign, &mut bytes);
+    bytes
 }

@@ -9,7 +9,7 @@ use marlos::time::{Now, Span, Time, WallTime};
 use marlos::wire::{self, Header, Payload, Signature, Signed};
 use marlos::{Config, Node};
 
-use super::said::{Form, Open, Said, Sealed, Whom};
+use super::said::{Form, Open, Said, Sealed, Whom, sealed_with};
 use crate::draw::{Draws, Purpose, below};
 use crate::memo::Memo;
 use crate::scenario::NodeNo;
@@ -201,19 +201,34 @@ impl Scene<'_> {
             counter,
             compressed: false,
         };
-        let encoded: Vec<(wire::MsgType, Vec<u8>)> = payloads
-            .iter()
-            .map(|payload| {
-                let mut bytes = Vec::new();
-                wire::encode(self.config.codec, payload, &mut bytes);
-                (payload.kind(), bytes)
-            })
-            .collect();
-        let items: Vec<(wire::MsgType, &[u8])> = encoded.iter().map(|(kind, bytes)| (*kind, &bytes[..])).collect();
-        let mut bytes = Vec::new();
         let mut sign = |message: &Signed<'_>| self.memo.sign(keys, message);
-        wire::seal_with(header, self.config.codec, &items, network_id, &mut sign, &mut bytes);
+        let bytes = sealed_with(header, self.config.codec, network_id, payloads, &mut sign);
         Sealed { kind: header.kind, bytes, origin: None }
+    }
+
+    /// Seals something as the node's own, now, with its next nonce: for who must know the bytes.
+    #[must_use]
+    pub fn seal_own(&mut self, whom: Whom, open: &Open) -> Sealed {
+        let envelope = Envelope { addressed: open.addressed, timestamp: open.timestamp, ..self.envelope(whom) };
+        self.counter += 1;
+        let keys = self.keys;
+        self.seal(&envelope, &open.payloads, keys)
+    }
+
+    /// Replaces the last 64 bytes of a binary frame by the node's signature of the rest; one that is too short stays as it is.
+    pub fn sign_frame(&mut self, frame: &mut [u8]) {
+        if let Some((bytes, place)) = frame.split_last_chunk_mut::<64>() {
+            let keys = self.keys;
+            *place = self.sign(keys, bytes).0;
+        }
+    }
+
+    /// Keys that nobody has.
+    #[must_use]
+    pub fn stranger(&mut self) -> Keys {
+        let mut secret = [0; 32];
+        secret[..8].copy_from_slice(&self.draw().to_le_bytes());
+        Keys::from_secret(&secret)
     }
 
     /// Signs a record with any keys.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use marlos::id::Link;
 use marlos::time::Time;
 use marlos::wire::MsgType;
+use sha2::{Digest as _, Sha256};
 
 use super::said::{Form, Heard, Hearing, Said, Sealed, Whom};
 use super::scene::{Effects, Scene};
@@ -15,6 +16,9 @@ use crate::world::Origin;
 
 /// Frames and wakes of all nodes together that may wait; what is beyond is forgotten, as an attacker's memory is bounded too.
 const HELD: usize = 1 << 18;
+
+/// Frames whose origin is remembered: more than leave in the minute in which any could still be taken.
+const REMEMBERED: usize = 1 << 16;
 
 /// All misbehaving nodes of a world.
 #[derive(Debug, Default)]
@@ -27,6 +31,8 @@ pub struct Troupe {
     begun: u64,
     /// Counts what was ever held.
     holds: u64,
+    /// Where frames that left here come from: what is said twice is one message.
+    origins: BTreeMap<[u8; 32], Origin>,
     /// What leaves now. The world takes it after each call.
     pub spoken: Vec<Spoken>,
     /// What a node hears now, after it was held back.
@@ -99,6 +105,20 @@ impl Troupe {
     /// A fault ends. Its nodes go on with nonces of their own: those of their machines were used.
     pub fn end(&mut self, fault: usize) {
         self.plans.retain(|active| active.fault != fault);
+    }
+
+    /// Where a frame comes from that was said here before.
+    #[must_use]
+    pub fn origin_of(&self, bytes: &[u8]) -> Option<Origin> {
+        self.origins.get(&digest(bytes)).copied()
+    }
+
+    /// A frame has left for the first time.
+    pub fn remember(&mut self, bytes: &[u8], origin: Origin) {
+        if self.origins.len() >= REMEMBERED {
+            self.origins.clear();
+        }
+        self.origins.insert(digest(bytes), origin);
     }
 
     /// Whether what this node hears and says passes here.
@@ -185,6 +205,7 @@ impl Troupe {
             active.drawn.insert(me, scene.drawn);
         }
         let (order, name) = (active.order, active.name);
+        voice(&mut self.voices, scene).counter = scene.counter;
         let Effects { said, later, wakes, deeds } = std::mem::take(&mut scene.effects);
         if deeds > 0 {
             self.deeds.push((name, deeds));
@@ -208,16 +229,10 @@ impl Troupe {
             Form::Sealed(sealed) => sealed,
             Form::Open(open) if open.payloads.is_empty() => return,
             Form::Open(open) => {
-                let voice = voice(&mut self.voices, scene);
-                voice.counter += 1;
-                scene.counter = voice.counter - 1;
-                let envelope = super::scene::Envelope {
-                    addressed: open.addressed,
-                    timestamp: open.timestamp,
-                    ..scene.envelope(whom)
-                };
-                let keys = scene.keys;
-                scene.seal(&envelope, &open.payloads, keys)
+                scene.counter = voice(&mut self.voices, scene).counter;
+                let sealed = scene.seal_own(whom, &open);
+                voice(&mut self.voices, scene).counter = scene.counter;
+                sealed
             }
         };
         self.spoken.push(Spoken { whom, kind, bytes, origin });
@@ -239,4 +254,8 @@ fn voice<'v>(voices: &'v mut BTreeMap<NodeNo, Voice>, scene: &Scene<'_>) -> &'v 
         *voice = Voice { incarnation: view.incarnation(), counter: view.metrics().messages_sent };
     }
     voice
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::scenario::{FaultKind, Scenario};
+use crate::scenario::{Crypto, FaultKind, Scenario};
 
 /// The two halves of it, each a list of sentences.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +21,10 @@ pub fn lines(scenario: &Scenario) -> Scope {
         "the production node: protocol, codec, admission, limits, storage records".to_owned(),
         format!("a network of profile {}: delay per message, order per connection, dials, resets", network.profile),
     ];
+    modelled.push(match scenario.crypto {
+        Crypto::Ed25519 => "signatures: real Ed25519".to_owned(),
+        Crypto::Token => "signatures: keyed tokens of the same size, which expose forgery".to_owned(),
+    });
     let mut not_modelled = Vec::new();
     let mut part = |is: bool, yes: &str, no: &str| {
         if is {

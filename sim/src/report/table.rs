@@ -202,7 +202,8 @@ fn bytes(bytes: u64) -> String {
     words::quantity(bytes as f64, "B")
 }
 
-fn bare_table(header: &[&str]) -> Table {
+/// A table with this header and rules above and below alone.
+pub(crate) fn bare_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(RULED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table.set_header(header.to_vec());
@@ -210,7 +211,7 @@ fn bare_table(header: &[&str]) -> Table {
 }
 
 /// Without the blanks at the ends of lines, which only make copies ragged.
-fn tidy(table: &Table) -> String {
+pub(crate) fn tidy(table: &Table) -> String {
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 

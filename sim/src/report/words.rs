@@ -153,6 +153,7 @@ pub fn fault(fault: &Fault) -> String {
         FaultKind::Pause { nodes: n } => format!("pause {}", nodes(n)),
         FaultKind::Join { nodes: n } => format!("join {}", nodes(n)),
         FaultKind::Leave { nodes: n } => format!("leave {}", nodes(n)),
+        FaultKind::Clock { nodes: n, .. } => format!("clock {}", nodes(n)),
         FaultKind::Byzantine { nodes: n, behaviour } => format!("{} {}", behaviour.name(), nodes(n)),
     }
 }

@@ -13,19 +13,20 @@ use super::nodes::Names;
 use super::{CrashConnection, Fault, FaultKind, NodeNo, Storage, limits};
 
 /// Each kind with its own keys, in the order of the contract.
-const KINDS: [(&str, &[&str]); 8] = [
+const KINDS: [(&str, &[&str]); 9] = [
     ("partition", &["groups"]),
     ("one_way", &["from", "to"]),
     ("link", &["between", "latency", "loss", "bandwidth"]),
     ("crash", &["nodes", "storage", "connection"]),
     ("pause", &["nodes"]),
+    ("clock", &["nodes", "skew", "drift_ppm", "jump"]),
     // And those of the behaviour.
     ("byzantine", &["nodes", "behaviour"]),
     ("join", &["nodes"]),
     ("leave", &["nodes"]),
 ];
 
-const LATER: [&str; 2] = ["slow", "clock"];
+const LATER: [&str; 1] = ["slow"];
 
 /// All faults, sorted by time; those of one instant stay in the order of the file.
 pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time) -> Read<Vec<Fault>> {
@@ -92,6 +93,7 @@ fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Repea
                 _ => CrashConnection::Silent,
             },
         },
+        "clock" => clock(&fields, nodes()?)?,
         "pause" => FaultKind::Pause { nodes: nodes()? },
         "join" => FaultKind::Join { nodes: nodes()? },
         _ => FaultKind::Leave { nodes: nodes()? },
@@ -225,6 +227,16 @@ fn link(fields: &Fields<'_>, names: &Names) -> Read<FaultKind> {
     Ok(FaultKind::Link { between, latency, loss, bandwidth_bps })
 }
 
+fn clock(fields: &Fields<'_>, nodes: Vec<NodeNo>) -> Read<FaultKind> {
+    let wrong = |key| fields.get(key).map_or(Ok(0), |item| item.signed_duration(limits::CLOCK));
+    let (skew_us, jump_us) = (wrong("skew")?, wrong("jump")?);
+    let drift_ppm = fields.get("drift_ppm").map_or(Ok(0), |item| item.signed(limits::DRIFT_PPM))?;
+    if (skew_us, drift_ppm, jump_us) == (0, 0, 0) {
+        return Err(fields.problem("this `clock` fault changes nothing", "needs skew, drift_ppm or jump"));
+    }
+    Ok(FaultKind::Clock { nodes, skew_us, drift_ppm, jump_us })
+}
+
 fn named_nodes(kind: &FaultKind) -> usize {
     match kind {
         FaultKind::Partition { groups } => groups.iter().map(Vec::len).sum(),
@@ -234,6 +246,7 @@ fn named_nodes(kind: &FaultKind) -> usize {
         | FaultKind::Pause { nodes }
         | FaultKind::Join { nodes }
         | FaultKind::Leave { nodes }
+        | FaultKind::Clock { nodes, .. }
         | FaultKind::Byzantine { nodes, .. } => nodes.len(),
     }
 }
@@ -250,6 +263,7 @@ fn refuse_overlaps(faults: &[(Fault, Range<usize>)], names: &Names) -> Read<()> 
             FaultKind::Partition { .. }
             | FaultKind::OneWay { .. }
             | FaultKind::Link { .. }
+            | FaultKind::Clock { .. }
             | FaultKind::Byzantine { .. } => continue,
         };
         for node in nodes {

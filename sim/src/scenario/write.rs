@@ -31,7 +31,7 @@ impl Scenario {
         line!(out, "name = {}", quoted(&self.name));
         line!(out, "seed = {}", self.seed);
         line!(out, "duration = {}", time(self.duration));
-        line!(out, "crypto = \"ed25519\"");
+        line!(out, "crypto = {}", quoted(self.crypto.name()));
         line!(out, "warmup = {}", time(self.warmup));
         line!(out, "settle = {}", span(self.settle));
         nodes(&mut out, &self.nodes, &self.network);
@@ -188,6 +188,11 @@ fn write_fault(out: &mut String, fault: &Fault) {
         FaultKind::Pause { nodes } => line!(out, "kind = \"pause\"\nnodes = {}", node_list(nodes)),
         FaultKind::Join { nodes } => line!(out, "kind = \"join\"\nnodes = {}", node_list(nodes)),
         FaultKind::Leave { nodes } => line!(out, "kind = \"leave\"\nnodes = {}", node_list(nodes)),
+        FaultKind::Clock { nodes, skew_us, drift_ppm, jump_us } => {
+            let signed = |us: i64| format!("\"{}{}\"", if us < 0 { "-" } else { "" }, Span(us.unsigned_abs()));
+            line!(out, "kind = \"clock\"\nnodes = {}", node_list(nodes));
+            line!(out, "skew = {}\ndrift_ppm = {drift_ppm}\njump = {}", signed(*skew_us), signed(*jump_us));
+        }
         FaultKind::Byzantine { nodes, behaviour } => {
             line!(out, "kind = \"byzantine\"\nnodes = {}\nbehaviour = {}", node_list(nodes), quoted(behaviour.name()));
             for (key, setting) in behaviour.entries() {

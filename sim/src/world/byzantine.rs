@@ -79,7 +79,7 @@ impl World {
         watcher: &mut dyn Watcher,
         act: impl FnOnce(&mut Troupe, &mut Scene<'_>) -> R,
     ) -> Option<R> {
-        let now = self.now();
+        let now = self.now(node);
         let World { troupe, slots, memo, draws, sight, .. } = self;
         let slot = &slots[node];
         let machine = slot.node.as_ref()?;
@@ -87,6 +87,7 @@ impl World {
         let result = act(troupe, &mut scene);
         for Spoken { whom, kind, bytes, origin } in std::mem::take(&mut self.troupe.spoken) {
             self.hash.spoken(now.mono, node, whom, &bytes);
+            let origin = origin.or_else(|| self.troupe.origin_of(&bytes));
             self.publish(node, whom, kind, &bytes, origin, watcher);
         }
         for (behaviour, count) in std::mem::take(&mut self.troupe.deeds) {

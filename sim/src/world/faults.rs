@@ -50,6 +50,15 @@ impl World {
                 nodes.iter().for_each(|node| self.leave(*node, watcher));
             }
             (FaultKind::Pause { nodes }, true) => nodes.iter().for_each(|node| self.set_paused(*node, true, watcher)),
+            (FaultKind::Clock { nodes, skew_us, drift_ppm, jump_us }, true) => {
+                for node in nodes {
+                    let clock = &mut self.slots[*node].clock;
+                    clock.begin(step.fault, step.at, *skew_us, *drift_ppm, *jump_us);
+                }
+            }
+            (FaultKind::Clock { nodes, .. }, false) => {
+                nodes.iter().for_each(|node| self.slots[*node].clock.end(step.fault));
+            }
             (FaultKind::Byzantine { nodes, behaviour }, true) => {
                 self.begin_misbehaviour(step.fault, nodes, behaviour, watcher);
             }

@@ -11,6 +11,7 @@ use marlos::{Config, Node};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
+use super::clock::WallClock;
 use super::frames::Origin;
 use super::store::Store;
 use crate::draw::{Draws, Purpose};
@@ -27,6 +28,8 @@ pub struct Slot {
     pub store: Store,
     /// Counts its processes.
     pub life: u32,
+    /// Its wall clock, which no restart sets right.
+    pub clock: WallClock,
     /// When the queue will wake it.
     pub wake_at: Time,
     /// When the queue will wake what it does beside its machine.
@@ -80,6 +83,7 @@ impl Slot {
             keys: Keys::from_secret(&draws.seed_of(Purpose::NodeKey, number, 0)),
             store: Store::default(),
             life: 0,
+            clock: WallClock::default(),
             wake_at: Time::NEVER,
             misbehave_at: Time::NEVER,
             tally: Tally::new(Time(0), config.blacklist_duration),
