@@ -187,12 +187,12 @@ impl Kpis {
             }
             Observation::Pinged { node } => return self.heartbeats.on_pinged(now, node),
             Observation::NodeStarted { node, .. } => {
-                self.heartbeats.on_break(now, node, true);
+                self.heartbeats.on_break(now, node, truth.honest(node));
                 self.discovery.on_started(node);
             }
             Observation::NodeStopped { node, .. } => self.heartbeats.on_break(now, node, false),
             Observation::NodeTurned { node } => self.heartbeats.on_break(now, node, false),
-            Observation::NodePaused { node, paused } => self.heartbeats.on_break(now, node, !paused),
+            Observation::NodePaused { node, paused } => self.heartbeats.on_break(now, node, !paused && truth.honest(node)),
             Observation::Discovered { node, peer } => self.discovery.on_discovered(now, node, peer, &self.contact),
             Observation::PeerState { .. } => self.on_peer_state(truth, o),
             _ => {}
@@ -373,6 +373,7 @@ impl Kpis {
                     | FaultKind::Partition { .. }
                     | FaultKind::OneWay { .. } => true,
                     FaultKind::Link { .. }
+                    | FaultKind::Slow { .. }
                     | FaultKind::Join { .. }
                     | FaultKind::Leave { .. }
                     | FaultKind::Clock { .. }

@@ -121,6 +121,11 @@ impl Troupe {
         self.origins.insert(digest(bytes), origin);
     }
 
+    /// A frame that was to be heard now is heard later after all.
+    pub fn hold_back(&mut self, node: NodeNo, until: Time, link: Link, origin: Origin, bytes: Vec<u8>) {
+        self.hold(node, until, Held::Hear { link, origin, bytes });
+    }
+
     /// Whether what this node hears and says passes here.
     #[must_use]
     #[inline]

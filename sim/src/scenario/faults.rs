@@ -13,12 +13,13 @@ use super::nodes::Names;
 use super::{CrashConnection, Fault, FaultKind, NodeNo, Storage, limits};
 
 /// Each kind with its own keys, in the order of the contract.
-const KINDS: [(&str, &[&str]); 9] = [
+const KINDS: [(&str, &[&str]); 10] = [
     ("partition", &["groups"]),
     ("one_way", &["from", "to"]),
     ("link", &["between", "latency", "loss", "bandwidth"]),
     ("crash", &["nodes", "storage", "connection"]),
     ("pause", &["nodes"]),
+    ("slow", &["nodes", "factor"]),
     ("clock", &["nodes", "skew", "drift_ppm", "jump"]),
     // And those of the behaviour.
     ("byzantine", &["nodes", "behaviour"]),
@@ -26,7 +27,6 @@ const KINDS: [(&str, &[&str]); 9] = [
     ("leave", &["nodes"]),
 ];
 
-const LATER: [&str; 1] = ["slow"];
 
 /// All faults, sorted by time; those of one instant stay in the order of the file.
 pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time) -> Read<Vec<Fault>> {
@@ -95,6 +95,10 @@ fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Repea
         },
         "clock" => clock(&fields, nodes()?)?,
         "pause" => FaultKind::Pause { nodes: nodes()? },
+        "slow" => FaultKind::Slow {
+            nodes: nodes()?,
+            factor_millionths: fields.need("factor")?.millionths(limits::SLOW_MILLIONTHS)?,
+        },
         "join" => FaultKind::Join { nodes: nodes()? },
         _ => FaultKind::Leave { nodes: nodes()? },
     };
@@ -110,8 +114,7 @@ fn kind_of(item: Item<'_>) -> Read<usize> {
     let kind = Item { name: name.get_ref().as_ref(), value };
     let names = KINDS.map(|(name, _)| name);
     let text = kind.text()?;
-    // `one-way` is a slip that the distance of letters does not show next to a reserved word.
-    match kind.one_of(&names, &LATER) {
+    match kind.one_of(&names, &[]) {
         Ok(index) => Ok(index),
         Err(problem) if problem.help.is_none() => Err(match did_you_mean(&text.replace('-', "_"), names) {
             Some(hint) => problem.help(hint),
@@ -244,6 +247,7 @@ fn named_nodes(kind: &FaultKind) -> usize {
         FaultKind::Link { between: [one, other], .. } => one.len() + other.len(),
         FaultKind::Crash { nodes, .. }
         | FaultKind::Pause { nodes }
+        | FaultKind::Slow { nodes, .. }
         | FaultKind::Join { nodes }
         | FaultKind::Leave { nodes }
         | FaultKind::Clock { nodes, .. }
@@ -263,6 +267,7 @@ fn refuse_overlaps(faults: &[(Fault, Range<usize>)], names: &Names) -> Read<()> 
             FaultKind::Partition { .. }
             | FaultKind::OneWay { .. }
             | FaultKind::Link { .. }
+            | FaultKind::Slow { .. }
             | FaultKind::Clock { .. }
             | FaultKind::Byzantine { .. } => continue,
         };

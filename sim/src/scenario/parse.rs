@@ -34,6 +34,10 @@ pub mod limits {
     pub const CLOCK: Span = Span::secs(366 * 86_400);
     /// How much faster or slower than right it may run, in parts per million: a tenth.
     pub const DRIFT_PPM: u64 = 100_000;
+    /// What one message or signature costs a processor.
+    pub const CPU: Span = Span::secs(1);
+    /// By what a `slow` fault multiplies, in millionths: a hundredth to a thousand.
+    pub const SLOW_MILLIONTHS: std::ops::RangeInclusive<u64> = 10_000..=1_000_000_000;
     /// One delay.
     pub const LATENCY: Span = Span::secs(3_600);
 }

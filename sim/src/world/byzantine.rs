@@ -2,6 +2,7 @@
 
 use marlos::id::Link;
 use marlos::io::{Action, Outbox, To};
+use marlos::time::{Span, Time};
 
 use super::frames::Frame;
 use super::{Watcher, World, WorldEvent};
@@ -11,6 +12,9 @@ use crate::byzantine::scene::Scene;
 use crate::byzantine::troupe::{Spoken, Troupe};
 use crate::observe::Observation;
 use crate::scenario::NodeNo;
+
+/// How soon a node that stands still, or works, is asked again.
+const AGAIN_AFTER: Span = Span::millis(10);
 
 impl World {
     /// Nodes begin to misbehave, and are not judged from here on.
@@ -68,7 +72,12 @@ impl World {
         if slot.misbehave_at != self.sight.truth.now {
             return; // overtaken by an earlier one
         }
-        slot.misbehave_at = marlos::time::Time::NEVER;
+        slot.misbehave_at = Time::NEVER;
+        if self.sight.truth.paused[node] {
+            // It stands still with its machine.
+            slot.misbehave_at = self.sight.truth.now + AGAIN_AFTER;
+            return self.queue.push(slot.misbehave_at, 2 + node as u64, WorldEvent::Misbehave { node });
+        }
         self.misbehave(node, watcher, Troupe::wake);
     }
 
@@ -94,6 +103,10 @@ impl World {
             self.observe(&Observation::Misdeeds { node, behaviour, count }, watcher);
         }
         for (link, origin, bytes) in std::mem::take(&mut self.troupe.released) {
+            if self.must_wait(node) {
+                self.troupe.hold_back(node, now.mono + AGAIN_AFTER, link, origin, bytes);
+                continue;
+            }
             let frame = self.frames.put(&bytes, origin);
             self.deliver_through(node, link, frame, watcher);
             self.frames.release(frame);
