@@ -451,7 +451,10 @@ impl World {
                 Action::Send { to, kind, frame } if sends => {
                     let whom = match to {
                         To::All => Whom::All,
-                        To::One(peer) => Whom::One(self.slots[node].world_number(*peer)),
+                        To::One(peer) => match self.slots[node].world_number(*peer) {
+                            Some(peer) => Whom::One(peer),
+                            None => continue, // somebody's invention hears nothing
+                        },
                         To::Beacon => Whom::Beacon,
                     };
                     self.publish(node, whom, *kind, outbox.slice(frame), None, watcher);

@@ -25,7 +25,9 @@ pub(super) const SPEC: Spec = Spec {
         Key::duration("every", Span::millis(500), Span::millis(1), Span::secs(3_600), "how far apart"),
     ],
     example: "what = \"list\"\nevery = \"100ms\"",
-    begin: |behaviour| Box::new(Oversize { what: behaviour.choice("what"), every: behaviour.duration("every"), said: 0 }),
+    begin: |behaviour| {
+        Box::new(Oversize { what: behaviour.choice("what"), every: behaviour.duration("every"), said: 0 })
+    },
 };
 
 #[derive(Debug)]
