@@ -22,6 +22,7 @@
 mod bogus_coordinator;
 mod clock;
 mod double_spend;
+mod eclipse;
 mod equivocate;
 mod false_claim;
 mod false_result;
@@ -36,6 +37,8 @@ mod replay;
 pub mod said;
 pub mod scene;
 pub mod settings;
+mod strangers;
+mod sybil;
 pub mod troupe;
 mod twin;
 mod withhold;
@@ -51,7 +54,7 @@ use scene::Scene;
 use settings::{Key, Setting};
 
 /// Every behaviour, in the order in which `marlos-sim faults` shows them. A scenario can name no other.
-pub const BEHAVIOURS: [&Spec; 16] = [
+pub const BEHAVIOURS: [&Spec; 18] = [
     &forge::SPEC,
     &replay::SPEC,
     &flood::SPEC,
@@ -66,6 +69,8 @@ pub const BEHAVIOURS: [&Spec; 16] = [
     &lie::SPEC,
     &clock::SPEC,
     &double_spend::SPEC,
+    &sybil::SPEC,
+    &eclipse::SPEC,
     &grind::SPEC,
     &twin::SPEC,
 ];
@@ -159,6 +164,12 @@ impl Behaviour {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.spec.name
+    }
+
+    /// Whether it makes up ids, which would vote where everyone may: then nothing is promised, so a scenario has to say who votes.
+    #[must_use]
+    pub fn needs_fixed_membership(&self) -> bool {
+        [sybil::SPEC.name, eclipse::SPEC.name].contains(&self.spec.name)
     }
 
     /// Its keys, each with what the scenario says.

@@ -88,7 +88,7 @@ impl Slot {
             .collect();
         Slot {
             node: None,
-            keys: Keys::from_secret(&draws.seed_of(Purpose::NodeKey, number, 0)),
+            keys: keys_of(draws, number),
             store: Store::default(),
             life: 0,
             clock: WallClock::default(),
@@ -145,6 +145,12 @@ impl Slot {
     pub fn world_number(&self, peer: PeerIdx) -> Option<NodeNo> {
         self.numbers[peer.at()]
     }
+}
+
+/// The keys that a node begins with.
+#[must_use]
+pub fn keys_of(draws: &Draws, node: NodeNo) -> Keys {
+    Keys::from_secret(&draws.seed_of(Purpose::NodeKey, node, 0))
 }
 
 /// Where a node's PUB and SUB are.
