@@ -49,6 +49,8 @@ pub struct Scenario {
     pub settle: Span,
     /// The nodes, in the order of their numbers; at least one, and all of one group have one configuration.
     pub nodes: Vec<NodeSpec>,
+    /// Whether these nodes vote and nobody else, whatever ids somebody makes up.
+    pub fixed_membership: bool,
     /// The network between them.
     pub network: NetworkSpec,
     /// The jobs that arrive, if any.

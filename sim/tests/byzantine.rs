@@ -19,6 +19,7 @@ warmup = "5s"
 settle = "12s"
 [nodes]
 count = 7
+membership = "fixed"
 [network]
 profile = "lan"
 [workload]
@@ -58,7 +59,12 @@ fn every_behaviour_is_written_as_it_was_read() {
             let again = again.unwrap_or_else(|diagnostic| panic!("{}", diagnostic.render(false)));
             assert_eq!(again, read, "{}", spec.name);
             let FaultKind::Byzantine { behaviour, .. } = &read.faults[0].kind else { panic!("{:?}", read.faults) };
-            assert_eq!(keys.is_empty(), *behaviour == Behaviour::plain(spec), "{}: its example says something", spec.name);
+            assert_eq!(
+                keys.is_empty(),
+                *behaviour == Behaviour::plain(spec),
+                "{}: its example says something",
+                spec.name
+            );
         }
     }
 }

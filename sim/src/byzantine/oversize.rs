@@ -22,10 +22,12 @@ pub(super) const SPEC: Spec = Spec {
     under_way: AS_SENT,
     keys: &[
         Key::choice("what", &["each", "frame", "list", "bundle"], "what is too large"),
-        Key::duration("interval", Span::millis(500), Span::millis(1), Span::secs(3_600), "how far apart"),
+        Key::duration("every", Span::millis(500), Span::millis(1), Span::secs(3_600), "how far apart"),
     ],
-    example: "what = \"list\"\ninterval = \"100ms\"",
-    begin: |behaviour| Box::new(Oversize { what: behaviour.choice("what"), every: behaviour.duration("interval"), said: 0 }),
+    example: "what = \"list\"\nevery = \"100ms\"",
+    begin: |behaviour| {
+        Box::new(Oversize { what: behaviour.choice("what"), every: behaviour.duration("every"), said: 0 })
+    },
 };
 
 #[derive(Debug)]

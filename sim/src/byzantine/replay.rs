@@ -161,4 +161,3 @@ fn with(scene: &mut Scene<'_>, change: &str, whom: Whom, frame: Sealed) -> Optio
     }
     Some((receiver, Sealed { kind: frame.kind, bytes, origin: None }))
 }
-
