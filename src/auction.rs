@@ -250,7 +250,10 @@ impl Auctions {
     fn close_bids(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId) {
         let own = cx.self_id();
         let job = self.jobs.get_mut(&id).expect("the caller found it");
-        if job.coordinator != own || job.closed == Some(job.round) && !planted!(cx.config, ProposesTwice) || job.standing().is_some() {
+        if job.coordinator != own
+            || job.closed == Some(job.round) && !planted!(cx.config, ProposesTwice)
+            || job.standing().is_some()
+        {
             return;
         }
         if job.broadcast.body.submitted < self.vote_floor {

@@ -239,7 +239,8 @@ fn a_recorded_process_says_the_same_when_it_is_replayed_without_its_key() {
     assert!(!bytes.windows(32).any(|window| window == secret), "the private key is in the recording");
 
     // A recording never replaces another.
-    let again = recorder("one.rec").args(["run", "--no-multicast", "--data-dir", "two2"]).current_dir(root.path()).output();
+    let again =
+        recorder("one.rec").args(["run", "--no-multicast", "--data-dir", "two2"]).current_dir(root.path()).output();
     let again = again.unwrap();
     assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("one.rec"), "{again:?}");
 }

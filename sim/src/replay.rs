@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use marlos::io::Outbox;
 use marlos::recording::log::{Damage, Records};
-use marlos::recording::replay::{difference, hex, same_version, words};
 pub use marlos::recording::replay::{Divergence, End, Replayed};
+use marlos::recording::replay::{difference, hex, same_version, words};
 use marlos::recording::{Entry, WorldCall, replay as of_node, said};
 use marlos::time::{Span, Time};
 use sha2::{Digest, Sha256};

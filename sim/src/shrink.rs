@@ -111,7 +111,8 @@ fn first_wrong(scenarios: Vec<Scenario>, like: Option<&Finding>, bench: Bench<'_
         |scenario, result| {
             runs += 1;
             let Ran { finding, outcome } = result.into();
-            let Some(finding) = finding.filter(|finding| like.is_none_or(|like| like.fingerprint == finding.fingerprint))
+            let Some(finding) =
+                finding.filter(|finding| like.is_none_or(|like| like.fingerprint == finding.fingerprint))
             else {
                 return ControlFlow::Continue(());
             };

@@ -54,7 +54,10 @@ impl Trace {
     #[must_use]
     pub fn end(mut self, reached: Time) -> Vec<u8> {
         self.write_waiting();
-        self.log.write(&Entry::End { calls: self.calls, hash: self.hash.finalize().into(), at: reached.0 }, &mut self.bytes);
+        self.log.write(
+            &Entry::End { calls: self.calls, hash: self.hash.finalize().into(), at: reached.0 },
+            &mut self.bytes,
+        );
         self.bytes
     }
 }

@@ -41,7 +41,8 @@ fn recorded_world() -> Vec<u8> {
 
 /// The same entries, changed, and with sound checksums.
 fn rewritten(bytes: &[u8], change: impl FnMut(&mut Entry)) -> Vec<u8> {
-    let mut entries: Vec<Entry> = Records::new(bytes).expect("a recording").map(|entry| entry.expect("sound")).collect();
+    let mut entries: Vec<Entry> =
+        Records::new(bytes).expect("a recording").map(|entry| entry.expect("sound")).collect();
     entries.iter_mut().for_each(change);
     let mut out = Vec::new();
     let mut log = Log::begin(&mut out);

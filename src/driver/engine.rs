@@ -109,14 +109,7 @@ impl Clock {
 impl Engine {
     /// A node that has not started.
     #[must_use]
-    pub fn new(
-        node: Node,
-        store: Store,
-        results: Results,
-        hands: Hands,
-        hub: Hub,
-        recording: Recording,
-    ) -> Engine {
+    pub fn new(node: Node, store: Store, results: Results, hands: Hands, hub: Hub, recording: Recording) -> Engine {
         let clock = Clock { start: Instant::now() };
         let blacklist_duration = node.view().config().blacklist_duration;
         Engine {

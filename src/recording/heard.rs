@@ -87,10 +87,9 @@ impl Heard {
                 consistency: spec.consistency,
             }))),
             Heard::Leave => take(Input::Command(Command::Leave)),
-            Heard::Finished { job, status, output, duration } => take(Input::Finished {
-                job: *job,
-                outcome: Outcome { status: *status, output, duration: *duration },
-            }),
+            Heard::Finished { job, status, output, duration } => {
+                take(Input::Finished { job: *job, outcome: Outcome { status: *status, output, duration: *duration } })
+            }
             Heard::Wake => take(Input::Wake),
         }
     }

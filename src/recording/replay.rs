@@ -128,7 +128,9 @@ fn run(mut node: Node, public_key: [u8; 32], records: Records<'_>) -> Result<Rep
                 }
                 return Ok(replayed(calls, hash, End::Same));
             }
-            Ok(Entry::Node { .. } | Entry::World { .. } | Entry::Calls(_)) => return Err(words(Damage::Altered, calls)),
+            Ok(Entry::Node { .. } | Entry::World { .. } | Entry::Calls(_)) => {
+                return Err(words(Damage::Altered, calls));
+            }
             Err(Damage::CutOff) => break,
             Err(damage) => return Err(words(damage, calls)),
         }

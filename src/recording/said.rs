@@ -141,8 +141,8 @@ impl fmt::Display for Said {
 mod tests {
     use super::*;
     use crate::id::JobId;
-    use crate::io::JobStatus;
     use crate::id::NodeId;
+    use crate::io::JobStatus;
 
     #[test]
     fn where_bytes_lie_in_the_outbox_does_not_matter_and_what_they_are_does() {

@@ -70,7 +70,8 @@ impl Chaos {
         scenario.network = setting::network(&dice, &base.network);
         let warmup = dice.span(What::Warmup, 0, WARMUP_LEAST, Span(base.warmup.0).max(WARMUP_LEAST));
         let room = Span(base.duration.0).saturating_sub(base.settle + warmup).max(STORM_LEAST);
-        let end = Time(0) + warmup + Span::millis(dice.between(What::Storm, 0, STORM_LEAST.as_millis(), room.as_millis()));
+        let end =
+            Time(0) + warmup + Span::millis(dice.between(What::Storm, 0, STORM_LEAST.as_millis(), room.as_millis()));
         (scenario.warmup, scenario.duration) = (Time(0) + warmup, end + base.settle);
         let knobs = self.configure(&dice, &mut scenario, &cast);
         if let Some(load) = &base.workload {

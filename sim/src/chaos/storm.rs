@@ -15,6 +15,9 @@ use crate::scenario::{CrashConnection, Fault, FaultKind, LatencyLaw, NodeNo, Sto
 
 /// Faults of a run at most, before the repeated ones are counted.
 const FAULTS_MOST: u64 = 24;
+/// Segments lost at most, in millionths. With every second one lost, the back-off of TCP - which doubles each time, and which the model's
+/// connections wait for, while real ones are given up - stands still for longer than the settle time after the fault is over.
+const LOSS_MOST: u64 = 200_000;
 /// Misbehaviours of a run at most.
 const BEHAVIOURS_MOST: u64 = 6;
 /// The shortest fault.
@@ -186,9 +189,13 @@ impl Storm<'_> {
         }
         let n = n + 1_000;
         match key.takes {
-            Takes::Share(_) => Setting::Share(Ppm(u32::try_from(self.dice.between(What::Setting, n, 1, 100)).expect("few") * 10_000)),
+            Takes::Share(_) => {
+                Setting::Share(Ppm(u32::try_from(self.dice.between(What::Setting, n, 1, 100)).expect("few") * 10_000))
+            }
             Takes::Duration(_, least, most) => Setting::Duration(self.dice.span(What::Setting, n, least, most)),
-            Takes::Whole(_, least, most) => Setting::Whole(self.dice.skewed(What::Setting, n, least.max(1), most.max(1))),
+            Takes::Whole(_, least, most) => {
+                Setting::Whole(self.dice.skewed(What::Setting, n, least.max(1), most.max(1)))
+            }
             Takes::Choice(names) => Setting::Choice(self.dice.below(What::Setting, n, names.len())),
             Takes::Nodes => {
                 let others: Vec<NodeNo> = self.cast.all().into_iter().filter(|node| !nodes.contains(node)).collect();
@@ -207,7 +214,14 @@ impl Storm<'_> {
         let at = self.moment_of(n).min(Time(self.end.0 - shortest.as_micros()));
         let room = self.end.since(at);
         let lasts = if self.dice.one_in(What::Lasts, n + 500, 3) {
-            Span(self.dice.between(What::Lasts, n + 1_000, shortest.as_millis(), room.as_millis().max(shortest.as_millis())) * 1_000)
+            Span(
+                self.dice.between(
+                    What::Lasts,
+                    n + 1_000,
+                    shortest.as_millis(),
+                    room.as_millis().max(shortest.as_millis()),
+                ) * 1_000,
+            )
         } else {
             self.dice.span(What::Lasts, n, shortest, room)
         };
@@ -292,7 +306,7 @@ impl Storm<'_> {
         let which = 1 + self.dice.below(What::Latency, n, 7);
         let slow = self.dice.span(What::Latency, n + 500, Span::millis(5), Span::secs(2));
         let law = LatencyLaw::Lognormal { median: slow, p99: slow.times(3) };
-        let loss = Ppm(u32::try_from(self.dice.skewed(What::Loss, n + 1, 5_000, 600_000)).expect("below one"));
+        let loss = Ppm(u32::try_from(self.dice.skewed(What::Loss, n + 1, 5_000, LOSS_MOST)).expect("below one"));
         FaultKind::Link {
             between: [self.who(2 * n), self.who(2 * n + 1)],
             latency: (which & 1 != 0).then_some(law),

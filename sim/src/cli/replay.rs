@@ -36,7 +36,10 @@ pub fn replay(file: &Path, console: &mut Console<'_>) -> io::Result<u8> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the user named the file; nothing of it reaches a running world but what it says")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the user named the file; nothing of it reaches a running world but what it says"
+)]
 fn read(file: &Path) -> Result<Vec<u8>, String> {
     let length = std::fs::metadata(file).map_err(|error| format!("cannot be read: {error}"))?.len();
     if length > MOST {

@@ -144,7 +144,9 @@ fn run_one(
         writeln!(console.err, "error: {name}: {why}")?;
         return Ok(USAGE);
     }
-    if let Some(Err(why)) = trace.map(|trace| report::write_bytes(&directory.join("trace.marlos"), &trace.end(outcome.reached))) {
+    if let Some(Err(why)) =
+        trace.map(|trace| report::write_bytes(&directory.join("trace.marlos"), &trace.end(outcome.reached)))
+    {
         writeln!(console.err, "error: {name}: {why}")?;
         return Ok(USAGE);
     }
@@ -170,12 +172,7 @@ fn run_one(
     clippy::disallowed_methods,
     reason = "run.json says how long a run took; the run does not know"
 )]
-fn simulate(
-    scenario: Scenario,
-    options: &RunOptions,
-    trace: &mut Option<Trace>,
-    console: &mut Console<'_>,
-) -> Outcome {
+fn simulate(scenario: Scenario, options: &RunOptions, trace: &mut Option<Trace>, console: &mut Console<'_>) -> Outcome {
     let until = options.until.unwrap_or(scenario.duration).min(scenario.duration);
     let progress = Progress::new(&scenario.name, until);
     let mut watcher = OnConsole { progress, log: options.log, err: console.err };

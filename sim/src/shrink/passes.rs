@@ -85,9 +85,9 @@ fn fewer_faults(wronged: &Wronged) -> Vec<Scenario> {
 /// All of a list, its halves, quarters, and so on down to the single items.
 fn chunks(length: usize) -> impl Iterator<Item = Range<usize>> {
     let sizes = std::iter::successors(Some(length), |size| (*size > 1).then(|| size.div_ceil(2)));
-    sizes.filter(|size| *size > 0).flat_map(move |size| {
-        (0..length).step_by(size).map(move |start| start..(start + size).min(length))
-    })
+    sizes
+        .filter(|size| *size > 0)
+        .flat_map(move |size| (0..length).step_by(size).map(move |start| start..(start + size).min(length)))
 }
 
 /// Nodes are left out from the end first: those before them keep their numbers, and with them their part of the network.
@@ -284,7 +284,8 @@ fn peculiar_keys(scenario: &Scenario) -> Vec<String> {
     let default = table(&Config::default());
     let mut keys: Vec<String> = Vec::new();
     for node in scenario.nodes.chunk_by(|a, b| a.group == b.group).map(|group| &group[0]) {
-        let differs = |key: &String, value: &toml::Value| default.get(key) != Some(value) && !KEPT.contains(&key.as_str());
+        let differs =
+            |key: &String, value: &toml::Value| default.get(key) != Some(value) && !KEPT.contains(&key.as_str());
         keys.extend(table(&node.config).iter().filter(|(key, value)| differs(key, value)).map(|(key, _)| key.clone()));
     }
     keys.sort_unstable();
@@ -331,7 +332,8 @@ pub(super) fn peculiarities(scenario: &Scenario) -> u64 {
 fn sooner(wronged: &Wronged) -> Vec<Scenario> {
     let scenario = &wronged.scenario;
     let mut sooner = Vec::new();
-    let first = scenario.faults.iter().map(|fault| fault.at).chain(scenario.workload.as_ref().map(|load| load.start)).min();
+    let first =
+        scenario.faults.iter().map(|fault| fault.at).chain(scenario.workload.as_ref().map(|load| load.start)).min();
     for part in [1, 2] {
         let by = Span(first.map_or(0, |first| first.0.saturating_sub(1_000_000)) / part);
         sooner.push(earlier(scenario, by));
