@@ -136,7 +136,7 @@ fn made_up_names_neither_vote_nor_win_nor_keep_a_late_node_out() {
 
 #[test]
 fn ground_job_ids_gain_no_more_than_the_jobs_that_they_pay_for() {
-    let (outcome, won) = withstood("\"grind\"\nevery = \"500ms\"", |o| match *o {
+    let (outcome, won) = withstood("\"grind\"\ninterval = \"500ms\"", |o| match *o {
         Observation::Certified { node, job, .. } => Some((node, job)),
         _ => None,
     });

@@ -19,12 +19,18 @@ pub(super) const SPEC: Spec = Spec {
     keys: &[
         Key::nodes("of", "the victims"),
         Key::whole("records", 64, 1, 256, "records in one message"),
-        Key::duration("every", Span::millis(500), Span::millis(10), Span::secs(60), "how often each of them is told"),
+        Key::duration(
+            "interval",
+            Span::millis(500),
+            Span::millis(10),
+            Span::secs(60),
+            "how often each of them is told",
+        ),
     ],
     example: "records = 16",
     begin: |behaviour| {
         let records = usize::try_from(behaviour.whole("records")).expect("at most 256");
-        Box::new(Eclipse { victims: behaviour.nodes("of"), records, every: behaviour.duration("every") })
+        Box::new(Eclipse { victims: behaviour.nodes("of"), records, every: behaviour.duration("interval") })
     },
 };
 

@@ -23,7 +23,7 @@ pub(super) const SPEC: Spec = Spec {
     under_way: AS_SENT,
     keys: &[
         Key::duration(
-            "every",
+            "interval",
             Span::secs(1),
             Span::millis(10),
             Span::secs(3_600),
@@ -31,10 +31,10 @@ pub(super) const SPEC: Spec = Spec {
         ),
         Key::whole("payment", 10, 0, 1_000_000, "what such a job offers, in tokens"),
     ],
-    example: "every = \"250ms\"",
+    example: "interval = \"250ms\"",
     begin: |behaviour| {
         Box::new(Grind {
-            every: behaviour.duration("every"),
+            every: behaviour.duration("interval"),
             payment: behaviour.whole("payment"),
             electorate: None,
             made: 0,
