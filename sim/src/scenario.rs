@@ -9,6 +9,7 @@ mod jobs;
 mod network;
 mod nodes;
 mod parse;
+mod set;
 mod targets;
 mod write;
 
@@ -20,6 +21,7 @@ use marlos::wire::message::Consistency;
 
 pub use diagnostic::Diagnostic;
 pub use parse::{Overrides, limits};
+pub use set::Setting;
 pub use write::ranges;
 
 /// A node as the world numbers it.
