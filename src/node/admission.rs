@@ -87,8 +87,7 @@ impl Node {
         if !matches!(header.kind, MsgType::PeerAnnounce | MsgType::PeerRecords) {
             return Err(Refusal::UnknownSender);
         }
-        if now.wall.offset(self.members.sync_offset_us()).distance(header.timestamp) > self.config.clock_sync_tolerance
-        {
+        if self.guard.is_stale(header.timestamp, now, self.members.sync_offset_us(), &self.config) {
             return Err(Refusal::StaleTimestamp);
         }
         if header.incarnation < self.floors.get(&header.sender).copied().unwrap_or(0) {

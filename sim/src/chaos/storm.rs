@@ -32,10 +32,12 @@ pub enum Kind {
     Leave,
     Join,
     Slow,
+    Clock,
+    Byzantine,
 }
 
 impl Kind {
-    /// Every kind.
+    /// Every kind that is drawn.
     pub const ALL: [Kind; 8] =
         [Kind::Partition, Kind::OneWay, Kind::Link, Kind::Crash, Kind::Pause, Kind::Leave, Kind::Join, Kind::Slow];
 
@@ -50,6 +52,8 @@ impl Kind {
             FaultKind::Pause { .. } => Kind::Pause,
             FaultKind::Leave { .. } => Kind::Leave,
             FaultKind::Join { .. } => Kind::Join,
+            FaultKind::Clock { .. } => Kind::Clock,
+            FaultKind::Byzantine { .. } => Kind::Byzantine,
             FaultKind::Slow { .. } => Kind::Slow,
         }
     }
@@ -65,6 +69,8 @@ impl Kind {
             Kind::Pause => "pause",
             Kind::Leave => "leave",
             Kind::Join => "join",
+            Kind::Clock => "clock",
+            Kind::Byzantine => "byzantine",
             Kind::Slow => "slow",
         }
     }
@@ -196,6 +202,7 @@ impl Storm<'_> {
                 factor_millionths: self.dice.skewed(What::Slow, n, 2, 10) * 1_000_000,
             },
             Kind::Join => unreachable!("who joins is drawn with the cast"),
+            Kind::Clock | Kind::Byzantine => unreachable!("not drawn"),
         }
     }
 

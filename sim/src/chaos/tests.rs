@@ -55,7 +55,9 @@ fn lost(scenario: &Scenario) -> (BTreeSet<usize>, BTreeSet<usize>) {
             | FaultKind::OneWay { .. }
             | FaultKind::Link { .. }
             | FaultKind::Slow { .. }
-            | FaultKind::Join { .. } => {}
+            | FaultKind::Join { .. }
+            | FaultKind::Clock { .. }
+            | FaultKind::Byzantine { .. } => {}
         }
     }
     (gone, forgetful)
