@@ -157,7 +157,7 @@ impl Checks {
         self.s1.observe(truth, o, &self.contact, &self.electorates, verify)?;
         self.s2.observe(truth, o, &self.contact)?;
         self.s3.observe(truth, o, &self.electorates, verify)?;
-        self.ledger.observe(truth, o)
+        self.ledger.observe(truth, o, &self.electorates, verify)
     }
 
     /// Judges, at the end of the run: safety, then liveness, then what the scenario expects of `counters`
@@ -190,7 +190,7 @@ impl Checks {
                 "ledger",
                 self.ledger.checked(),
                 self.s3.no_occasion(truth.now),
-                "certified transactions and views of all money, none made or lost, and no job paid twice",
+                "certified transactions, penalties and views of all money, none made or lost, and no job paid twice",
             ),
         ];
         let quiet = Quiet::of(scenario);

@@ -176,7 +176,7 @@ pub struct AccountRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccountHeads {
-    /// Every account that has paid anything, sorted by its owner's id.
+    /// Every account that has paid or was awarded anything, sorted by its owner's id.
     pub heads: Vec<AccountHead>,
 }
 
@@ -186,8 +186,10 @@ pub struct AccountHeads {
 pub struct AccountHead {
     /// Whose.
     pub account: NodeId,
-    /// Its newest certified transaction.
+    /// Its newest certified transaction; 0 before the first.
     pub seq: u64,
+    /// How many penalties it was awarded, of all claimers.
+    pub penalties: u64,
 }
 
 /// What an account has paid out in all its certified transactions: with its proof, everything that anyone needs to know of it.
