@@ -95,6 +95,8 @@ enum Timer {
     Repeat,
     /// Not enough members have said how far the own account is.
     Ask,
+    /// Votes for penalties have waited long enough for company.
+    Penalties,
 }
 
 /// What the store remembers of money.
@@ -283,6 +285,7 @@ impl Ledger {
                 Timer::Settle => self.on_settle_timer(cx, members),
                 Timer::Repeat => self.repeat(cx, members),
                 Timer::Ask => self.ask_for_own(cx, members),
+                Timer::Penalties => self.on_penalties_timer(cx, members),
             }
         }
     }

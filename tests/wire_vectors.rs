@@ -156,7 +156,7 @@ fn examples() -> Vec<(MsgType, Payload)> {
             Payload::LedgerVote(LedgerVote { seq: 300, electorate, vote_signature: Signature([0x51; 64]) }),
         ),
         (MsgType::LedgerCertificate, Payload::LedgerCertificate(LedgerCertificate { seq: 300, proof: proof() })),
-        (MsgType::AccountRequest, Payload::AccountRequest(AccountRequest { account: AGENT })),
+        (MsgType::AccountRequest, Payload::AccountRequest(AccountRequest { account: AGENT, penalties: 2 })),
         (
             MsgType::AccountRecord,
             Payload::AccountRecord(AccountRecord {

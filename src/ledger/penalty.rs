@@ -3,7 +3,8 @@
 //! Every node counts, for each submitter and claimer, the claims that it saw lapse: another's claim took their place while it held
 //! the claimer for dead. With each it tells the submitter "at least so many". A quorum of the same number is a certificate, and one
 //! number for each pair is all there is to know: it only grows, so nothing needs an order, two certificates never contradict each
-//! other, a vote that was lost is made good by the next, and newcomers need no history.
+//! other, a vote that was lost is made good by the next, and newcomers need no history. A submitter waits with it as it does with
+//! payments, since one crash lets several of its jobs down.
 //!
 //! Nobody is charged on a submitter's word: a failed run is not slashed, as only submitter and executor saw it, nor is a claim that
 //! its submitter alone calls lapsed. Who said goodbye has handed its jobs over, and is not slashed either.
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bincode::Encode;
 
-use super::Ledger;
+use super::{Ledger, Timer};
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
 use crate::id::{ElectorateId, JobId, NodeId, PeerIdx};
@@ -253,7 +254,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Counts a vote; with a quorum of them the penalty is certified and told to all.
+    /// Counts a vote. With a quorum of them the penalty can be certified; it waits for more lapses of the same crash.
     fn add_penalty_vote(
         &mut self,
         cx: &mut Ctx<'_>,
@@ -263,28 +264,47 @@ impl Ledger {
         voter: NodeId,
         signature: Signature,
     ) {
-        let electorate = members.electorate();
         let votes = self.penalties.votes.entry((claimer, number)).or_default();
         votes.insert(voter, signature);
-        if votes.len() < electorate.quorum() as usize {
-            return;
+        if votes.len() >= members.electorate().quorum() as usize && !self.timers.is_armed(Timer::Penalties) {
+            self.timers.arm(Timer::Penalties, cx.now.mono + self.company(cx));
         }
+    }
+
+    /// Certifies the largest number of each claimer that a quorum has voted for, and tells all.
+    pub(super) fn on_penalties_timer(&mut self, cx: &mut Ctx<'_>, members: &Members) {
+        let quorum = members.electorate().quorum() as usize;
+        let voted = |(of, votes): (&(NodeId, u64), &BTreeMap<_, _>)| (votes.len() >= quorum).then_some(*of);
+        // Sorted by number: the largest of each claimer stays.
+        let certain: BTreeMap<NodeId, u64> = self.penalties.votes.iter().filter_map(voted).collect();
+        let submitter = self.owner;
+        let records: Vec<PenaltyRecord> =
+            certain.into_iter().map(|(claimer, number)| self.certify_penalty(cx, members, claimer, number)).collect();
+        for some in records.chunks(MAX_PENALTIES) {
+            let penalties = some.to_vec();
+            cx.broadcast(&Payload::PenaltyRecords(PenaltyRecords { submitter, penalties }));
+        }
+        for record in records {
+            self.penalty_certified(Pair { submitter, claimer: record.claimer }, record);
+        }
+    }
+
+    fn certify_penalty(&mut self, cx: &mut Ctx<'_>, members: &Members, claimer: NodeId, number: u64) -> PenaltyRecord {
+        let (electorate, submitter) = (members.electorate(), self.owner);
+        let votes = &self.penalties.votes[&(claimer, number)];
         let at = |(voter, signature): (&NodeId, &Signature)| Some((electorate.position(*voter)?, *signature));
         let placed: Vec<(usize, Signature)> = votes.iter().filter_map(at).collect();
         assert_eq!(placed.len(), votes.len(), "every vote is of a member of this electorate");
         let proof = Proof::new(electorate.digest(), electorate.members().len(), &placed);
-        let pair = Pair { submitter: self.owner, claimer };
-        let added = usize::try_from(number - self.penalty_tip(pair)).expect("bounded by AHEAD");
+        let added = usize::try_from(number - self.penalty_tip(Pair { submitter, claimer })).expect("bounded by AHEAD");
         let unnamed = self.penalties.unnamed.entry(claimer).or_default();
         let jobs = unnamed.drain(..added.min(unnamed.len())).collect();
         let record = PenaltyRecord { claimer, number, jobs, proof };
-        let records = PenaltyRecords { submitter: self.owner, penalties: vec![record.clone()] };
         let start = cx.out.at();
-        binary::encode_into(&records, &mut cx.out.bytes);
+        binary::encode_into(&PenaltyRecords { submitter, penalties: vec![record.clone()] }, &mut cx.out.bytes);
         let certificate = start..cx.out.at();
-        cx.report(Event::PenaltyCertified { submitter: self.owner, claimer, number, certificate });
-        cx.broadcast(&Payload::PenaltyRecords(records));
-        self.penalty_certified(pair, record);
+        cx.report(Event::PenaltyCertified { submitter, claimer, number, certificate });
+        record
     }
 
     /// What a submitter was awarded, by whomever it is told.

@@ -122,13 +122,19 @@ impl Ledger {
             let at = theirs.binary_search_by_key(&account, |head| head.account);
             at.map_or((0, 0), |at| (theirs[at].seq, theirs[at].penalties))
         };
-        let more = |head: &AccountHead| {
+        let more = |head: AccountHead| {
             let (seq, penalties) = known(head.account);
-            head.seq > seq || head.penalties > penalties
+            let (paid, awarded) = (head.seq > seq, head.penalties > penalties);
+            (paid || awarded).then_some((head.account, paid, awarded))
         };
-        let ahead: Vec<NodeId> = self.heads().filter(more).map(|head| head.account).collect();
-        for account in ahead.into_iter().take(RECORDS_AT_ONCE) {
-            self.send_record(cx, members, from, account);
+        let ahead: Vec<_> = self.heads().filter_map(more).take(RECORDS_AT_ONCE).collect();
+        for (account, paid, awarded) in ahead {
+            if paid {
+                self.send_record(cx, members, from, account);
+            }
+            if awarded {
+                self.send_penalties(cx, members, from, account);
+            }
         }
         let lacks = |head: &&AccountHead| {
             let paid = head.seq > self.tip(head.account) && head.account != self.owner;
@@ -137,7 +143,8 @@ impl Ledger {
         let behind = theirs.iter().filter(lacks);
         let behind: Vec<NodeId> = behind.map(|head| head.account).take(RECORDS_AT_ONCE).collect();
         for account in behind {
-            cx.direct(from, members.id(from), &Payload::AccountRequest(AccountRequest { account }));
+            let request = self.request(account);
+            cx.direct(from, members.id(from), &request);
         }
         Ok(())
     }
@@ -161,6 +168,9 @@ impl Ledger {
             return Err(Refusal::NotAMember);
         }
         self.send_record(cx, members, from, request.account);
+        if self.accounts.penalties_of(request.account) > request.penalties {
+            self.send_penalties(cx, members, from, request.account);
+        }
         Ok(())
     }
 
@@ -176,7 +186,6 @@ impl Ledger {
             record.pending = voted.filter(|voted| voted.seq > record.seq).cloned();
         }
         cx.direct(to, asker, &Payload::AccountRecord(record));
-        self.send_penalties(cx, members, to, account);
     }
 
     /// A member's record of an account: taken over where it is newer and proven, or where enough members say the same.
@@ -274,7 +283,8 @@ impl Ledger {
             ask.widely = false;
         }
         if let Some(payer) = members.find(account).filter(|payer| *payer != PeerIdx::SELF) {
-            cx.direct(payer, account, &Payload::AccountRequest(AccountRequest { account }));
+            let request = self.request(account);
+            cx.direct(payer, account, &request);
         }
     }
 
@@ -289,8 +299,13 @@ impl Ledger {
         let in_turn = (1..voters.len()).map(|step| voters[(own + step) % voters.len()].0);
         let peers: Vec<(PeerIdx, NodeId)> = in_turn.filter_map(|id| Some((alive(&id)?, id))).take(wanted).collect();
         for (peer, id) in peers {
-            cx.direct(peer, id, &Payload::AccountRequest(AccountRequest { account }));
+            cx.direct(peer, id, &self.request(account));
         }
+    }
+
+    /// Asks how far an account is.
+    pub(super) fn request(&self, account: NodeId) -> Payload {
+        Payload::AccountRequest(AccountRequest { account, penalties: self.accounts.penalties_of(account) })
     }
 
     /// What was asked about an account; nothing where too many are asked about.

@@ -337,6 +337,7 @@ impl Payload {
                 let sound = |head: &AccountHead| head.seq.max(head.penalties) <= MAX_JSON_INTEGER;
                 heads.len() <= MAX_ROW && heads.iter().all(sound)
             }
+            Payload::AccountRequest(request) => request.penalties <= MAX_JSON_INTEGER,
             Payload::PenaltyVote(vote) => vote.within_limits(),
             Payload::PenaltyRecords(records) => records.within_limits(),
             Payload::Ping(_)
@@ -350,7 +351,6 @@ impl Payload {
             | Payload::LeaseLapsed(_)
             | Payload::OutputRequest(_)
             | Payload::StateRequest(_)
-            | Payload::AccountRequest(_)
             // Output is bounded by the size of the message.
             | Payload::JobResult(_)
             | Payload::OutputChunk(_) => true,

@@ -351,7 +351,8 @@ fn payload() -> impl Strategy<Value = Payload> {
             Payload::LedgerVote(LedgerVote { seq, electorate: ElectorateId(electorate), vote_signature })
         }),
         (0..=1u64 << 53, proof()).prop_map(|(seq, proof)| Payload::LedgerCertificate(LedgerCertificate { seq, proof })),
-        node_id().prop_map(|account| Payload::AccountRequest(AccountRequest { account })),
+        (node_id(), 0..=1u64 << 53)
+            .prop_map(|(account, penalties)| { Payload::AccountRequest(AccountRequest { account, penalties }) }),
         (node_id(), 0..=1u64 << 53, any::<[u8; 8]>(), signature()).prop_map(
             |(claimer, number, electorate, vote_signature)| {
                 let electorate = ElectorateId(electorate);

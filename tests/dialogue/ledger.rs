@@ -14,7 +14,7 @@ use crate::hand::{Hand, among_hands, refusals, sent, shell};
 use crate::jobs::{executors, met_with_idle_submitter, payloads};
 use crate::net::{Net, What, keys};
 
-const GENESIS: Tokens = Tokens::whole(10_000);
+pub const GENESIS: Tokens = Tokens::whole(10_000);
 
 pub fn id(at: usize) -> NodeId {
     keys(at).id()
@@ -504,7 +504,7 @@ fn an_owner_is_told_what_it_has_forgotten_and_nobody_else_is() {
     bank.pays(1, &second);
     bank.net.run_for(Span::secs(1));
     for who in 1..=3 {
-        let said = bank.say(who, Payload::AccountRequest(AccountRequest { account: id(1) }));
+        let said = bank.say(who, Payload::AccountRequest(AccountRequest { account: id(1), penalties: 0 }));
         let [Payload::AccountRecord(record)] = &payloads(&said, MsgType::AccountRecord)[..] else { panic!("one") };
         assert_eq!((record.seq, record.row.len()), (1, 1));
         assert_eq!(record.pending, (who == 1).then(|| second.clone()), "to hand {who}");

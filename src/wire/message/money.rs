@@ -170,6 +170,8 @@ pub struct LedgerCertificate {
 pub struct AccountRequest {
     /// Whose.
     pub account: NodeId,
+    /// How many penalties it was awarded by what the asker knows: who knows of more tells them.
+    pub penalties: u64,
 }
 
 /// "So far are all accounts, by what I know": who knows less of one asks for it, who knows more of one says so.
