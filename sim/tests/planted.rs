@@ -5,6 +5,7 @@
 mod worlds;
 
 use marlos_sim::outcome::{CheckKind, Verdict};
+use marlos_sim::{report, retrace};
 use worlds::{failed, run};
 
 /// Seeds in which a defect must have shown itself.
@@ -310,4 +311,17 @@ fn the_same_scenarios_pass_without_the_defect() {
             assert_eq!(outcome.exit_code(), 0, "{} with seed {seed}: {:#?}", outcome.scenario.name, failed(&outcome));
         }
     }
+}
+
+#[test]
+fn a_violation_is_shown_with_the_messages_before_it_and_where_to_run_it_again() {
+    let mut outcome = run(&SLEEPER.replace("PLANT", "plant = \"fence-ignored\""), 1);
+    assert_eq!(outcome.exit_code(), 3, "{:#?}", failed(&outcome));
+    outcome.messages = retrace::last_messages(&outcome);
+    let last = outcome.messages.last().expect("something was said before");
+    assert!(last.heard <= outcome.reached && last.sent < last.heard && last.from != last.to, "{last:?}");
+    let page = report::html::page(&outcome, &outcome.scenario.to_toml()).unwrap();
+    assert!(page.contains("id=\"violation\"") && page.contains(&format!("\"{}\"]", last.kind.name())), "no chart");
+    let directory = tempfile::tempdir().unwrap();
+    report::write(&outcome, &outcome.scenario.to_toml(), &directory.path().join("seen")).unwrap();
 }

@@ -74,7 +74,7 @@ impl Gossip {
     }
 }
 
-/// Signs a record: everything in it but the signature itself.
+/// Signs a record outside of a node: everything in it but the signature itself.
 #[must_use]
 pub fn sign_record(mut record: Announce, keys: &crate::identity::Keys, network_id: &str) -> Announce {
     record.record_signature = keys.sign(&Signed { network_id, bytes: &signed_bytes(&record) });
@@ -104,7 +104,9 @@ impl Members {
         own.incarnation = incarnation;
         own.active_jobs = active_jobs;
         own.signed_at = cx.wall();
-        self.replace_record(PeerIdx::SELF, sign_record(own, cx.egress.keys(), &cx.config.network_id));
+        let signed = Signed { network_id: &cx.config.network_id, bytes: &signed_bytes(&own) };
+        own.record_signature = cx.verify.sign(cx.egress.keys(), &signed);
+        self.replace_record(PeerIdx::SELF, own);
     }
 
     /// The announces that are due now: to whom, and what.
