@@ -75,8 +75,7 @@ pub(super) fn kinds(dice: &Dice) -> Vec<Kind> {
 
 /// The timeline, sorted by time. Every fault is over by `end`, but for nodes that are gone for good.
 pub(super) fn faults(dice: &Dice, cast: &Cast, kinds: &[Kind], end: Time) -> Vec<Fault> {
-    let mut storm =
-        Storm { dice, cast, end, busy: vec![Vec::new(); cast.nodes], faults: Vec::new(), moments: Vec::new() };
+    let mut storm = Storm { dice, cast, end, busy: vec![Vec::new(); cast.nodes], faults: Vec::new(), moments: Vec::new() };
     storm.join();
     storm.lose_for_good(kinds);
     let brewing: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != Kind::Join).collect();
@@ -141,8 +140,7 @@ impl Storm<'_> {
         let room = self.end.since(at);
         let lasts = self.dice.span(What::Lasts, n, shortest, room);
         let fault = self.kind(n, kind);
-        let times =
-            if self.dice.one_in(What::Repeat, n, 8) { self.dice.between(What::Repeat, n + 500, 2, 8) } else { 1 };
+        let times = if self.dice.one_in(What::Repeat, n, 8) { self.dice.between(What::Repeat, n + 500, 2, 8) } else { 1 };
         for turn in 0..times {
             // As long between two of them as each lasts.
             let at = at + lasts.times(2 * turn);
