@@ -109,7 +109,11 @@ fn without_numbers(text: &str) -> String {
         let same = |c: char| c.is_ascii_alphanumeric() == first.is_ascii_alphanumeric();
         let end = rest.find(|c| !same(c)).unwrap_or(rest.len());
         let (run, after) = rest.split_at(end);
-        if first.is_ascii_alphanumeric() { out.push_str(&word(run)) } else { out.push_str(run) }
+        if first.is_ascii_alphanumeric() {
+            out.push_str(&word(run))
+        } else {
+            out.push_str(run)
+        }
         rest = after;
     }
     out

@@ -9,8 +9,8 @@ use marlos::time::{Span, Time};
 
 use super::cast::Cast;
 use super::dice::{Dice, What};
-use super::storm::{self, Kind};
 use super::setting;
+use super::storm::{self, Kind};
 use crate::scenario::{NodeNo, Scenario};
 
 /// The fewest nodes of a run, where the base scenario has as many.
@@ -56,9 +56,10 @@ impl Chaos {
         scenario.shows = format!("Run {run} of chaos with seed {} on {}.", self.seed, base.name);
         scenario.seed = dice.bits(What::Seed, 0) >> 1;
         scenario.expect.clear();
-        let plain = base.nodes.iter().all(|node| {
-            node.group.is_none() && node.region.is_none() && node.config.membership == Membership::Open
-        });
+        let plain = base
+            .nodes
+            .iter()
+            .all(|node| node.group.is_none() && node.region.is_none() && node.config.membership == Membership::Open);
         if plain && base.nodes.len() > NODES_LEAST {
             // A third of the runs have any number, the others few.
             let most = if dice.one_in(What::Nodes, 0, 3) { base.nodes.len() } else { base.nodes.len().min(7) };

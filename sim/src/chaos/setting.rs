@@ -41,7 +41,13 @@ pub(super) fn network(dice: &Dice, base: &NetworkSpec) -> NetworkSpec {
 }
 
 /// Jobs: of the base's kind, in another number and of other lengths.
-pub(super) fn workload(dice: &Dice, base: &WorkloadSpec, nodes: &[NodeNo], storm: (Time, Time), settle: Span) -> WorkloadSpec {
+pub(super) fn workload(
+    dice: &Dice,
+    base: &WorkloadSpec,
+    nodes: &[NodeNo],
+    storm: (Time, Time),
+    settle: Span,
+) -> WorkloadSpec {
     let arrival = match dice.below(What::Arrival, 0, 4) {
         0 => Arrival::Uniform,
         1 => Arrival::Burst { size: u32::try_from(dice.skewed(What::Arrival, 1, 2, 16)).expect("few") },
@@ -137,8 +143,10 @@ impl Knob {
                 config.probe_timeout = config.probe_timeout.min(config.heartbeat_timeout);
             }
             Knob::Rounds => {
-                config.bid_window = span(0, Span::millis(20).max(one_way.times(2)), Span::millis(800).max(one_way.times(4)));
-                config.round_timeout = config.bid_window + span(1, one_way.times(3).max(Span::millis(100)), Span::secs(4));
+                config.bid_window =
+                    span(0, Span::millis(20).max(one_way.times(2)), Span::millis(800).max(one_way.times(4)));
+                config.round_timeout =
+                    config.bid_window + span(1, one_way.times(3).max(Span::millis(100)), Span::secs(4));
                 config.lease = config.lease.max(config.round_timeout);
             }
             Knob::Lease => {

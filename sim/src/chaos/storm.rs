@@ -31,12 +31,13 @@ pub enum Kind {
     Pause,
     Leave,
     Join,
+    Slow,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 7] =
-        [Kind::Partition, Kind::OneWay, Kind::Link, Kind::Crash, Kind::Pause, Kind::Leave, Kind::Join];
+    pub const ALL: [Kind; 8] =
+        [Kind::Partition, Kind::OneWay, Kind::Link, Kind::Crash, Kind::Pause, Kind::Leave, Kind::Join, Kind::Slow];
 
     /// The kind of a fault.
     #[must_use]
@@ -49,6 +50,7 @@ impl Kind {
             FaultKind::Pause { .. } => Kind::Pause,
             FaultKind::Leave { .. } => Kind::Leave,
             FaultKind::Join { .. } => Kind::Join,
+            FaultKind::Slow { .. } => Kind::Slow,
         }
     }
 
@@ -63,6 +65,7 @@ impl Kind {
             Kind::Pause => "pause",
             Kind::Leave => "leave",
             Kind::Join => "join",
+            Kind::Slow => "slow",
         }
     }
 }
@@ -75,7 +78,8 @@ pub(super) fn kinds(dice: &Dice) -> Vec<Kind> {
 
 /// The timeline, sorted by time. Every fault is over by `end`, but for nodes that are gone for good.
 pub(super) fn faults(dice: &Dice, cast: &Cast, kinds: &[Kind], end: Time) -> Vec<Fault> {
-    let mut storm = Storm { dice, cast, end, busy: vec![Vec::new(); cast.nodes], faults: Vec::new(), moments: Vec::new() };
+    let mut storm =
+        Storm { dice, cast, end, busy: vec![Vec::new(); cast.nodes], faults: Vec::new(), moments: Vec::new() };
     storm.join();
     storm.lose_for_good(kinds);
     let brewing: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != Kind::Join).collect();
@@ -140,7 +144,8 @@ impl Storm<'_> {
         let room = self.end.since(at);
         let lasts = self.dice.span(What::Lasts, n, shortest, room);
         let fault = self.kind(n, kind);
-        let times = if self.dice.one_in(What::Repeat, n, 8) { self.dice.between(What::Repeat, n + 500, 2, 8) } else { 1 };
+        let times =
+            if self.dice.one_in(What::Repeat, n, 8) { self.dice.between(What::Repeat, n + 500, 2, 8) } else { 1 };
         for turn in 0..times {
             // As long between two of them as each lasts.
             let at = at + lasts.times(2 * turn);
@@ -186,6 +191,10 @@ impl Storm<'_> {
             Kind::Crash => self.crash(n, self.who(2 * n)),
             Kind::Pause => FaultKind::Pause { nodes: self.who(2 * n) },
             Kind::Leave => FaultKind::Leave { nodes: self.who(2 * n) },
+            Kind::Slow => FaultKind::Slow {
+                nodes: self.who(2 * n),
+                factor_millionths: self.dice.skewed(What::Slow, n, 2, 10) * 1_000_000,
+            },
             Kind::Join => unreachable!("who joins is drawn with the cast"),
         }
     }

@@ -51,7 +51,11 @@ fn lost(scenario: &Scenario) -> (BTreeSet<usize>, BTreeSet<usize>) {
             FaultKind::Pause { nodes } | FaultKind::Leave { nodes } => {
                 gone.extend(nodes.iter().filter(|_| fault.until.is_none()));
             }
-            FaultKind::Partition { .. } | FaultKind::OneWay { .. } | FaultKind::Link { .. } | FaultKind::Join { .. } => {}
+            FaultKind::Partition { .. }
+            | FaultKind::OneWay { .. }
+            | FaultKind::Link { .. }
+            | FaultKind::Slow { .. }
+            | FaultKind::Join { .. } => {}
         }
     }
     (gone, forgetful)

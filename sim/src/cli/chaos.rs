@@ -63,7 +63,8 @@ pub fn chaos(options: &ChaosOptions, console: &mut Console<'_>) -> io::Result<u8
     if !complete {
         writeln!(console.err, "interrupted after {} of {} runs", promised.runs + beyond.runs, options.runs)?;
     }
-    let written = keep(&promised, &directory).and_then(|files| Ok((files, keep(&beyond, &directory.join("beyond-f"))?)));
+    let written =
+        keep(&promised, &directory).and_then(|files| Ok((files, keep(&beyond, &directory.join("beyond-f"))?)));
     let (files, _) = match written {
         Ok(files) => files,
         Err(why) => {
@@ -134,7 +135,8 @@ fn keep(tally: &Tally, directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// A fingerprint as a file's name.
 fn slug(text: &str) -> String {
-    let plain: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let plain: String =
+        text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
     let words: Vec<&str> = plain.split('-').filter(|word| !word.is_empty()).collect();
     words.join("-").chars().take(72).collect()
 }
