@@ -19,12 +19,18 @@ pub(super) const SPEC: Spec = Spec {
     keys: &[
         Key::nodes("of", "the victims"),
         Key::whole("records", 64, 1, 256, "records in one message"),
-        Key::duration("every", Span::millis(500), Span::millis(10), Span::secs(60), "how often each of them is told"),
+        Key::duration(
+            "interval",
+            Span::millis(500),
+            Span::millis(10),
+            Span::secs(60),
+            "how often each of them is told",
+        ),
     ],
     example: "records = 16",
     begin: |behaviour| {
         let records = usize::try_from(behaviour.whole("records")).expect("at most 256");
-        Box::new(Eclipse { victims: behaviour.nodes("of"), records, every: behaviour.duration("every") })
+        Box::new(Eclipse { victims: behaviour.nodes("of"), records, interval: behaviour.duration("interval") })
     },
 };
 
@@ -32,12 +38,12 @@ pub(super) const SPEC: Spec = Spec {
 struct Eclipse {
     victims: Vec<NodeNo>,
     records: usize,
-    every: Span,
+    interval: Span,
 }
 
 impl Misbehaviour for Eclipse {
     fn start(&mut self, scene: &mut Scene<'_>) {
-        scene.wake_at(scene.now.mono + self.every);
+        scene.wake_at(scene.now.mono + self.interval);
     }
 
     fn say(&mut self, scene: &mut Scene<'_>, said: Said) {
@@ -49,7 +55,7 @@ impl Misbehaviour for Eclipse {
     }
 
     fn wake(&mut self, scene: &mut Scene<'_>) {
-        scene.wake_at(scene.now.mono + self.every);
+        scene.wake_at(scene.now.mono + self.interval);
         for victim in scene.others(&self.victims) {
             let records = (0..self.records).map(|_| Stranger::make_up(scene).record).collect();
             let told = Payload::PeerRecords(PeerRecords { members_digest: 0, complete: false, records });
