@@ -3,7 +3,9 @@
 //! This is output code, the one place of the simulator that touches files. Nothing here feeds back into a run.
 
 pub mod csv;
+pub mod html;
 pub mod plot;
+pub mod scope;
 pub mod summary;
 pub mod table;
 pub mod words;
@@ -39,14 +41,30 @@ const OURS: [&str; 9] = [
 /// # Errors
 /// Where a file cannot be written, with its name. Where `dir` holds anything but results: it is left as it is.
 pub fn write(outcome: &Outcome, resolved_toml: &str, dir: &Path) -> io::Result<()> {
+    replace(dir, "summary.json", &OURS, |partial| fill(outcome, resolved_toml, partial))
+}
+
+/// Puts what `fill` writes into an empty directory in the place of `dir`, which may hold `ours` with `marker` among them, and
+/// nothing else.
+///
+/// # Errors
+/// As [`write`], and those of `fill`.
+pub(crate) fn replace<T>(
+    dir: &Path,
+    marker: &str,
+    ours: &[&str],
+    fill: impl FnOnce(&Path) -> io::Result<T>,
+) -> io::Result<T> {
     // Through a link the directory behind it is meant; its siblings are on the same file system.
     let dir = if dir.exists() { dir.canonicalize().map_err(|e| at(dir, "read", &e))? } else { dir.to_owned() };
-    refuse_foreign(&dir)?;
+    refuse_foreign(&dir, marker, ours)?;
     let partial = sibling(&dir, "partial")?;
     if let Some(parent) = dir.parent() {
         std::fs::create_dir_all(parent).map_err(|e| at(parent, "create", &e))?;
     }
-    let written = fill(outcome, resolved_toml, &partial).and_then(|()| swap(&partial, &dir));
+    let created = std::fs::create_dir(&partial).map_err(|e| at(&partial, "create", &e));
+    let filled = created.and_then(|()| fill(&partial));
+    let written = filled.and_then(|filled| swap(&partial, &dir).map(|()| filled));
     if written.is_err() {
         // The first error is the one to tell; what is left of the attempt only takes up room.
         let _ = std::fs::remove_dir_all(&partial);
@@ -54,15 +72,17 @@ pub fn write(outcome: &Outcome, resolved_toml: &str, dir: &Path) -> io::Result<(
     written
 }
 
-/// Writes all files into a directory that does not exist yet.
+/// Writes all files into an empty directory.
 fn fill(outcome: &Outcome, resolved_toml: &str, dir: &Path) -> io::Result<()> {
-    for new in [dir.to_owned(), dir.join("histograms"), dir.join("plots")] {
+    for new in [dir.join("histograms"), dir.join("plots")] {
         std::fs::create_dir(&new).map_err(|e| at(&new, "create", &e))?;
     }
     put(&dir.join("summary.json"), summary::json(outcome).as_bytes())?;
     put(&dir.join("metrics.json"), summary::metrics_json(outcome).as_bytes())?;
     put(&dir.join("run.json"), summary::run_json(outcome).as_bytes())?;
     put(&dir.join("scenario.toml"), resolved_toml.as_bytes())?;
+    let page = html::page(outcome, resolved_toml).map_err(io::Error::other)?;
+    put(&dir.join("report.html"), page.as_bytes())?;
     put(&dir.join("kpi.csv"), &csv::kpis(outcome)?)?;
     put(&dir.join("timeline.csv"), &csv::timeline(outcome)?)?;
     for kpi in &outcome.kpis {
@@ -88,7 +108,7 @@ fn swap(partial: &Path, dir: &Path) -> io::Result<()> {
 }
 
 /// Only an empty directory or one that holds results and nothing else may be replaced.
-fn refuse_foreign(dir: &Path) -> io::Result<()> {
+fn refuse_foreign(dir: &Path, marker: &str, ours: &[&str]) -> io::Result<()> {
     if !dir.exists() {
         return Ok(());
     }
@@ -107,10 +127,10 @@ fn refuse_foreign(dir: &Path) -> io::Result<()> {
     if names.is_empty() {
         return Ok(());
     }
-    if !names.iter().any(|n| n == "summary.json") {
-        return refuse(format!("does not hold results, for there is no summary.json beside {}", names[0]));
+    if !names.iter().any(|n| n == marker) {
+        return refuse(format!("does not hold such results, for there is no {marker} beside {}", names[0]));
     }
-    match names.iter().find(|n| !OURS.contains(&n.as_str()) && !n.starts_with("trace.")) {
+    match names.iter().find(|n| !ours.contains(&n.as_str()) && !n.starts_with("trace.")) {
         Some(foreign) => refuse(format!("holds {foreign}, which is no part of a run's results")),
         None => Ok(()),
     }
@@ -125,12 +145,24 @@ fn sibling(dir: &Path, what: &str) -> io::Result<PathBuf> {
     Ok(dir.with_file_name(format!(".{}.{what}-{}", name.to_string_lossy(), std::process::id())))
 }
 
+/// Writes one file, and the directories above it. An older one of that name is replaced.
+///
+/// # Errors
+/// What could not be done, with the path.
+pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(|e| at(directory, "create", &e))?;
+    }
+    put(path, text.as_bytes())
+}
+
+/// Writes a file.
 #[expect(clippy::disallowed_methods, reason = "results are files")]
-fn put(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn put(path: &Path, content: &[u8]) -> io::Result<()> {
     std::fs::write(path, content).map_err(|e| at(path, "write", &e))
 }
 
 /// The same error, with what could not be done to which path.
-fn at(path: &Path, what: &str, e: &io::Error) -> io::Error {
+pub(crate) fn at(path: &Path, what: &str, e: &io::Error) -> io::Error {
     io::Error::new(e.kind(), format!("cannot {what} {}: {e}", path.display()))
 }

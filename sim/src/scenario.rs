@@ -9,6 +9,7 @@ mod jobs;
 mod network;
 mod nodes;
 mod parse;
+mod set;
 mod targets;
 mod write;
 
@@ -20,6 +21,7 @@ use marlos::wire::message::Consistency;
 
 pub use diagnostic::Diagnostic;
 pub use parse::{Overrides, limits};
+pub use set::Setting;
 pub use write::ranges;
 
 /// A node as the world numbers it.
@@ -34,6 +36,8 @@ pub struct Scenario {
     pub shows: String,
     /// Every random choice of the world is a function of it.
     pub seed: u64,
+    /// How its nodes sign.
+    pub crypto: Crypto,
     /// Simulated time.
     pub duration: Time,
     /// Discovery is measured in it, the other KPIs after it.
@@ -54,6 +58,27 @@ pub struct Scenario {
     pub expect: Vec<Expectation>,
 }
 
+/// How the nodes of a world sign. Keys, ids, and all sizes are the same either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Crypto {
+    /// As real nodes do.
+    #[default]
+    Ed25519,
+    /// By keyed hashes that only the world can make: cheaper, and a forgery fails all the same (see [`crate::token`]).
+    Token,
+}
+
+impl Crypto {
+    /// As scenarios name them, in the order of the kinds.
+    pub const NAMES: [&'static str; 2] = ["ed25519", "token"];
+
+    /// As scenarios name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Crypto::NAMES[self as usize]
+    }
+}
+
 /// One node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeSpec {
@@ -65,6 +90,19 @@ pub struct NodeSpec {
     pub region: Option<usize>,
     /// Its configuration, without endpoints and bootstrap: the world fills them in.
     pub config: marlos::Config,
+    /// What its work costs.
+    pub cpu: CpuSpec,
+}
+
+/// What a node's work costs its processor: nothing, unless the scenario says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuSpec {
+    /// Each message that comes in, every one of a bundle, each command and each execution's end.
+    pub per_message: Span,
+    /// Each signature that it makes.
+    pub per_signature: Span,
+    /// Each signature that it verifies.
+    pub per_verification: Span,
 }
 
 /// What lies between the nodes.
@@ -205,6 +243,8 @@ pub enum FaultKind {
     Crash { nodes: Vec<NodeNo>, storage: Storage, connection: CrashConnection },
     /// The process stands still and goes on at the fault's end; its connections stay.
     Pause { nodes: Vec<NodeNo> },
+    /// The processor takes so many times as long for everything, executions included; in millionths.
+    Slow { nodes: Vec<NodeNo>, factor_millionths: u64 },
     /// The node starts only now.
     Join { nodes: Vec<NodeNo> },
     /// The node says goodbye and stops; it starts again at the fault's end, if there is one.

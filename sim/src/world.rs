@@ -4,6 +4,7 @@
 //! faults, executions, stores - is here and in the modules it calls. What happens is told to KPIs, checks and timeline as
 //! [`Observation`]s and to the action hash as bytes.
 
+mod cpu;
 mod faults;
 mod frames;
 mod hash;
@@ -20,17 +21,20 @@ use marlos::time::{Now, Span, Time, WallTime};
 use marlos::wire::{MsgType, binary};
 
 use crate::check::Checks;
-use crate::draw::Draws;
+use crate::draw::{Draws, Purpose};
 use crate::fault::{FaultState, Step as FaultStep, Timeline as FaultTimeline, initial_nodes};
 use crate::kpi::Kpis;
+use crate::log;
 use crate::memo::Memo;
 use crate::network::latency::LatencyTable;
 use crate::network::{Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
 use crate::observe::{Observation, Stop, Truth};
 use crate::outcome::{NodeMetrics, Outcome, Verdict, Wall};
 use crate::queue::EventQueue;
-use crate::scenario::{CrashConnection, NodeNo, Scenario};
+use crate::scenario::{CrashConnection, Crypto, NodeNo, Scenario};
+use crate::story::Stories;
 use crate::timeline::Timeline;
+use crate::token::Tokens;
 use crate::workload::{SimulatedJob, Workload};
 use frames::Frames;
 use hash::ActionHash;
@@ -58,6 +62,8 @@ enum WorldEvent {
     Faults { instant: usize },
     /// A node that left is stopped after its goodbye has gone out.
     Stop { node: NodeNo, life: u32 },
+    /// A processor has done what it worked on.
+    Done { node: NodeNo },
     /// The next job of the workload.
     Submit,
     /// An execution ends.
@@ -116,8 +122,11 @@ impl World {
             queue: EventQueue::new(),
             network,
             frames: Frames::default(),
+            memo: match scenario.crypto {
+                Crypto::Ed25519 => Memo::default(),
+                Crypto::Token => Memo::of_tokens(Tokens::new(draws.seed_of(Purpose::Tokens, 0, 0))),
+            },
             draws,
-            memo: Memo::default(),
             instants: timeline.instants().map(|(at, steps)| (at, steps.to_vec())).collect(),
             faults: FaultState::new(&scenario),
             job_durations: workload.template().map(|job| LatencyTable::new(&job.duration)),
@@ -130,6 +139,7 @@ impl World {
                 kpis: Kpis::new(&scenario),
                 checks: Checks::new(&scenario),
                 timeline: Timeline::new(&scenario),
+                stories: Stories::default(),
                 deliveries: 0,
                 changes: VecDeque::new(),
                 violation: None,
@@ -190,10 +200,10 @@ impl World {
         match step.heard {
             Some(Heard::Frame(delivery)) => {
                 self.sight.deliveries += 1;
-                if self.sight.truth.paused[delivery.to] {
-                    let bytes = self.frames.get(delivery.frame).bytes.clone();
-                    let sent = self.frames.get(delivery.frame).origin;
-                    self.slots[delivery.to].waiting.push_back(Waiting::Frame { link: delivery.link, bytes, sent });
+                if self.must_wait(delivery.to) {
+                    self.frames.keep(delivery.frame);
+                    let waiting = Waiting::Frame { link: delivery.link, frame: delivery.frame };
+                    self.slots[delivery.to].waiting.push_back(waiting);
                 } else {
                     self.deliver(delivery.to, delivery.link, delivery.frame, watcher);
                 }
@@ -215,6 +225,7 @@ impl World {
                     self.stop(node, Stop::Leave, CrashConnection::Reset, watcher);
                 }
             }
+            WorldEvent::Done { node } => self.on_done(at, node, watcher),
             WorldEvent::Submit => self.on_submit(watcher),
             WorldEvent::Finished { node, life, job, turn, fails, output_bytes, duration } => {
                 let slot = &mut self.slots[node];
@@ -238,9 +249,11 @@ impl World {
             return; // overtaken by an earlier wake
         }
         slot.wake_at = Time::NEVER;
-        if slot.node.is_none() || self.sight.truth.paused[node] {
+        // Who works is woken when that is done.
+        if slot.node.is_none() || self.must_wait(node) {
             return;
         }
+        let slot = &self.slots[node];
         let due = slot.node.as_ref().and_then(marlos::Node::next_deadline);
         if due.is_some_and(|due| due <= at) {
             self.handle(node, Input::Wake, watcher);
@@ -260,11 +273,14 @@ impl World {
             // Its client finds nobody there, and the job is nobody's.
             return self.observe(&Observation::SubmitRefused { node }, watcher);
         }
+        self.hear(node, Waiting::Submit { command: submission.job.to_command() }, watcher);
+    }
+
+    fn submit_now(&mut self, node: NodeNo, command: &str, watcher: &mut dyn Watcher) {
         let template = self.workload.template().expect("a workload has a template").clone();
-        let command = submission.job.to_command();
         let spec = JobSpec {
             job_type: &template.job_type,
-            command: &command,
+            command,
             requirements: &template.requirements,
             payment: template.payment,
             priority: template.priority,
@@ -276,20 +292,34 @@ impl World {
     }
 
     fn hear(&mut self, node: NodeNo, what: Waiting, watcher: &mut dyn Watcher) {
-        if self.sight.truth.paused[node] {
+        if self.must_wait(node) {
             self.slots[node].waiting.push_back(what);
         } else {
             self.hear_now(node, what, watcher);
         }
     }
 
+    /// Whether what comes to a node now waits until it goes on, or has done what it works on.
+    fn must_wait(&self, node: NodeNo) -> bool {
+        self.sight.truth.paused[node] || self.slots[node].is_busy()
+    }
+
+    /// What has waited is heard, in order, until the node works again.
+    fn hear_waiting(&mut self, node: NodeNo, watcher: &mut dyn Watcher) {
+        while !self.must_wait(node) {
+            let Some(waiting) = self.slots[node].waiting.pop_front() else { return };
+            self.hear_now(node, waiting, watcher);
+        }
+    }
+
     fn hear_now(&mut self, node: NodeNo, what: Waiting, watcher: &mut dyn Watcher) {
         match what {
-            Waiting::Frame { link, bytes, sent } => {
-                let frame = self.frames.put(&bytes, sent);
+            Waiting::Frame { link, frame } => {
                 self.deliver(node, link, frame, watcher);
                 self.frames.release(frame);
             }
+            Waiting::Submit { command } => self.submit_now(node, &command, watcher),
+            Waiting::Leave => self.leave_now(node, watcher),
             Waiting::Connected(link) => self.handle(node, Input::Connected(link), watcher),
             Waiting::Disconnected(link) => self.handle(node, Input::Disconnected(link), watcher),
             Waiting::Finished { job, fails, output_bytes, duration } => {
@@ -313,7 +343,9 @@ impl World {
         slot.tally.on_bytes(self.sight.truth.now, held.bytes.len() as u64);
         slot.arriving = Some(held.origin);
         self.handle(node, Input::Frame { link, bytes: &held.bytes }, watcher);
-        self.slots[node].arriving = None;
+        if !self.slots[node].is_busy() {
+            self.slots[node].arriving = None;
+        }
         let verified = self.memo.leave_frame();
         self.frames.give_back(frame, held, verified);
     }
@@ -324,16 +356,44 @@ impl World {
         let Some(machine) = self.slots[node].node.as_mut() else { return };
         let mut outbox = std::mem::take(&mut self.outbox);
         outbox.clear();
+        self.memo.take_asked(); // a check may have asked since
         machine.handle(now, input, &mut self.memo, &mut outbox);
         machine.check_invariants();
-        let digest = machine.view().state_digest();
         self.hash.actions(now.mono, node, &outbox);
-        self.apply(node, &outbox, watcher);
+        let cost = self.slots[node].cpu.cost(&input, self.memo.take_asked());
+        if cost > Span::ZERO {
+            let until = self.slots[node].cpu.begin(now.mono, cost, outbox);
+            return self.queue.push(until, 2 + node as u64, WorldEvent::Done { node });
+        }
+        self.follow(node, &outbox, watcher);
+        self.outbox = outbox;
+        self.arm(node);
+    }
+
+    /// A processor has done what it worked on: that leaves, and what came meanwhile has its turn.
+    fn on_done(&mut self, at: Time, node: NodeNo, watcher: &mut dyn Watcher) {
+        // Of a process that died meanwhile, or was paused: that one is told again when it goes on.
+        if self.sight.truth.paused[node] || self.slots[node].cpu.until().is_none_or(|until| until > at) {
+            return;
+        }
+        let work = self.slots[node].cpu.finish().expect("it works");
+        self.follow(node, &work.outbox, watcher);
+        self.slots[node].arriving = None;
+        self.outbox = work.outbox;
+        self.hear_waiting(node, watcher);
+        if !self.slots[node].is_busy() {
+            self.arm(node);
+        }
+    }
+
+    /// What follows from what a node answered.
+    fn follow(&mut self, node: NodeNo, outbox: &Outbox, watcher: &mut dyn Watcher) {
+        self.apply(node, outbox, watcher);
+        let Some(machine) = self.slots[node].node.as_ref() else { return };
+        let digest = machine.view().state_digest();
         if self.slots[node].digest.replace(digest) != Some(digest) {
             self.observe(&Observation::Digest { node, digest }, watcher);
         }
-        self.outbox = outbox;
-        self.arm(node);
     }
 
     fn now(&self) -> Now {
@@ -428,6 +488,7 @@ impl World {
         let work =
             SimulatedJob::parse(command).unwrap_or(SimulatedJob { duration: Span::ZERO, fails: true, output_bytes: 0 });
         let SimulatedJob { duration, fails, output_bytes } = work;
+        let duration = slot.cpu.takes(duration);
         let event =
             WorldEvent::Finished { node, life: slot.life, job, turn: slot.turns, fails, output_bytes, duration };
         self.queue.push(self.sight.truth.now + duration, 2 + node as u64, event);
@@ -463,6 +524,12 @@ impl World {
         self.sight.deliveries
     }
 
+    /// How long a node's processor has worked so far, in all its lives.
+    #[must_use]
+    pub fn cpu_busy(&self, node: NodeNo) -> Span {
+        self.slots[node].cpu.busy()
+    }
+
     /// Events handled so far.
     #[must_use]
     pub fn events(&self) -> u64 {
@@ -484,7 +551,7 @@ impl World {
     /// Judges what was seen.
     #[must_use]
     pub fn finish(self) -> Outcome {
-        let Sight { truth, kpis, checks, timeline, deliveries, changes, violation } = self.sight;
+        let Sight { truth, kpis, checks, timeline, stories, deliveries, changes, violation } = self.sight;
         let metrics = self.slots.iter().zip(&self.scenario.nodes).map(|(slot, spec)| NodeMetrics {
             node: spec.name.clone(),
             up: slot.node.is_some(),
@@ -496,7 +563,7 @@ impl World {
         let verdicts = findings.kpis.iter().map(|kpi| kpi.verdict).chain(checks.iter().map(|check| check.verdict));
         // What does not apply says nothing either way.
         let verdict = verdicts.filter(|verdict| *verdict != Verdict::NotApplicable).max().unwrap_or(Verdict::Unknown);
-        let line = |(at, event, o): &(Time, u64, Observation<'static>)| format!("{at} #{event} {o:?}");
+        let line = |(at, event, o): &(Time, u64, Observation<'static>)| format!("{:<70} #{event}", log::line(*at, o));
         Outcome {
             verdict,
             action_hash: self.hash.finish(),
@@ -511,6 +578,8 @@ impl World {
             counters: findings.counters,
             metrics,
             timeline: timeline.finish(truth.now),
+            told: stories.told(),
+            messages: Vec::new(),
             last_changes: if violation.is_some() { changes.iter().map(line).collect() } else { Vec::new() },
             wall: Wall::default(),
             scenario: self.scenario,

@@ -1,6 +1,9 @@
 //! How quantities, targets and verdicts are written, for people and for programs.
 
-use crate::outcome::Verdict;
+use marlos::io::FailReason;
+
+use super::summary::judged_statistic;
+use crate::outcome::{KpiResult, Verdict};
 use crate::scenario::{Comparison, Fault, FaultKind, KpiTarget, NodeNo, Statistic};
 
 /// A quantity of a KPI's unit in the unit that reads best, with three significant digits: `12.3 ms`, `1.50 s`, `9.87 KB`.
@@ -106,6 +109,26 @@ pub fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
+/// What was measured of a KPI, with its statistic: `p99 12.3 ms`.
+#[must_use]
+pub fn measured(kpi: &KpiResult) -> String {
+    let Some(value) = kpi.measured else { return "-".to_owned() };
+    let shown =
+        kpi.target.map_or_else(|| quantity(value, kpi.unit), |target| quantity_beside(value, target.target, kpi.unit));
+    format!("{} {shown}", judged_statistic(kpi))
+}
+
+/// Why a job was given up.
+#[must_use]
+pub fn fail_reason(reason: FailReason) -> &'static str {
+    match reason {
+        FailReason::NoQuorum => "no quorum",
+        FailReason::NoBids => "no bids",
+        FailReason::NoClaim => "no claim",
+        FailReason::NoResult => "no result",
+    }
+}
+
 /// A KPI's name as a title: `Message latency`.
 #[must_use]
 pub fn title(name: &str) -> String {
@@ -128,6 +151,7 @@ pub fn fault(fault: &Fault) -> String {
         FaultKind::Link { between: [a, b], .. } => format!("link {} – {}", nodes(a), nodes(b)),
         FaultKind::Crash { nodes: n, .. } => format!("crash {}", nodes(n)),
         FaultKind::Pause { nodes: n } => format!("pause {}", nodes(n)),
+        FaultKind::Slow { nodes: n, .. } => format!("slow {}", nodes(n)),
         FaultKind::Join { nodes: n } => format!("join {}", nodes(n)),
         FaultKind::Leave { nodes: n } => format!("leave {}", nodes(n)),
     }
