@@ -59,7 +59,7 @@ pub fn says_again(like: &Header, codec: Codec, payload: &Payload) {
     assert_eq!(Header { compressed: false, ..envelope.header }, header, "in {codec:?}");
     let mut again = Vec::new();
     match envelope.payloads(MAX_MESSAGE, &mut |payload| again.push(payload)) {
-        Ok(()) => assert_eq!(again, [payload.clone()], "in {codec:?}"),
+        Ok(()) => assert_eq!(again, std::slice::from_ref(payload), "in {codec:?}"),
         Err(refusal) => {
             let limit = header.kind.max_payload(MAX_MESSAGE) as usize;
             assert!(refusal == Refusal::TooLarge && encoded.len() > limit, "{refusal:?} in {codec:?}: {payload:?}");

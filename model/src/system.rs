@@ -24,6 +24,9 @@ type Known = u32;
 /// A message that was sent once, by its number in the table.
 pub type MessageNo = u32;
 
+/// A node after a step, and what it sent.
+type After = (Known, Vec<MessageNo>);
+
 /// The state of the whole.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
@@ -59,7 +62,7 @@ struct Table {
     message_numbers: BTreeMap<Vec<u8>, MessageNo>,
     signatures: BTreeMap<[u8; 2], Signature>,
     /// What a step makes of a node: another state, and what it sent.
-    steps: BTreeMap<(SiteNo, Known, Step), Option<(Known, Vec<MessageNo>)>>,
+    steps: BTreeMap<(SiteNo, Known, Step), Option<After>>,
 }
 
 impl Table {

@@ -168,7 +168,7 @@ fn record(wishes: &mut Unstructured<'_>, known: &Known) -> Result<Announce> {
     if wishes.ratio(1, 16)? {
         record.node_id = member(wishes)?;
     }
-    record.record_signature = signature(wishes, &keys(at), &record_bytes(&record))?;
+    record.record_signature = signature(wishes, keys(at), &record_bytes(&record))?;
     Ok(record)
 }
 
@@ -220,7 +220,7 @@ fn transaction(wishes: &mut Unstructured<'_>, known: &Known, by: usize) -> Resul
     let transfers = list(wishes, 66, transfer)?;
     let mut made =
         TokenTransaction { account, seq: small(wishes)?, transfers, transaction_signature: Signature([0; 64]) };
-    made.transaction_signature = signature(wishes, &keys(by), &made.signed_bytes())?;
+    made.transaction_signature = signature(wishes, keys(by), &made.signed_bytes())?;
     Ok(made)
 }
 
@@ -235,7 +235,7 @@ fn proof(wishes: &mut Unstructured<'_>, known: &Known) -> Result<Proof> {
 fn evidence(wishes: &mut Unstructured<'_>, known: &Known, said: &[Vec<u8>], by: usize) -> Result<Evidence> {
     let vote = |wishes: &mut Unstructured<'_>| {
         let statement = statement(wishes, known)?;
-        let vote_signature = signature(wishes, &keys(by), &statement.signed_bytes())?;
+        let vote_signature = signature(wishes, keys(by), &statement.signed_bytes())?;
         Ok(SignedVote { statement, vote_signature })
     };
     let frame = |wishes: &mut Unstructured<'_>| {
@@ -319,7 +319,7 @@ pub fn any(wishes: &mut Unstructured<'_>, known: &Known, said: &[Vec<u8>], by: u
         }
         MsgType::ClaimVote => {
             let statement = statement(wishes, known)?;
-            let vote_signature = signature(wishes, &keys(by), &statement.signed_bytes())?;
+            let vote_signature = signature(wishes, keys(by), &statement.signed_bytes())?;
             Payload::ClaimVote(ClaimVote { job_id: statement.job_id, round: statement.round, vote_signature })
         }
         MsgType::JobClaim => Payload::JobClaim(JobClaim { job_id: known.job(wishes)?, round: known.round(wishes)? }),
