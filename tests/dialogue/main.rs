@@ -9,6 +9,7 @@ mod jobs;
 mod ledger;
 mod membership;
 mod net;
+mod python_failures;
 mod reputation;
 mod robustness;
 mod sync;
