@@ -580,7 +580,10 @@ impl Parts<'_> {
                 let Some(held) = self.auctions.job(job).filter(|held| held.broadcast.submitter == asker) else {
                     return;
                 };
-                if let Some(claim) = held.standing().filter(|claim| claim.claimer == cx.self_id()) {
+                // Its proof is forgotten when the job expires, which its submitter may outwait: then it is not run once more.
+                let proven = held.certificate.as_ref().map(|proof| (proof.statement.round, proof.statement.winner));
+                let own = |claim: &Claim| claim.claimer == cx.self_id() && proven == Some((claim.round, claim.claimer));
+                if let Some(claim) = held.standing().filter(own) {
                     self.jobs.on_won(cx, self.members, job, claim, held);
                 }
             }
