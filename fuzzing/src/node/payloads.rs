@@ -383,7 +383,7 @@ pub fn any(wishes: &mut Unstructured<'_>, known: &Known, said: &[Vec<u8>], by: u
         MsgType::LedgerCertificate => {
             Payload::LedgerCertificate(LedgerCertificate { seq: small(wishes)?, proof: proof(wishes, known)? })
         }
-        MsgType::AccountRequest => Payload::AccountRequest(AccountRequest { account: member(wishes)? }),
+        MsgType::AccountRequest => Payload::AccountRequest(AccountRequest { account: member(wishes)?, penalties: small(wishes)? }),
         MsgType::AccountRecord => {
             let entry = |wishes: &mut Unstructured<'_>| Ok(RowEntry { to: member(wishes)?, paid: amount(wishes)? });
             let head = |wishes: &mut Unstructured<'_>| {
@@ -404,9 +404,28 @@ pub fn any(wishes: &mut Unstructured<'_>, known: &Known, said: &[Vec<u8>], by: u
         }
         MsgType::Evidence => Payload::Evidence(Box::new(evidence(wishes, known, said, by)?)),
         MsgType::AccountHeads => {
-            let head =
-                |wishes: &mut Unstructured<'_>| Ok(AccountHead { account: member(wishes)?, seq: small(wishes)? });
+            let head = |wishes: &mut Unstructured<'_>| {
+                Ok(AccountHead { account: member(wishes)?, seq: small(wishes)?, penalties: small(wishes)? })
+            };
             Payload::AccountHeads(AccountHeads { heads: list(wishes, 10, head)? })
+        }
+        MsgType::PenaltyVote => Payload::PenaltyVote(PenaltyVote {
+            claimer: member(wishes)?,
+            number: small(wishes)?,
+            electorate: known.electorate(wishes)?,
+            vote_signature: Signature([wishes.arbitrary()?; 64]),
+        }),
+        MsgType::PenaltyRecords => {
+            let record = |wishes: &mut Unstructured<'_>| {
+                let job = |wishes: &mut Unstructured<'_>| Ok(JobId([wishes.arbitrary()?; 16]));
+                Ok(PenaltyRecord {
+                    claimer: member(wishes)?,
+                    number: small(wishes)?,
+                    jobs: list(wishes, 4, job)?,
+                    proof: proof(wishes, known)?,
+                })
+            };
+            Payload::PenaltyRecords(PenaltyRecords { submitter: member(wishes)?, penalties: list(wishes, 6, record)? })
         }
     })
 }
