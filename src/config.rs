@@ -81,7 +81,8 @@ pub struct Config {
     pub max_active_jobs: u32,
     /// Open jobs that this node keeps, its own and others'. Bounds the memory that a submitter can fill.
     pub max_known_jobs: u32,
-    /// The stake of a bid.
+    /// The stake of a bid, and what a claim that lapses costs. It must be the same on all nodes: one with another value sees
+    /// other balances.
     pub stake: Tokens,
     /// What every account begins with. It must be the same on all nodes: one with another value sees other balances, and
     /// votes for transactions that no other node would.
@@ -204,6 +205,8 @@ pub enum Plant {
     PaidTwice,
     /// A node that is told how far all accounts are neither asks for what it lacks nor sends what the other lacks.
     HeadsIgnored,
+    /// A claim that lapsed is counted twice.
+    PenaltyTwice,
     /// A voter votes for another winner while its vote for the first is still a lease.
     LeaseUnheld,
     /// A node that lost its store votes on jobs on which it may have voted before.
@@ -231,7 +234,7 @@ pub enum Plant {
 #[cfg(feature = "plant")]
 impl Plant {
     /// Every defect.
-    pub const ALL: [Plant; 29] = [
+    pub const ALL: [Plant; 30] = [
         Plant::QuorumOneShort,
         Plant::VotesForgotten,
         Plant::VotesNotPersisted,
@@ -250,6 +253,7 @@ impl Plant {
         Plant::BalanceUnchecked,
         Plant::PaidTwice,
         Plant::HeadsIgnored,
+        Plant::PenaltyTwice,
         Plant::LeaseUnheld,
         Plant::VoteFloorIgnored,
         Plant::ForgottenWhenDead,

@@ -1,9 +1,10 @@
 //! The real driver: one task owns the node, feeds it with what comes in, and does what it says (architecture.md).
 //!
 //! In reading order: [`config`] is what the operator says; [`engine`] is the loop; [`store`], [`zmq`], [`beacon`] and
-//! [`executor`], with its [`supervisor`]s, are its hands; [`front`] stands between strangers and the `zeromq` crate, and [`inbound`] between the front
-//! and the loop; [`events`] is what it tells; [`api`] is where local programs ask, and [`cli`] is one of them, which
-//! has a [`doctor`]. [`record`] writes down what the node hears.
+//! [`executor`], with its [`supervisor`]s, are its hands; [`front`] stands between strangers and the `zeromq` crate, and
+//! [`inbound`] between the front and the loop; [`refusals`] counts what was not let in; [`events`] is what it tells; [`api`] is
+//! where local programs ask, and [`cli`] is one of them, which has a
+//! [`doctor`]. [`record`] writes down what the node hears.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,

@@ -10,6 +10,8 @@ use worlds::{at, failed, watched};
 
 /// Seven nodes with jobs, of which n5 and n6 misbehave from 8 s to 20 s.
 fn world(behaviour: &str) -> String {
+    // A ghost alone: the backup of one would be the other.
+    let liars = if behaviour.contains("\"ghost\"") { "n5" } else { "n5..n6" };
     format!(
         r#"
 name = "roles"
@@ -32,10 +34,14 @@ job = {{ type = "simulated", duration = {{ distribution = "uniform", min = "100m
 at = "8s"
 until = "20s"
 kind = "byzantine"
-nodes = ["n5..n6"]
+nodes = ["{liars}"]
 behaviour = {behaviour}
 [kpi]
 overhead_per_job_B = false
+# Who joins late hears late of the jobs before.
+job_broadcast_ms = false
+# Two of seven coordinate every third round or so.
+consensus_s = {{ p99 = 5 }}
 "#
     )
 }
@@ -43,7 +49,7 @@ overhead_per_job_B = false
 /// Runs it, holds the checks against it, and says what was refused how often, with what else `keep` makes of it.
 fn withstood<T>(behaviour: &str, keep: impl Fn(&Observation<'_>) -> Option<T>) -> (Outcome, Vec<T>) {
     let (outcome, kept) = watched(&world(behaviour), 3, |_, o| keep(o));
-    assert!(outcome.counters["misdeeds"] >= 20, "{behaviour}: {:?}", outcome.counters);
+    assert!(outcome.counters["misdeeds"] >= 3, "{behaviour}: {:?}", outcome.counters);
     assert!(outcome.exit_code() == 0, "{behaviour}: {:#?}", failed(&outcome));
     (outcome, kept.into_iter().map(|(_, kept)| kept).collect())
 }
@@ -97,9 +103,17 @@ fn a_claim_that_rests_on_nothing_is_believed_by_nobody() {
 
 #[test]
 fn jobs_that_a_ghost_has_won_are_done_by_others() {
-    let (outcome, _) = withstood("\"ghost\"\nbeats = \"no\"", |_| None::<()>);
-    assert!(outcome.counters["takeovers"] > 0, "{:?}", outcome.counters);
-    withstood("\"ghost\"", |_| None::<()>);
+    for beats in ["yes", "no"] {
+        let ends = |o: &Observation<'_>| match *o {
+            Observation::Certified { node, job, .. } => Some((true, node, job)),
+            Observation::JobCompleted { job, executor, .. } => Some((false, executor, job)),
+            _ => None,
+        };
+        let (_, seen) = withstood(&format!("\"ghost\"\nbeats = \"{beats}\"\nlasts = \"2s\""), ends);
+        let haunted = seen.iter().filter(|(certified, node, _)| *certified && *node == 5).map(|(.., job)| *job);
+        let saved = haunted.filter(|job| seen.iter().any(|(won, by, of)| !won && *by != 5 && of == job)).count();
+        assert!(saved > 0, "no job of a ghost was done by another");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod jobs;
 mod ledger;
 mod membership;
 mod net;
+mod penalty;
 mod python_failures;
 mod reputation;
 mod robustness;

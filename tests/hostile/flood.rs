@@ -4,6 +4,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use marlos::io::Refusal;
+
 use crate::attacker::{Junk, Tally, capture, flood, forged, message};
 use crate::nodes::Node;
 use crate::{cluster, run_job};
@@ -72,6 +74,18 @@ fn under_a_flood_of_each_kind_jobs_end_memory_stays_and_the_flooder_is_cut_off()
     let checked = victim.refused("bad_signature");
     assert!((1.0..2_000.0).contains(&checked), "{checked} signatures were checked for the flooder");
     run_job(&nodes[1], "afterwards");
+
+    // Every reason has its counter, and a flood of refusals is not a flood of lines, but a few that say how many they stand for.
+    for reason in Refusal::ALL {
+        let name = serde_json::to_value(reason).unwrap();
+        assert!(victim.refused(name.as_str().unwrap()) >= 0.0);
+    }
+    let log = std::fs::read_to_string(&victim.log).unwrap();
+    let refused = |reason: &str| log.lines().filter(|line| line.contains("refused") && line.contains(reason)).count();
+    assert!(refused("reason=BadSignature") >= 1 && log.contains("suppressed="), "{log}");
+    assert!(log.contains("cut off"), "nothing says that somebody was cut off: {log}");
+    let lines = refused("reason=");
+    assert!(lines < 100, "{lines} lines of refusals");
 }
 
 #[test]

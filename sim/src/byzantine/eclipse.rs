@@ -30,7 +30,7 @@ pub(super) const SPEC: Spec = Spec {
     example: "records = 16",
     begin: |behaviour| {
         let records = usize::try_from(behaviour.whole("records")).expect("at most 256");
-        Box::new(Eclipse { victims: behaviour.nodes("of"), records, every: behaviour.duration("interval") })
+        Box::new(Eclipse { victims: behaviour.nodes("of"), records, interval: behaviour.duration("interval") })
     },
 };
 
@@ -38,12 +38,12 @@ pub(super) const SPEC: Spec = Spec {
 struct Eclipse {
     victims: Vec<NodeNo>,
     records: usize,
-    every: Span,
+    interval: Span,
 }
 
 impl Misbehaviour for Eclipse {
     fn start(&mut self, scene: &mut Scene<'_>) {
-        scene.wake_at(scene.now.mono + self.every);
+        scene.wake_at(scene.now.mono + self.interval);
     }
 
     fn say(&mut self, scene: &mut Scene<'_>, said: Said) {
@@ -55,7 +55,7 @@ impl Misbehaviour for Eclipse {
     }
 
     fn wake(&mut self, scene: &mut Scene<'_>) {
-        scene.wake_at(scene.now.mono + self.every);
+        scene.wake_at(scene.now.mono + self.interval);
         for victim in scene.others(&self.victims) {
             let records = (0..self.records).map(|_| Stranger::make_up(scene).record).collect();
             let told = Payload::PeerRecords(PeerRecords { members_digest: 0, complete: false, records });

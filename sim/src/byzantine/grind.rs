@@ -34,7 +34,7 @@ pub(super) const SPEC: Spec = Spec {
     example: "interval = \"250ms\"",
     begin: |behaviour| {
         Box::new(Grind {
-            every: behaviour.duration("interval"),
+            interval: behaviour.duration("interval"),
             payment: behaviour.whole("payment"),
             electorate: None,
             made: 0,
@@ -44,7 +44,7 @@ pub(super) const SPEC: Spec = Spec {
 
 #[derive(Debug)]
 struct Grind {
-    every: Span,
+    interval: Span,
     payment: u64,
     /// As the last proposal named it.
     electorate: Option<marlos::id::ElectorateId>,
@@ -53,7 +53,7 @@ struct Grind {
 
 impl Misbehaviour for Grind {
     fn start(&mut self, scene: &mut Scene<'_>) {
-        scene.wake_at(scene.now.mono + self.every);
+        scene.wake_at(scene.now.mono + self.interval);
     }
 
     fn hear(&mut self, scene: &mut Scene<'_>, heard: &Heard<'_>) -> Hearing {
@@ -72,7 +72,7 @@ impl Misbehaviour for Grind {
     }
 
     fn wake(&mut self, scene: &mut Scene<'_>) {
-        scene.wake_at(scene.now.mono + self.every);
+        scene.wake_at(scene.now.mono + self.interval);
         if let Some(job) = self.search(scene) {
             scene.misdeed();
             scene.say(scene.open(Whom::All, vec![Payload::JobBroadcast(job)]));

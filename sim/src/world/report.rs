@@ -18,6 +18,13 @@ impl World {
     fn observation<'o>(&mut self, node: NodeNo, event: &Event, outbox: &'o Outbox) -> Option<Observation<'o>> {
         let slot = &mut self.slots[node];
         let by_id = |id| self.sight.truth.ids.iter().position(|known| *known == id);
+        // Counting takes a step for each payer and payee, and every node applies everything: of many, some count.
+        let nodes = self.sight.truth.ids.len() as u64;
+        let machine = slot.node.as_ref();
+        let counted = |node: NodeNo, seq: u64| {
+            let counts = (node as u64 + seq).is_multiple_of(1 + nodes * nodes / 1_024);
+            counts.then(|| machine.expect("it reports").view().supply())
+        };
         Some(match event {
             Event::Accepted { from, kind, .. } => {
                 let origin = slot.arriving.expect("frames are accepted while they are delivered");
@@ -82,12 +89,22 @@ impl World {
                 Observation::TransactionCertified { node, seq: *seq, certificate: outbox.slice(certificate) }
             }
             Event::TransactionApplied { account, seq, row, .. } => {
-                // Counting takes a step for each payer and payee, and every node applies everything: of many, some count.
-                let nodes = self.sight.truth.ids.len() as u64;
-                let counts = (node as u64 + seq).is_multiple_of(1 + nodes * nodes / 1_024);
-                let supply = counts.then(|| slot.node.as_ref().expect("it reports").view().supply());
+                let supply = counted(node, *seq);
                 Observation::TransactionApplied { node, account: by_id(*account)?, seq: *seq, row: *row, supply }
             }
+            Event::PenaltyCertified { claimer, number, certificate, .. } => Observation::PenaltyCertified {
+                node,
+                claimer: by_id(*claimer)?,
+                number: *number,
+                certificate: outbox.slice(certificate),
+            },
+            Event::PenaltyApplied { submitter, claimer, number, .. } => Observation::PenaltyApplied {
+                node,
+                submitter: by_id(*submitter)?,
+                claimer: by_id(*claimer)?,
+                number: *number,
+                supply: counted(node, *number),
+            },
             Event::Started { .. }
             | Event::AuctionEmpty { .. }
             | Event::ConflictingTransactions { .. }

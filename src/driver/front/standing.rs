@@ -3,7 +3,7 @@
 //! Junk is counted for the address from which it comes, or for the link where we dialled, and never for the connection: each
 //! new one would be forgiven what the last one did. Several nodes may stand behind one address, on one machine all of them. So
 //! nobody is cut off but the sender of a frame that is junk, and it is only new connections that are kept out; one in
-//! [`LET_IN`] passes all the same, so that a newcomer behind the address of a flooder gets in by trying again, as it does.
+//! sixty-four passes all the same, so that a newcomer behind the address of a flooder gets in by trying again, as it does.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};

@@ -164,7 +164,6 @@ fn only(mark: Mark) -> Vec<u8> {
     message
 }
 
-#[expect(clippy::too_many_arguments, reason = "both ends of the connection, and what judges it")]
 async fn relay<R, W, I>(
     mut from: R,
     to_remote: &mut W,
