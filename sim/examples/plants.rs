@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 use marlos::config::Plant;
 use marlos_sim::chaos::Chaos;
 use marlos_sim::scenario::{Overrides, Scenario};
+use marlos_sim::shrink::{self, Bench};
 
 const GROUND: &str = include_str!("../../scenarios/chaos.toml");
 
@@ -41,22 +42,32 @@ fn main() {
     }
 }
 
-/// The first run that finds something, counted from 0, and what.
+/// The first run that finds something, counted from 0, and what. What the same run has without the defect does not count.
 fn first(plant: Plant, seed: u64, runs: u64) -> Option<(u64, String)> {
     let read = Scenario::parse(GROUND, "chaos.toml", Overrides::default(), &|_| Err(String::new()));
-    let mut base = read.unwrap_or_else(|diagnostic| panic!("{}", diagnostic.render(false)));
-    base.nodes.iter_mut().for_each(|node| node.config.plant = plant);
+    let base = planted(read.unwrap_or_else(|diagnostic| panic!("{}", diagnostic.render(false))), plant);
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let never = AtomicBool::new(false);
     let mut first = None;
     let chaos = Chaos { seed, beyond_f: false };
-    chaos.runs(&base, 0..runs, threads, &AtomicBool::new(false), |plan, ran| match ran.finding {
-        Some(finding) => {
-            first = Some((plan.run, finding.fingerprint));
-            ControlFlow::Break(())
+    chaos.runs(&base, 0..runs, threads, &never, |plan, ran| {
+        let Some(finding) = ran.finding else { return ControlFlow::Continue(()) };
+        if plant != Plant::Nothing {
+            let bench = Bench { threads: NonZeroUsize::MIN, interrupted: &never };
+            let without = shrink::wrong(planted(plan.scenario, Plant::Nothing), bench);
+            if without.is_some_and(|without| without.finding.fingerprint == finding.fingerprint) {
+                return ControlFlow::Continue(());
+            }
         }
-        None => ControlFlow::Continue(()),
+        first = Some((plan.run, finding.fingerprint));
+        ControlFlow::Break(())
     });
     first
+}
+
+fn planted(mut scenario: Scenario, plant: Plant) -> Scenario {
+    scenario.nodes.iter_mut().for_each(|node| node.config.plant = plant);
+    scenario
 }
 
 fn name(plant: Plant) -> String {

@@ -383,7 +383,9 @@ pub fn any(wishes: &mut Unstructured<'_>, known: &Known, said: &[Vec<u8>], by: u
         MsgType::LedgerCertificate => {
             Payload::LedgerCertificate(LedgerCertificate { seq: small(wishes)?, proof: proof(wishes, known)? })
         }
-        MsgType::AccountRequest => Payload::AccountRequest(AccountRequest { account: member(wishes)?, penalties: small(wishes)? }),
+        MsgType::AccountRequest => {
+            Payload::AccountRequest(AccountRequest { account: member(wishes)?, penalties: small(wishes)? })
+        }
         MsgType::AccountRecord => {
             let entry = |wishes: &mut Unstructured<'_>| Ok(RowEntry { to: member(wishes)?, paid: amount(wishes)? });
             let head = |wishes: &mut Unstructured<'_>| {

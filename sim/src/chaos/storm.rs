@@ -18,6 +18,8 @@ const FAULTS_MOST: u64 = 24;
 /// Segments lost at most, in millionths. With every second one lost, the back-off of TCP - which doubles each time, and which the model's
 /// connections wait for, while real ones are given up - stands still for longer than the settle time after the fault is over.
 const LOSS_MOST: u64 = 200_000;
+/// How many times as much, or as often, as usual a misbehaving node does something, at most.
+const MORE: u64 = 4;
 /// Misbehaviours of a run at most.
 const BEHAVIOURS_MOST: u64 = 6;
 /// The shortest fault.
@@ -192,9 +194,13 @@ impl Storm<'_> {
             Takes::Share(_) => {
                 Setting::Share(Ppm(u32::try_from(self.dice.between(What::Setting, n, 1, 100)).expect("few") * 10_000))
             }
-            Takes::Duration(_, least, most) => Setting::Duration(self.dice.span(What::Setting, n, least, most)),
-            Takes::Whole(_, least, most) => {
-                Setting::Whole(self.dice.skewed(What::Setting, n, least.max(1), most.max(1)))
+            // Not so much more than usual that the run is a flood and nothing else.
+            Takes::Duration(usual, least, most) => {
+                Setting::Duration(self.dice.span(What::Setting, n, least.max(Span(usual.0 / MORE)), most))
+            }
+            Takes::Whole(usual, least, most) => {
+                let most = most.min(usual.saturating_mul(MORE)).max(least).max(1);
+                Setting::Whole(self.dice.skewed(What::Setting, n, least.max(1), most))
             }
             Takes::Choice(names) => Setting::Choice(self.dice.below(What::Setting, n, names.len())),
             Takes::Nodes => {
