@@ -71,6 +71,12 @@ impl Egress {
         &self.keys
     }
 
+    /// Signs with these from now on.
+    pub fn set_keys(&mut self, keys: Keys) {
+        assert_eq!(keys.id(), self.keys.id(), "a rotation keeps the identity");
+        self.keys = keys;
+    }
+
     /// This node's start count.
     #[must_use]
     pub fn incarnation(&self) -> u32 {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::id::{JobId, Link, NodeId, PeerIdx, TxId};
+use crate::identity::Keys;
 use crate::time::Span;
 use crate::units::{Ppm, Tokens};
 use crate::wire::MsgType;
@@ -34,6 +35,9 @@ pub enum Input<'a> {
 pub enum Command<'a> {
     /// Auction this job. Answered in the same call by [`Event::JobSubmitted`] or [`Event::SubmitRefused`].
     Submit(JobSpec<'a>),
+    /// From now on speak with these keys: the same identity with one key more, durable already. Who missed it learns it from the
+    /// node's records.
+    Rotate(&'a Keys),
     /// Say goodbye to all; the driver stops the process afterwards.
     Leave,
 }
@@ -158,6 +162,10 @@ pub enum Event {
     Released { peer: PeerIdx },
     /// Evidence against a member holds. Against the node itself (peer 0): another process speaks with its key.
     Proven { peer: PeerIdx },
+    /// A member, or the node itself (peer 0), has another key: its rotation of this number was accepted.
+    KeyRotated { peer: PeerIdx, sequence: u32 },
+    /// A quorum has shown that it knows this node's present key: the one before is of no use any more.
+    KeyKnown { sequence: u32 },
     /// A heartbeat was broadcast.
     Pinged,
     /// Too few members are reachable: jobs are kept, claims wait.
@@ -318,11 +326,17 @@ pub enum Refusal {
     InsufficientBalance,
     /// Evidence that proves nothing.
     BadEvidence,
+    /// A record signed by a key that its owner has replaced.
+    RetiredKey,
+    /// A rotation that is known already, or older than the one known.
+    StaleRotation,
+    /// A record whose chain of keys parts from the one that is known.
+    ForkedKey,
 }
 
 impl Refusal {
     /// Every reason, in the order of its number.
-    pub const ALL: [Refusal; 27] = [
+    pub const ALL: [Refusal; 30] = [
         Refusal::TooLarge,
         Refusal::Malformed,
         Refusal::WrongVersion,
@@ -350,6 +364,9 @@ impl Refusal {
         Refusal::ConflictingTransaction,
         Refusal::InsufficientBalance,
         Refusal::BadEvidence,
+        Refusal::RetiredKey,
+        Refusal::StaleRotation,
+        Refusal::ForkedKey,
     ];
 }
 

@@ -128,6 +128,8 @@ impl Tally {
             | Event::TransactionCertified { .. }
             | Event::TransactionApplied { .. }
             | Event::ConflictingTransactions { .. }
+            | Event::KeyRotated { .. }
+            | Event::KeyKnown { .. }
             | Event::ClockOffset { .. } => {}
         }
     }

@@ -33,7 +33,7 @@ use crate::reputation::score::Deed;
 use crate::sync::{MAX_JOBS, Sync};
 use crate::time::{Now, Time, WallTime};
 use crate::units::{Ppm, Tokens};
-use crate::wire::message::{Announce, Goodbye};
+use crate::wire::message::{Announce, Goodbye, KeyRotation};
 use crate::wire::{self, Payload, Signature};
 
 /// Calls in a row that may leave something due: one sub-machine's turn may make another's due at once, and a driver that is
@@ -129,6 +129,7 @@ impl Node {
                 }
             }
             Input::Command(Command::Submit(spec)) => self.on_submit(now, &spec, verify, out),
+            Input::Command(Command::Rotate(keys)) => self.on_rotate(now, keys, verify, out),
             Input::Command(Command::Leave) => {
                 self.leaving = true;
                 let (mut cx, parts) = self.split(now, verify, out);
@@ -219,6 +220,9 @@ impl Node {
         parts.ledger.start(&mut cx, stored.ledger);
         parts.members.start_heartbeat(&mut cx);
         parts.reputation.start(&mut cx, seen);
+        if cx.egress.keys().before_rotation().is_some() {
+            parts.members.await_key_known();
+        }
         parts.proofs.start(&cx, proven);
         parts.members.settle(&mut cx);
         for (id, broadcast, proof) in stored.claims {
@@ -370,6 +374,7 @@ impl Node {
             Payload::AccountRecord(record) => ledger.take_record(cx, members, from, record),
             Payload::ReputationUpdate(update) => parts.on_reputation(cx, from, &update),
             Payload::Evidence(evidence) => parts.on_evidence(cx, from, *evidence),
+            Payload::KeyRotation(rotation) => members.on_key_rotation(cx, from, &rotation.record),
         }
     }
 
@@ -404,6 +409,37 @@ impl Node {
             }
             Err(reason) => cx.report(Event::SubmitRefused { reason }),
         }
+    }
+
+    /// The node has another key: the last word of the old one says so, and everything after it is the new one's (1).
+    fn on_rotate(&mut self, now: Now, keys: &Keys, verify: &mut dyn Verify, out: &mut Outbox) {
+        let before = self.egress.keys().chain();
+        let grown = keys.chain().len() == before.len() + 1 && keys.chain().starts_with(before);
+        assert!(grown && keys.id() == self.egress.keys().id(), "the driver rotates the keys that it gave the node");
+        let old = self.egress.keys().clone();
+        self.egress.set_keys(keys.clone());
+        let (mut cx, parts) = self.split(now, verify, out);
+        let incarnation = cx.egress.incarnation();
+        parts.members.renew_own_record(&mut cx, incarnation, parts.jobs.active());
+        parts.members.start_discovery_again(&mut cx);
+        parts.members.await_key_known();
+        let sequence = u32::try_from(keys.chain().len()).expect("bounded by MAX_ROTATIONS");
+        cx.report(Event::KeyRotated { peer: PeerIdx::SELF, sequence });
+        let record = parts.members.own_record().clone();
+        self.egress.set_keys(old);
+        let mut sealing = Sealing {
+            now,
+            sync_offset_us: self.members.sync_offset_us(),
+            config: &self.config,
+            verify,
+            metrics: &mut self.metrics,
+            out,
+        };
+        self.egress.send_now(&mut sealing, To::All, &Payload::KeyRotation(Box::new(KeyRotation { record })));
+        self.egress.set_keys(keys.clone());
+        let (mut cx, parts) = self.split(now, verify, out);
+        parts.members.settle(&mut cx);
+        self.deadline = self.deadline.min(self.members.next_deadline());
     }
 
     fn on_timers(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
@@ -442,6 +478,9 @@ impl Node {
 
     /// What the sub-machines ask of each other, until nothing is left to ask.
     fn carry_effects(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
+        for member in std::mem::take(&mut self.members.rotated) {
+            self.ledger.on_rotated(member);
+        }
         for (peer, since) in self.members.take_missed() {
             self.sync.on_missed(now.mono, peer, since);
         }
@@ -589,7 +628,8 @@ fn own_record(config: &Config, keys: &Keys) -> Announce {
     Announce {
         node_id: keys.id(),
         node_name: config.node_name.clone(),
-        public_key: keys.public(),
+        public_key: *keys.genesis(),
+        rotations: keys.chain().to_vec(),
         incarnation: 0,
         sequence: 0,
         signed_at: WallTime(0),

@@ -241,7 +241,8 @@ impl FaultState {
                 | FaultKind::Crash { .. }
                 | FaultKind::Pause { .. }
                 | FaultKind::Join { .. }
-                | FaultKind::Leave { .. } => {}
+                | FaultKind::Leave { .. }
+                | FaultKind::Rotate { .. } => {}
             }
         }
     }
@@ -281,6 +282,7 @@ pub fn describe(kind: &FaultKind) -> String {
         FaultKind::Pause { nodes: who } => format!("pause {}", nodes(who)),
         FaultKind::Join { nodes: who } => format!("join {}", nodes(who)),
         FaultKind::Leave { nodes: who } => format!("leave {}", nodes(who)),
+        FaultKind::Rotate { nodes: who } => format!("rotate {}", nodes(who)),
     }
 }
 
@@ -356,6 +358,14 @@ pub const FAULT_HELP: &[FaultHelp] = &[
         keys: "nodes; for or until (absent: for good); every, times",
         example: "at = \"40s\"\nkind = \"leave\"\nnodes = [\"n9\"]",
         under_way: "What it has sent still arrives, its goodbye included. Its connections are closed; what is sent to it is lost.",
+    },
+    FaultHelp {
+        kind: "rotate",
+        what: "The node gives its identity another key; one that is down does so before it starts again. No fault, but a thing that \
+               happens: at most 16 times for each node, at least 60 s apart.",
+        keys: "nodes",
+        example: "at = \"40s\"\nkind = \"rotate\"\nnodes = [\"n3..n5\"]",
+        under_way: "What it has sent still arrives, and its old key's signatures are taken for 60 s.",
     },
 ];
 

@@ -345,7 +345,10 @@ impl Kpis {
                     | FaultKind::Pause { .. }
                     | FaultKind::Partition { .. }
                     | FaultKind::OneWay { .. } => true,
-                    FaultKind::Link { .. } | FaultKind::Join { .. } | FaultKind::Leave { .. } => false,
+                    FaultKind::Link { .. }
+                    | FaultKind::Join { .. }
+                    | FaultKind::Leave { .. }
+                    | FaultKind::Rotate { .. } => false,
                 };
                 met(scenario.faults.iter().any(|fault| lose(&fault.kind)), "no crash, no pause and no cut")
             }

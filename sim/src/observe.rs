@@ -38,6 +38,8 @@ pub enum Observation<'a> {
     PeerState { node: NodeNo, peer: NodeNo, state: PeerState },
     /// A node's digest of what must be equal everywhere is another now.
     Digest { node: NodeNo, digest: u64 },
+    /// A node has another key from now on.
+    KeyRotated { node: NodeNo },
     /// A node became degraded, or recovered.
     Degraded { node: NodeNo, degraded: bool },
     /// Bytes left a node: `copies` receivers, `bytes` each with topic and framing. A bundle is reported once per kind in it.
@@ -97,6 +99,7 @@ pub const COUNTERS: &[&str] = &[
     "rounds_beyond_first",
     "refused",
     "restarts",
+    "keys_rotated",
     "records_lost",
     "records_torn",
     "duplicate_executions",
@@ -124,6 +127,7 @@ impl Observation<'_> {
             Observation::StoreCut { node, records, since, torn } => {
                 Observation::StoreCut { node, records, since, torn }
             }
+            Observation::KeyRotated { node } => Observation::KeyRotated { node },
             Observation::NodePaused { node, paused } => Observation::NodePaused { node, paused },
             Observation::ReachChanged => Observation::ReachChanged,
             Observation::Refused { node, reason } => Observation::Refused { node, reason },
@@ -206,8 +210,10 @@ pub struct Truth {
     pub paused: Vec<bool>,
     /// `reaches[from][to]`: whether the network carries frames that way now; faults only, not who is up.
     pub reaches: Vec<Vec<bool>>,
-    /// The public key of each node, by number.
+    /// The present public key of each node, by number.
     pub public_keys: Vec<[u8; 32]>,
+    /// Those that each had before, and until when, oldest first.
+    pub old_keys: Vec<Vec<(Time, [u8; 32])>>,
     /// The id of each node, by number.
     pub ids: Vec<marlos::id::NodeId>,
 }
@@ -217,6 +223,13 @@ impl Truth {
     #[must_use]
     pub fn live(&self, node: NodeNo) -> bool {
         self.up[node] && !self.paused[node]
+    }
+
+    /// The key that a node had at a moment.
+    #[must_use]
+    pub fn key_at(&self, node: NodeNo, moment: Time) -> &[u8; 32] {
+        let later = self.old_keys[node].iter().find(|(until, _)| moment < *until);
+        later.map_or(&self.public_keys[node], |(_, key)| key)
     }
 
     /// Whether frames pass both ways between two nodes.

@@ -209,6 +209,8 @@ pub enum FaultKind {
     Join { nodes: Vec<NodeNo> },
     /// The node says goodbye and stops; it starts again at the fault's end, if there is one.
     Leave { nodes: Vec<NodeNo> },
+    /// Each node gives its identity another key.
+    Rotate { nodes: Vec<NodeNo> },
 }
 
 /// What a crash leaves of the store. Keys are kept in every case.

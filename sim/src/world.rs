@@ -109,6 +109,7 @@ impl World {
             paused: vec![false; n],
             reaches: vec![vec![true; n]; n],
             public_keys: slots.iter().map(|slot| slot.keys.public()).collect(),
+            old_keys: vec![Vec::new(); n],
             ids: slots.iter().map(|slot| slot.keys.id()).collect(),
         };
         let mut world = World {
@@ -292,6 +293,7 @@ impl World {
             }
             Waiting::Connected(link) => self.handle(node, Input::Connected(link), watcher),
             Waiting::Disconnected(link) => self.handle(node, Input::Disconnected(link), watcher),
+            Waiting::Rotation => self.rotate(node, watcher),
             Waiting::Finished { job, fails, output_bytes, duration } => {
                 let status = if fails { JobStatus::Failure } else { JobStatus::Success };
                 let output = vec![b'.'; output_bytes as usize];

@@ -35,6 +35,9 @@ enum Command {
     },
     /// Show the node's id and public key
     Id(Ask),
+    /// The node's key
+    #[command(subcommand)]
+    Key(Key),
     /// Run the node until SIGTERM or SIGINT
     Run(Box<Run>),
     /// Submit a job
@@ -64,6 +67,12 @@ enum Command {
         #[command(flatten)]
         ask: Ask,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Key {
+    /// Replace the key and keep the identity; the others are told, or told when the node starts
+    Rotate(Ask),
 }
 
 /// Which node, and how to show it.
@@ -220,6 +229,7 @@ async fn execute(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init { dir } => cli::init(&dir),
         Command::Id(ask) => cli::id(&ask.which(), ask.json),
+        Command::Key(Key::Rotate(ask)) => cli::rotate_key(&ask.which(), ask.json).await,
         Command::Run(run) => Ok(marlos::driver::run(run.settings()?).await?),
         Command::Submit(submit) => {
             let job = submit.submission()?;

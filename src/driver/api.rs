@@ -11,7 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -55,6 +55,8 @@ pub enum Ask {
     Metrics,
     /// Run this somewhere.
     Submit(Submission),
+    /// Give the node's identity another key.
+    RotateKey,
 }
 
 /// A question and where its answer goes.
@@ -81,6 +83,12 @@ impl Problem {
     #[must_use]
     pub fn not_found(message: String) -> Problem {
         Problem { status: StatusCode::NOT_FOUND, message }
+    }
+
+    /// It cannot be done now.
+    #[must_use]
+    pub fn conflict(message: String) -> Problem {
+        Problem { status: StatusCode::CONFLICT, message }
     }
 
     /// The node is stopping, or wrong.
@@ -238,6 +246,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/wallet", get(|State(s): Context| s_ask(s, Ask::Wallet)))
         .route("/api/v1/jobs", get(|State(s): Context| s_ask(s, Ask::Jobs)).post(submit))
         .route("/api/v1/jobs/{id}", get(job))
+        .route("/api/v1/key/rotate", post(|State(s): Context, _: Json<Empty>| s_ask(s, Ask::RotateKey)))
         .route("/api/v1/events", get(events))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), authorise));
     Router::new()
@@ -307,6 +316,11 @@ async fn submit(State(shared): Context, body: Result<Json<Submission>, JsonRejec
     let answer = ask(&shared, Ask::Submit(submission)).await?;
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
+
+/// `{}`: a request that says nothing still needs the content type that a page of another site cannot send.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
 
 #[derive(Debug, Deserialize)]
 struct Which {

@@ -189,6 +189,7 @@ fn decode(kind: MsgType, payload: &Value) -> Result<Payload, Refusal> {
         MsgType::AccountRecord => Payload::AccountRecord(read(payload)?),
         MsgType::Evidence => Payload::Evidence(read(payload)?),
         MsgType::AccountHeads => Payload::AccountHeads(read(payload)?),
+        MsgType::KeyRotation => Payload::KeyRotation(read(payload)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -225,6 +226,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::AccountRecord(p) => write(p, out),
         Payload::Evidence(p) => write(p, out),
         Payload::AccountHeads(p) => write(p, out),
+        Payload::KeyRotation(p) => write(p, out),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Field names are the document's where it has them. Limits on every list are enforced by [`Payload::within_limits`], which
 //! both codecs apply to whatever they decoded.
 
+mod keys;
 mod money;
 mod standing;
 
@@ -14,6 +15,7 @@ use crate::io::{JobStatus, Refusal};
 use crate::time::{Span, WallTime};
 use crate::units::{MAX_JSON_INTEGER, Ppm, Tokens};
 use crate::wire::{Signature, binary};
+pub use keys::{KeyLink, KeyRotation, MAX_ROTATIONS};
 pub use money::{
     AccountHead, AccountHeads, AccountRecord, AccountRequest, HeadProof, LedgerCertificate, LedgerVote, MAX_ROW,
     MAX_TRANSFERS, RowEntry, TokenTransaction, Transfer, TransferReason,
@@ -78,11 +80,12 @@ pub enum MsgType {
     AccountRecord = 27,
     Evidence = 28,
     AccountHeads = 29,
+    KeyRotation = 30,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 29] = [
+    pub const ALL: [MsgType; 30] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -112,6 +115,7 @@ impl MsgType {
         MsgType::AccountRecord,
         MsgType::Evidence,
         MsgType::AccountHeads,
+        MsgType::KeyRotation,
     ];
 
     /// The kind with this number.
@@ -153,6 +157,7 @@ impl MsgType {
             MsgType::AccountRecord => "ACCOUNT_RECORD",
             MsgType::Evidence => "EVIDENCE",
             MsgType::AccountHeads => "ACCOUNT_HEADS",
+            MsgType::KeyRotation => "KEY_ROTATION",
         }
     }
 
@@ -169,7 +174,8 @@ impl MsgType {
             | MsgType::StateRequest
             | MsgType::ReputationUpdate
             | MsgType::Evidence
-            | MsgType::AccountHeads => false,
+            | MsgType::AccountHeads
+            | MsgType::KeyRotation => false,
             MsgType::JobBroadcast
             | MsgType::JobBid
             | MsgType::AuctionCoordinate
@@ -205,11 +211,11 @@ impl MsgType {
             | MsgType::OutputRequest
             | MsgType::LedgerVote
             | MsgType::AccountRequest => 512,
-            MsgType::PeerAnnounce => 4_096,
-            MsgType::AuctionCoordinate => 8_192,
+            MsgType::PeerAnnounce | MsgType::KeyRotation | MsgType::AuctionCoordinate => 8_192,
             MsgType::ReputationUpdate | MsgType::TokenTransaction | MsgType::Evidence => 16 * 1024,
             MsgType::ClaimCertificate | MsgType::LedgerCertificate => 512 * 1024,
-            MsgType::PeerRecords | MsgType::Bundle | MsgType::AccountRecord | MsgType::AccountHeads => 1024 * 1024,
+            MsgType::Bundle | MsgType::AccountRecord | MsgType::AccountHeads => 1024 * 1024,
+            MsgType::PeerRecords => 2 * 1024 * 1024,
             MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk => max_message_size,
         };
         limit.min(max_message_size)
@@ -250,6 +256,8 @@ pub enum Payload {
     /// In a box, as an announce: it may hold two.
     Evidence(Box<Evidence>),
     AccountHeads(AccountHeads),
+    /// In a box, as an announce.
+    KeyRotation(Box<KeyRotation>),
 }
 
 impl Payload {
@@ -285,6 +293,7 @@ impl Payload {
             Payload::AccountRecord(_) => MsgType::AccountRecord,
             Payload::Evidence(_) => MsgType::Evidence,
             Payload::AccountHeads(_) => MsgType::AccountHeads,
+            Payload::KeyRotation(_) => MsgType::KeyRotation,
         }
     }
 
@@ -294,6 +303,7 @@ impl Payload {
     pub fn within_limits(&self) -> bool {
         match self {
             Payload::PeerAnnounce(announce) => announce.record.within_limits(),
+            Payload::KeyRotation(rotation) => rotation.record.within_limits(),
             Payload::PeerRecords(PeerRecords { records, .. }) => {
                 records.len() <= MAX_RECORDS && records.iter().all(Announce::within_limits)
             }
@@ -349,6 +359,7 @@ impl Announce {
             && self.capabilities.len() <= MAX_CAPABILITIES
             && self.capabilities.iter().all(|capability| is_capability(capability))
             && self.trust_score <= Ppm::ONE
+            && self.rotations.len() <= MAX_ROTATIONS
     }
 }
 
@@ -383,9 +394,12 @@ pub struct Announce {
     pub node_id: NodeId,
     /// For people.
     pub node_name: String,
-    /// The Ed25519 public key.
+    /// The Ed25519 public key that the identity began with.
     #[serde(with = "crate::wire::json::base64_array")]
     pub public_key: [u8; 32],
+    /// What came after it: the last one's key is the present one. At most [`MAX_ROTATIONS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotations: Vec<KeyLink>,
     /// Start count of the node.
     pub incarnation: u32,
     /// Counts the announces of one incarnation: the newest wins.
@@ -406,7 +420,7 @@ pub struct Announce {
     pub active_jobs: u32,
     /// What it says of its balance; nobody relies on it.
     pub wallet_balance: Tokens,
-    /// Over everything above, in binary (see `membership::gossip`).
+    /// The present key's, over everything above, in binary (see `membership::gossip`).
     pub record_signature: Signature,
 }
 

@@ -11,5 +11,6 @@ mod membership;
 mod net;
 mod reputation;
 mod robustness;
+mod rotation;
 mod sync;
 mod takeover;

@@ -30,6 +30,7 @@ impl History {
             paused: vec![false; nodes],
             reaches: vec![vec![true; nodes]; nodes],
             public_keys: keys.iter().map(Keys::public).collect(),
+            old_keys: vec![Vec::new(); nodes],
             ids: keys.iter().map(Keys::id).collect(),
         };
         History { truth, keys }

@@ -22,9 +22,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use marlos::config::{Config, Membership};
 use marlos::id::{ElectorateId, JobId, NodeId};
+use marlos::identity::chain::OVERLAP;
 use marlos::io::{PeerState, Verify};
 use marlos::quorum::{Statement, electorate_digest, provisional_digest};
-use marlos::time::Time;
+use marlos::time::{Span, Time};
 use marlos::wire::message::{ClaimCertificate, Consistency};
 use marlos::wire::{Signature, Signed, binary};
 use sha2::{Digest, Sha256};
@@ -316,11 +317,19 @@ impl S1 {
         }
         let electing = if reachable.is_empty() { members.len() } else { reachable.len() };
         let votes = (certificate.voters.as_slice(), certificate.signatures.as_slice());
-        let bytes = certificate.statement.signed_bytes();
-        self.count_votes(truth, members, electing, votes, &bytes, verify).or_else(wrong)
+        let statement = &certificate.statement;
+        let bytes = statement.signed_bytes();
+        let votes_cast = self.votes.get(&(statement.job_id, statement.round));
+        let voted_at = |voter: NodeNo| {
+            let (winner, ms) = votes_cast.map_or((NOBODY, 0), |votes| votes[voter]);
+            (winner != NOBODY).then_some(Time(u64::from(ms) * 1_000))
+        };
+        self.count_votes(truth, members, electing, votes, &bytes, &voted_at, verify).or_else(wrong)
     }
 
-    /// Whether the members in the bitmap are a quorum of so many and have all really signed these bytes; if not, what is wrong.
+    /// Whether the members in the bitmap are a quorum of so many and have all really signed these bytes, each with the key that it
+    /// had when it voted (to the millisecond), or, where nobody saw that, of late; if not, what is wrong.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a proof, and what tells about them")]
     pub(super) fn count_votes(
         &self,
         truth: &Truth,
@@ -328,6 +337,7 @@ impl S1 {
         electing: usize,
         (bitmap, signatures): (&[u8], &[Signature]),
         bytes: &[u8],
+        voted_at: &dyn Fn(NodeNo) -> Option<Time>,
         verify: &mut dyn Verify,
     ) -> Result<(), String> {
         let voters = set_bits(bitmap);
@@ -343,8 +353,11 @@ impl S1 {
         }
         let message = Signed { network_id: &self.network_id, bytes };
         for (voter, signature) in voters.iter().map(|index| members[*index].1).zip(signatures) {
-            let key = truth.public_keys.get(voter);
-            if !key.is_some_and(|key| verify.verify(key, &message, signature)) {
+            let of_late = truth.now.0.saturating_sub(OVERLAP.0);
+            let (first, last) = voted_at(voter).map_or((Time(of_late), truth.now), |at| (at, at + Span::millis(1)));
+            let signed = voter < truth.ids.len()
+                && [first, last].iter().any(|at| verify.verify(truth.key_at(voter, *at), &message, signature));
+            if !signed {
                 return Err(format!("n{voter} has not signed the vote that is counted as its own"));
             }
         }

@@ -154,7 +154,9 @@ impl S3 {
             return wrong(format!("no members that it has held of late have the digest {}", proof.votes.electorate));
         };
         let votes = (proof.votes.voters.as_slice(), proof.votes.signatures.as_slice());
-        if let Err(what) = s1.count_votes(truth, &members, members.len(), votes, &statement.signed_bytes(), verify) {
+        if let Err(what) =
+            s1.count_votes(truth, &members, members.len(), votes, &statement.signed_bytes(), &|_| None, verify)
+        {
             return wrong(what);
         }
         self.checked += 1;

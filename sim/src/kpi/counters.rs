@@ -24,6 +24,7 @@ pub(super) struct Counters {
     transactions: u64,
     rounds_beyond_first: u64,
     restarts: u64,
+    keys_rotated: u64,
     executions_fenced: u64,
     quarantines: u64,
     records_lost: u64,
@@ -50,6 +51,7 @@ impl Counters {
             Observation::TransactionCertified { .. } => self.transactions += 1,
             Observation::AuctionClosed { round, .. } => self.rounds_beyond_first += u64::from(round > 0),
             Observation::NodeStarted { restart, .. } => self.restarts += u64::from(restart),
+            Observation::KeyRotated { .. } => self.keys_rotated += 1,
             Observation::Fenced { .. } => self.executions_fenced += 1,
             Observation::Quarantined { .. } => self.quarantines += 1,
             Observation::StoreCut { records, torn, .. } => {
@@ -78,6 +80,7 @@ impl Counters {
             ("rounds_beyond_first", self.rounds_beyond_first),
             ("refused", self.refusals.iter().sum()),
             ("restarts", self.restarts),
+            ("keys_rotated", self.keys_rotated),
             ("executions_fenced", self.executions_fenced),
             ("quarantines", self.quarantines),
             ("records_lost", self.records_lost),

@@ -130,6 +130,7 @@ pub fn fault(fault: &Fault) -> String {
         FaultKind::Pause { nodes: n } => format!("pause {}", nodes(n)),
         FaultKind::Join { nodes: n } => format!("join {}", nodes(n)),
         FaultKind::Leave { nodes: n } => format!("leave {}", nodes(n)),
+        FaultKind::Rotate { nodes: n } => format!("rotate {}", nodes(n)),
     }
 }
 

@@ -188,6 +188,7 @@ fn write_fault(out: &mut String, fault: &Fault) {
         FaultKind::Pause { nodes } => line!(out, "kind = \"pause\"\nnodes = {}", node_list(nodes)),
         FaultKind::Join { nodes } => line!(out, "kind = \"join\"\nnodes = {}", node_list(nodes)),
         FaultKind::Leave { nodes } => line!(out, "kind = \"leave\"\nnodes = {}", node_list(nodes)),
+        FaultKind::Rotate { nodes } => line!(out, "kind = \"rotate\"\nnodes = {}", node_list(nodes)),
     }
 }
 

@@ -3,6 +3,7 @@
 use marlos::io::{Command, Input};
 use marlos::time::Span;
 
+use super::slot::Waiting;
 use super::store::Cut;
 use super::{Watcher, World, WorldEvent};
 use crate::draw::Purpose;
@@ -49,6 +50,10 @@ impl World {
             (FaultKind::Join { nodes }, false) | (FaultKind::Leave { nodes }, true) => {
                 nodes.iter().for_each(|node| self.leave(*node, watcher));
             }
+            (FaultKind::Rotate { nodes }, true) => {
+                nodes.iter().for_each(|node| self.hear(*node, Waiting::Rotation, watcher));
+            }
+            (FaultKind::Rotate { .. }, false) => {}
             (FaultKind::Pause { nodes }, true) => nodes.iter().for_each(|node| self.set_paused(*node, true, watcher)),
             (FaultKind::Pause { nodes }, false) => {
                 for node in nodes {
@@ -101,6 +106,21 @@ impl World {
         if let Some(Cut { records, since, torn }) = slot.store.crash(storage, draw) {
             self.observe(&Observation::StoreCut { node, records, since, torn }, watcher);
         }
+    }
+
+    /// A node's identity gets another key, which its process is told of, if it runs.
+    pub(super) fn rotate(&mut self, node: NodeNo, watcher: &mut dyn Watcher) {
+        let at = self.now();
+        let slot = &mut self.slots[node];
+        let turn = slot.keys.chain().len() as u64 + 1;
+        let secret = self.draws.seed_of(Purpose::NodeKey, node, turn);
+        // One that had to wait, as its node stood still, may come too soon after another.
+        let Ok(rotated) = slot.keys.rotated(&secret, at.wall, &slot.network_id()) else { return };
+        let old = std::mem::replace(&mut slot.keys, rotated.clone()).public();
+        self.sight.truth.old_keys[node].push((at.mono, old));
+        self.sight.truth.public_keys[node] = rotated.public();
+        self.observe(&Observation::KeyRotated { node }, watcher);
+        self.handle(node, Input::Command(Command::Rotate(&rotated)), watcher);
     }
 
     /// A node's process ends.

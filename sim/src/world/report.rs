@@ -84,6 +84,8 @@ impl World {
                 Observation::TransactionApplied { node, account: by_id(*account), seq: *seq, row: *row, supply }
             }
             Event::Started { .. }
+            | Event::KeyRotated { .. }
+            | Event::KeyKnown { .. }
             | Event::AuctionEmpty { .. }
             | Event::ConflictingTransactions { .. }
             | Event::ClockOffset { .. }

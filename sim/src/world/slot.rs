@@ -56,6 +56,8 @@ pub enum Waiting {
     Connected(Link),
     /// A stream broke.
     Disconnected(Link),
+    /// Its operator wants another key.
+    Rotation,
     /// An execution ended.
     Finished { job: JobId, fails: bool, output_bytes: u32, duration: Span },
 }
@@ -108,6 +110,12 @@ impl Slot {
         self.life += 1;
         self.waiting.clear();
         std::mem::take(&mut self.running).into_keys().collect()
+    }
+
+    /// The network that its signatures are for.
+    #[must_use]
+    pub fn network_id(&self) -> String {
+        self.config.network_id.clone()
     }
 
     /// It numbers a member that it has met.
