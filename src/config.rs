@@ -200,6 +200,8 @@ pub enum Plant {
     BalanceUnchecked,
     /// A payer forgets that a transaction carries its payments, and voters that they are paid.
     PaidTwice,
+    /// A node that is told how far all accounts are neither asks for what it lacks nor sends what the other lacks.
+    HeadsIgnored,
 }
 
 impl Default for Config {

@@ -77,6 +77,20 @@ impl Keys {
     /// # Errors
     /// A sentence: the chain is full, or the last rotation is less than a minute old.
     pub fn rotated(&self, secret: &[u8; 32], at: WallTime, network_id: &str) -> Result<Keys, String> {
+        self.rotated_by(secret, at, network_id, &mut StrictVerifier)
+    }
+
+    /// The same, with signatures that are made by `verify`.
+    ///
+    /// # Errors
+    /// As [`Keys::rotated`].
+    pub fn rotated_by(
+        &self,
+        secret: &[u8; 32],
+        at: WallTime,
+        network_id: &str,
+        verify: &mut dyn Verify,
+    ) -> Result<Keys, String> {
         if self.chain.len() >= MAX_ROTATIONS {
             return Err(format!(
                 "this identity has had {MAX_ROTATIONS} rotations, and no more are allowed: begin a new one"
@@ -93,16 +107,23 @@ impl Keys {
             return Err("the new key is the old one".to_owned());
         }
         let mut rotated = self.clone();
-        rotated.chain.push(self.link(sequence, new_key, at, network_id));
+        rotated.chain.push(self.link(sequence, new_key, at, network_id, verify));
         rotated.old = Some(std::mem::replace(&mut rotated.signing, signing));
         Ok(rotated)
     }
 
     /// A link to another key, signed by this one.
     #[must_use]
-    pub fn link(&self, sequence: u32, new_key: [u8; 32], rotated_at: WallTime, network_id: &str) -> KeyLink {
+    pub fn link(
+        &self,
+        sequence: u32,
+        new_key: [u8; 32],
+        rotated_at: WallTime,
+        network_id: &str,
+        verify: &mut dyn Verify,
+    ) -> KeyLink {
         let mut link = KeyLink { sequence, new_key, rotated_at, old_signature: Signature([0; 64]) };
-        link.old_signature = self.sign(&Signed { network_id, bytes: &chain::link_bytes(self.id, &link) });
+        link.old_signature = verify.sign(self, &Signed { network_id, bytes: &chain::link_bytes(self.id, &link) });
         link
     }
 

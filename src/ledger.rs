@@ -290,7 +290,9 @@ impl Ledger {
     /// All money, counted anew: linear, for tests and checkers.
     #[must_use]
     pub fn supply(&self) -> Supply {
-        self.accounts.supply()
+        let (reserved, staked) = self.bound.counted();
+        let supply = self.accounts.supply();
+        Supply { free: supply.total - self.bound.total(), reserved, staked, ..supply }
     }
 
     /// Asserts that no money was made or lost, and that nobody has less than nothing: linear, for tests and checkers.

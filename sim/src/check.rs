@@ -6,11 +6,15 @@
 //! is computed by a formula of its own, and every signature is verified.
 
 pub mod contact;
+pub mod digests;
+mod electorates;
 #[cfg(test)]
 pub(crate) mod history;
 mod l1;
 mod l2;
-pub mod s1;
+mod l3;
+mod ledger;
+mod s1;
 mod s2;
 mod s3;
 mod s4;
@@ -82,12 +86,15 @@ impl fmt::Display for Violation {
 pub struct Checks {
     contact: Contact,
     views: Views,
+    electorates: electorates::Electorates,
     s1: s1::S1,
     s2: s2::S2,
     s3: s3::S3,
     s4: s4::S4,
     s5: s5::S5,
+    ledger: ledger::Ledger,
     l2: l2::L2,
+    l3: l3::L3,
     violation: Option<Violation>,
 }
 
@@ -99,12 +106,15 @@ impl Checks {
         Checks {
             contact: Contact::new(nodes),
             views: Views::new(nodes),
+            electorates: electorates::Electorates::new(scenario),
             s1: s1::S1::new(scenario),
             s2: s2::S2::new(scenario),
             s3: s3::S3::new(scenario),
             s4: s4::S4::new(scenario),
             s5: s5::S5::new(scenario),
+            ledger: ledger::Ledger::new(scenario),
             l2: l2::L2::new(scenario),
+            l3: l3::L3::new(scenario),
             violation: None,
         }
     }
@@ -140,11 +150,14 @@ impl Checks {
     ) -> Result<(), Box<Violation>> {
         self.contact.observe(truth, o, |_, _, _| {});
         self.views.observe(truth.now, o);
+        self.electorates.observe(truth, o);
         self.l2.observe(truth, o);
+        self.l3.observe(truth, o, &self.contact);
         self.s5.observe(truth, o)?;
-        self.s1.observe(truth, o, &self.contact, verify)?;
+        self.s1.observe(truth, o, &self.contact, &self.electorates, verify)?;
         self.s2.observe(truth, o, &self.contact)?;
-        self.s3.observe(truth, o, &self.s1, verify)
+        self.s3.observe(truth, o, &self.electorates, verify)?;
+        self.ledger.observe(truth, o)
     }
 
     /// Judges, at the end of the run: safety, then liveness, then what the scenario expects of `counters`
@@ -164,7 +177,7 @@ impl Checks {
                 "S3",
                 self.s3.checked(),
                 self.s3.no_occasion(truth.now),
-                "certified transactions, each with every vote verified, and no money made or lost",
+                "certified transactions, each with every vote verified",
             ),
             self.safety(
                 "S4",
@@ -173,11 +186,18 @@ impl Checks {
                 "accepted frames, none forged, replayed or stale",
             ),
             self.safety("S5", self.s4.checked(), scenario.nodes.len() < 2, "accepted frames, nobody banned for any"),
+            self.safety(
+                "ledger",
+                self.ledger.checked(),
+                self.s3.no_occasion(truth.now),
+                "certified transactions and views of all money, none made or lost, and no job paid twice",
+            ),
         ];
         let quiet = Quiet::of(scenario);
         for (name, judged) in [
             ("L1", l1::judge(truth, scenario, &quiet, &self.contact, &self.views)),
             ("L2", self.l2.judge(truth, scenario, &quiet, &self.contact)),
+            ("L3", self.l3.judge(truth, &self.contact)),
         ] {
             let (verdict, detail) = match (&self.violation, judged) {
                 (Some(_), _) => (Verdict::Unknown, "not judged: the run ended at a violation".to_string()),
@@ -309,8 +329,8 @@ mod tests {
         let (violation, results) = verdicts(&with_jobs, &[frame(1)]);
         assert_eq!(violation, None);
         let results: Vec<(&str, Verdict)> = results.iter().map(|(name, verdict)| (name.as_str(), *verdict)).collect();
-        let jobs = [("L1", unknown), ("L2", unknown), ("votes", Verdict::Pass)];
         let (pass, none) = (Verdict::Pass, Verdict::NotApplicable);
+        let jobs = [("ledger", none), ("L1", unknown), ("L2", unknown), ("L3", unknown), ("votes", Verdict::Pass)];
         let safety = [("S1", unknown), ("S2", unknown), ("S3", none), ("S4", pass), ("S5", pass)];
         assert_eq!(results, [&safety[..], &jobs].concat());
         let (_, results) = verdicts(&history::scenario(2, "60s"), &[]);

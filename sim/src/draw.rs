@@ -31,6 +31,10 @@ pub enum Purpose {
     Reset = 7,
     /// Where a crash tears a store.
     Tear = 8,
+    /// What a run of chaos is: see [`crate::chaos`].
+    Chaos = 11,
+    /// What the tokens of a world are made with.
+    Tokens = 12,
     /// A node's own generator.
     NodeSeed = 13,
     /// A node's keys.

@@ -4,7 +4,7 @@
 //! time, network, stores, executions, and what goes wrong. The same scenario and seed give the same run, to the bit, on any machine.
 //!
 //! # A run, in the order in which it happens
-//! - [`cli`]: what the commands do; `main.rs` only reads arguments.
+//! - [`cli`]: the commands, one file each; `main.rs` only parses.
 //! - [`scenario`]: a TOML file becomes a [`scenario::Scenario`], or an error that points at the line. Nothing is implied any more.
 //! - [`world`]: the loop. Pop an event, let it happen, apply what the node says, check.
 //! - [`queue`]: what happens next, in exact order; ties are broken by content, not by insertion.
@@ -13,24 +13,34 @@
 //!   that are under way.
 //! - [`fault`]: what goes wrong, as an explicit timeline, and who can reach whom because of it.
 //! - [`workload`]: the jobs that arrive.
-//! - [`memo`]: real Ed25519, once for each thing that is signed.
+//! - [`memo`]: real Ed25519, once for each thing that is signed; or [`token`]s in its place, for very large sweeps.
+//!
+//! # Looking for what is wrong
+//! - [`chaos`]: random timelines of faults on top of a scenario, thousands of them.
+//! - [`finding`]: what is wrong with a run, by a name that stays the same from run to run.
 //!
 //! # What a run is judged by
 //! - [`observe`]: what happened, in the world's own numbers: the one stream that everything below is computed from.
-//! - [`check`]: safety after every event, liveness once the faults are over. One file for each check; [`check::s1`] is a good first one.
+//! - [`check`]: safety after every event, liveness once the faults are over. One file for each check; `check/s1.rs` is a good first one.
 //! - [`kpi`]: the figures, their targets, and PASS, FAIL or UNKNOWN. A check or KPI that had nothing to look at never passes.
-//! - [`timeline`]: one row for each simulated second, for the plots.
+//! - [`timeline`]: one row for each simulated second, and [`story`]: the life of each job, for the plots.
 //!
 //! # What a run leaves
 //! - [`outcome`]: everything that was found, as plain data.
 //! - [`report`]: tables, JSON, CSV, histograms and plots of it: the only place that writes files.
+//! - [`many`]: many runs on all cores, their results in order.
+//! - [`log`]: what happened, a line each; [`retrace`]: what was said just before a violation.
 //! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
+pub mod chaos;
 pub mod check;
 pub mod cli;
 pub mod draw;
 pub mod fault;
+pub mod finding;
 pub mod kpi;
+pub mod log;
+pub mod many;
 pub mod memo;
 pub mod network;
 pub mod observe;
@@ -38,7 +48,10 @@ pub mod outcome;
 pub mod progress;
 pub mod queue;
 pub mod report;
+pub mod retrace;
 pub mod scenario;
+pub mod story;
 pub mod timeline;
+pub mod token;
 pub mod workload;
 pub mod world;

@@ -1,9 +1,10 @@
-//! Real Ed25519, once for each thing that is signed.
+//! Signatures: real Ed25519, once for each thing that is signed, or [`Tokens`] in its place.
 //!
 //! The nodes of a world sign through it, so it knows what each key has really signed: such a signature is genuine, and is not
 //! computed a second time to find that out. Whatever else claims to be a signature - altered, forged, moved to other bytes or
 //! another key - is verified strictly. One in `CHECKED_AGAIN` of the genuine ones is verified strictly all the same: were
-//! it ever refused, the run would end there. A frame that reaches a hundred nodes keeps its answer with it.
+//! it ever refused, the run would end there. A token is made again whenever it is asked for: that is cheaper than to remember it.
+//! A frame that reaches a hundred nodes keeps its answer with it, either way.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,8 @@ use marlos::identity::{Keys, StrictVerifier};
 use marlos::io::Verify;
 use marlos::wire::{Signature, Signed};
 use sha2::{Digest, Sha256};
+
+use crate::token::Tokens;
 
 /// Answers that are remembered; beyond it they are forgotten and found again, which changes no result.
 const REMEMBERED: usize = 1 << 20;
@@ -20,6 +23,8 @@ const CHECKED_AGAIN: u64 = 64;
 /// Signatures of one world.
 #[derive(Debug, Default)]
 pub struct Memo {
+    /// In place of Ed25519, where there are any.
+    tokens: Option<Tokens>,
     answers: BTreeMap<[u8; 32], Answer>,
     frame: FrameAnswer,
     asked: u64,
@@ -46,6 +51,12 @@ struct FrameAnswer {
 }
 
 impl Memo {
+    /// Of a world that signs with tokens.
+    #[must_use]
+    pub fn of_tokens(tokens: Tokens) -> Memo {
+        Memo { tokens: Some(tokens), ..Memo::default() }
+    }
+
     /// A frame is about to be delivered, with what earlier receivers found out about it.
     pub fn enter_frame(&mut self, bytes: &[u8], known: Option<([u8; 32], bool)>) {
         self.frame = FrameAnswer { begins: bytes.as_ptr() as usize, length: bytes.len(), answer: known };
@@ -58,6 +69,10 @@ impl Memo {
 
     /// What is true of a signature. `lasting` answers are kept: an envelope's is kept with its frame instead.
     fn look_up(&mut self, key: &[u8; 32], message: &Signed<'_>, signature: &Signature, lasting: bool) -> bool {
+        if let Some(tokens) = &self.tokens {
+            self.verified += 1;
+            return tokens.token(key, message) == *signature;
+        }
         let digest = digest(key, message, signature);
         let held = if lasting { self.answers.get(&digest).copied() } else { self.answers.remove(&digest) };
         if let Some(Answer::Known(answer)) = held {
@@ -106,6 +121,9 @@ impl Verify for Memo {
     }
 
     fn sign(&mut self, keys: &Keys, message: &Signed<'_>) -> Signature {
+        if let Some(tokens) = &self.tokens {
+            return tokens.token(&keys.public(), message);
+        }
         let signature = keys.sign(message);
         self.remember(digest(&keys.public(), message, &signature), Answer::Signed);
         signature
@@ -151,6 +169,32 @@ mod tests {
         memo.enter_frame(&frame, known);
         assert!(!memo.verify(&other.public(), &signed(&frame[..body]), &signature), "an answer is of one key");
         assert_eq!(memo.verified, 2, "what was not signed here is verified");
+    }
+
+    #[test]
+    fn a_token_holds_for_its_key_and_frame_only() {
+        let (keys, other) = (Keys::from_secret(&[3; 32]), Keys::from_secret(&[4; 32]));
+        let mut memo = Memo::of_tokens(Tokens::new([5; 32]));
+        let mut frame = b"\x01 what is said".to_vec();
+        let body = frame.len();
+        let token = memo.sign(&keys, &signed(&frame));
+        frame.extend_from_slice(&token.0);
+        let mut holds = |frame: &[u8], key: &[u8; 32], known| {
+            memo.enter_frame(frame, known);
+            let signature = Signature(frame[body..].try_into().unwrap());
+            (memo.verify(key, &signed(&frame[..body]), &signature), memo.leave_frame())
+        };
+        let (genuine, known) = holds(&frame, &keys.public(), None);
+        assert!(genuine && holds(&frame, &keys.public(), known).0);
+        assert!(!holds(&frame, &other.public(), known).0, "another's");
+        for at in [3, body, frame.len() - 1] {
+            let mut altered = frame.clone();
+            altered[at] ^= 1;
+            assert!(!holds(&altered, &keys.public(), None).0, "altered at {at}");
+        }
+        assert!(!StrictVerifier.verify(&keys.public(), &signed(&frame[..body]), &token), "no real node takes it");
+        let real = keys.sign(&signed(&frame[..body]));
+        assert!(!memo.verify(&keys.public(), &signed(&frame[..body]), &real), "nor a world of tokens what is real");
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use marlos::metrics::GetMetrics;
 use marlos::time::Time;
+use marlos::wire::MsgType;
 
-use crate::scenario::{KpiTarget, Scenario};
+use crate::scenario::{KpiTarget, NodeNo, Scenario};
+use crate::story::Told;
 
 /// Pass, fail, or: it was not shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -113,6 +115,21 @@ pub struct TimelineRow {
     pub alive_seen: Vec<u32>,
 }
 
+/// A frame that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// When it was sent.
+    pub sent: Time,
+    /// When it was accepted.
+    pub heard: Time,
+    /// Who really sent it.
+    pub from: NodeNo,
+    /// Who accepted it.
+    pub to: NodeNo,
+    /// What it was.
+    pub kind: MsgType,
+}
+
 /// The document's `get_metrics` of one node, at the end of the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeMetrics {
@@ -157,6 +174,10 @@ pub struct Outcome {
     pub timeline: Vec<TimelineRow>,
     /// The last state changes before a violation, oldest first; empty where there was none.
     pub last_changes: Vec<String>,
+    /// The lives of the jobs.
+    pub told: Told,
+    /// The frames that were accepted shortly before a violation, where somebody looked at them.
+    pub messages: Vec<Message>,
     /// What is not deterministic.
     pub wall: Wall,
 }

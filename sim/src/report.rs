@@ -3,7 +3,9 @@
 //! This is output code, the one place of the simulator that touches files. Nothing here feeds back into a run.
 
 pub mod csv;
+pub mod html;
 pub mod plot;
+pub mod scope;
 pub mod summary;
 pub mod table;
 pub mod words;
@@ -63,6 +65,8 @@ fn fill(outcome: &Outcome, resolved_toml: &str, dir: &Path) -> io::Result<()> {
     put(&dir.join("metrics.json"), summary::metrics_json(outcome).as_bytes())?;
     put(&dir.join("run.json"), summary::run_json(outcome).as_bytes())?;
     put(&dir.join("scenario.toml"), resolved_toml.as_bytes())?;
+    let page = html::page(outcome, resolved_toml).map_err(io::Error::other)?;
+    put(&dir.join("report.html"), page.as_bytes())?;
     put(&dir.join("kpi.csv"), &csv::kpis(outcome)?)?;
     put(&dir.join("timeline.csv"), &csv::timeline(outcome)?)?;
     for kpi in &outcome.kpis {
@@ -123,6 +127,17 @@ fn sibling(dir: &Path, what: &str) -> io::Result<PathBuf> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     };
     Ok(dir.with_file_name(format!(".{}.{what}-{}", name.to_string_lossy(), std::process::id())))
+}
+
+/// Writes one file, and the directories above it. An older one of that name is replaced.
+///
+/// # Errors
+/// What could not be done, with the path.
+pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(|e| at(directory, "create", &e))?;
+    }
+    put(path, text.as_bytes())
 }
 
 #[expect(clippy::disallowed_methods, reason = "results are files")]

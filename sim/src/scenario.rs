@@ -34,6 +34,8 @@ pub struct Scenario {
     pub shows: String,
     /// Every random choice of the world is a function of it.
     pub seed: u64,
+    /// How its nodes sign.
+    pub crypto: Crypto,
     /// Simulated time.
     pub duration: Time,
     /// Discovery is measured in it, the other KPIs after it.
@@ -52,6 +54,27 @@ pub struct Scenario {
     pub kpi: BTreeMap<String, Option<KpiTarget>>,
     /// What must have happened, or the run proves nothing.
     pub expect: Vec<Expectation>,
+}
+
+/// How the nodes of a world sign. Keys, ids, and all sizes are the same either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Crypto {
+    /// As real nodes do.
+    #[default]
+    Ed25519,
+    /// By keyed hashes that only the world can make: cheaper, and a forgery fails all the same (see [`crate::token`]).
+    Token,
+}
+
+impl Crypto {
+    /// As scenarios name them, in the order of the kinds.
+    pub const NAMES: [&'static str; 2] = ["ed25519", "token"];
+
+    /// As scenarios name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Crypto::NAMES[self as usize]
+    }
 }
 
 /// One node.

@@ -20,17 +20,20 @@ use marlos::time::{Now, Span, Time, WallTime};
 use marlos::wire::{MsgType, binary};
 
 use crate::check::Checks;
-use crate::draw::Draws;
+use crate::draw::{Draws, Purpose};
 use crate::fault::{FaultState, Step as FaultStep, Timeline as FaultTimeline, initial_nodes};
 use crate::kpi::Kpis;
+use crate::log;
 use crate::memo::Memo;
 use crate::network::latency::LatencyTable;
 use crate::network::{Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
 use crate::observe::{Observation, Stop, Truth};
 use crate::outcome::{NodeMetrics, Outcome, Verdict, Wall};
 use crate::queue::EventQueue;
-use crate::scenario::{CrashConnection, NodeNo, Scenario};
+use crate::scenario::{CrashConnection, Crypto, NodeNo, Scenario};
+use crate::story::Stories;
 use crate::timeline::Timeline;
+use crate::token::Tokens;
 use crate::workload::{SimulatedJob, Workload};
 use frames::Frames;
 use hash::ActionHash;
@@ -117,8 +120,11 @@ impl World {
             queue: EventQueue::new(),
             network,
             frames: Frames::default(),
+            memo: match scenario.crypto {
+                Crypto::Ed25519 => Memo::default(),
+                Crypto::Token => Memo::of_tokens(Tokens::new(draws.seed_of(Purpose::Tokens, 0, 0))),
+            },
             draws,
-            memo: Memo::default(),
             instants: timeline.instants().map(|(at, steps)| (at, steps.to_vec())).collect(),
             faults: FaultState::new(&scenario),
             job_durations: workload.template().map(|job| LatencyTable::new(&job.duration)),
@@ -131,6 +137,7 @@ impl World {
                 kpis: Kpis::new(&scenario),
                 checks: Checks::new(&scenario),
                 timeline: Timeline::new(&scenario),
+                stories: Stories::default(),
                 deliveries: 0,
                 changes: VecDeque::new(),
                 violation: None,
@@ -486,7 +493,7 @@ impl World {
     /// Judges what was seen.
     #[must_use]
     pub fn finish(self) -> Outcome {
-        let Sight { truth, kpis, checks, timeline, deliveries, changes, violation } = self.sight;
+        let Sight { truth, kpis, checks, timeline, stories, deliveries, changes, violation } = self.sight;
         let metrics = self.slots.iter().zip(&self.scenario.nodes).map(|(slot, spec)| NodeMetrics {
             node: spec.name.clone(),
             up: slot.node.is_some(),
@@ -498,7 +505,7 @@ impl World {
         let verdicts = findings.kpis.iter().map(|kpi| kpi.verdict).chain(checks.iter().map(|check| check.verdict));
         // What does not apply says nothing either way.
         let verdict = verdicts.filter(|verdict| *verdict != Verdict::NotApplicable).max().unwrap_or(Verdict::Unknown);
-        let line = |(at, event, o): &(Time, u64, Observation<'static>)| format!("{at} #{event} {o:?}");
+        let line = |(at, event, o): &(Time, u64, Observation<'static>)| format!("{:<70} #{event}", log::line(*at, o));
         Outcome {
             verdict,
             action_hash: self.hash.finish(),
@@ -513,6 +520,8 @@ impl World {
             counters: findings.counters,
             metrics,
             timeline: timeline.finish(truth.now),
+            told: stories.told(),
+            messages: Vec::new(),
             last_changes: if violation.is_some() { changes.iter().map(line).collect() } else { Vec::new() },
             wall: Wall::default(),
             scenario: self.scenario,

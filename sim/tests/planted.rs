@@ -5,6 +5,7 @@
 mod worlds;
 
 use marlos_sim::outcome::{CheckKind, Verdict};
+use marlos_sim::{report, retrace};
 use worlds::{failed, run};
 
 /// Seeds in which a defect must have shown itself.
@@ -237,6 +238,33 @@ overhead_per_job_B = false
 transactions = ">= 10"
 "#;
 
+/// A node is away while everyone is paid for the last jobs: it learns of that only where it asks.
+const MISSED: &str = r#"
+name = "missed"
+duration = "40s"
+warmup = "4s"
+settle = "10s"
+[nodes]
+count = 7
+config = { settle_after = "1s", PLANT }
+[network]
+profile = "lan"
+[workload]
+jobs_per_second = 4.0
+from = ["n0..n2"]
+end = "16s"
+job = { type = "simulated", duration = { distribution = "constant", value = "100ms" }, deadline = "10s" }
+[[fault]]
+at = "12s"
+for = "12s"
+kind = "crash"
+nodes = ["n6"]
+[kpi]
+overhead_per_job_B = false
+[expect]
+transactions = ">= 10"
+"#;
+
 const CHANCES: &[Chance] = &[
     Chance { plant: "quorum-one-short", check: "S1", exit: 3, scenario: QUIET },
     Chance { plant: "provisional-for-quorum", check: "S1", exit: 3, scenario: CUT_OFF },
@@ -244,8 +272,8 @@ const CHANCES: &[Chance] = &[
     Chance { plant: "votes-forgotten", check: "S1", exit: 3, scenario: VIEWS_DIFFER },
     Chance { plant: "votes-not-persisted", check: "S1", exit: 3, scenario: ROUND_ACROSS_A_RESTART },
     Chance { plant: "double-vote", check: "S3", exit: 3, scenario: POOR },
-    Chance { plant: "balance-unchecked", check: "S3", exit: 3, scenario: POOR },
-    Chance { plant: "paid-twice", check: "S3", exit: 3, scenario: POOR },
+    Chance { plant: "balance-unchecked", check: "ledger", exit: 3, scenario: POOR },
+    Chance { plant: "paid-twice", check: "ledger", exit: 3, scenario: POOR },
     Chance { plant: "execute-without-claim", check: "S2", exit: 3, scenario: QUIET },
     Chance { plant: "lease-ignored", check: "S2", exit: 3, scenario: UNHEARD },
     Chance { plant: "fence-ignored", check: "S2", exit: 3, scenario: SLEEPER },
@@ -253,6 +281,7 @@ const CHANCES: &[Chance] = &[
     Chance { plant: "nothing-bundled", check: "S5", exit: 3, scenario: CROWDED },
     Chance { plant: "announces-dropped", check: "L1", exit: 4, scenario: QUIET },
     Chance { plant: "deadline-ignored", check: "L2", exit: 4, scenario: CUT_OFF },
+    Chance { plant: "heads-ignored", check: "L3", exit: 4, scenario: MISSED },
 ];
 
 #[test]
@@ -274,11 +303,24 @@ fn every_planted_defect_is_caught_by_its_check_within_a_few_seeds() {
 
 #[test]
 fn the_same_scenarios_pass_without_the_defect() {
-    for scenario in [QUIET, VIEWS_DIFFER, ROUND_ACROSS_A_RESTART, UNHEARD, SLEEPER, CROWDED, CUT_OFF, POOR] {
+    for scenario in [QUIET, VIEWS_DIFFER, ROUND_ACROSS_A_RESTART, UNHEARD, SLEEPER, CROWDED, CUT_OFF, POOR, MISSED] {
         let text = scenario.replace("PLANT", "plant = \"nothing\"");
         for seed in 1..=2 {
             let outcome = run(&text, seed);
             assert_eq!(outcome.exit_code(), 0, "{} with seed {seed}: {:#?}", outcome.scenario.name, failed(&outcome));
         }
     }
+}
+
+#[test]
+fn a_violation_is_shown_with_the_messages_before_it_and_where_to_run_it_again() {
+    let mut outcome = run(&SLEEPER.replace("PLANT", "plant = \"fence-ignored\""), 1);
+    assert_eq!(outcome.exit_code(), 3, "{:#?}", failed(&outcome));
+    outcome.messages = retrace::last_messages(&outcome);
+    let last = outcome.messages.last().expect("something was said before");
+    assert!(last.heard <= outcome.reached && last.sent < last.heard && last.from != last.to, "{last:?}");
+    let page = report::html::page(&outcome, &outcome.scenario.to_toml()).unwrap();
+    assert!(page.contains("id=\"violation\"") && page.contains(&format!("\"{}\"]", last.kind.name())), "no chart");
+    let directory = tempfile::tempdir().unwrap();
+    report::write(&outcome, &outcome.scenario.to_toml(), &directory.path().join("seen")).unwrap();
 }

@@ -69,7 +69,12 @@ fn every_mistake_is_shown_at_its_place_with_what_is_allowed() {
         ("\"120s\"", "\"40s\"", (3, 12), &["nothing is left of 40s", "10s of warm-up and 30s"]),
         ("\"120s\"", "\"120s\"\nsettle = \"80s\"", (4, 10), &["the last fault ends at 50s"]),
         ("\"120s\"", "\"9999d\"", (3, 12), &["out of range"]),
-        ("\"120s\"", "\"120s\"\ncrypto = \"token\"", (4, 10), &["not available yet in this version", "`ed25519`"]),
+        (
+            "\"120s\"",
+            "\"120s\"\ncrypto = \"tokens\"",
+            (4, 10),
+            &["no valid `crypto`", "`ed25519`", "did you mean `token`?"],
+        ),
         ("\"120s\"", "\"120s\"\nseed = -1", (4, 8), &["out of range"]),
         // Nodes.
         ("count = 10", "count = 0", (6, 9), &["`count = 0` is out of range", "1 to 4096"]),

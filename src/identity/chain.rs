@@ -162,7 +162,7 @@ mod tests {
         assert!(keys.rotated(&[99; 32], later, NETWORK).is_err(), "the owner is told");
         // Signed all the same, by who does not care for the limit.
         let mut chain = keys.chain().to_vec();
-        chain.push(keys.link(u32::from(most) + 1, [99; 32], later, NETWORK));
+        chain.push(keys.link(u32::from(most) + 1, [99; 32], later, NETWORK, &mut StrictVerifier));
         assert!(!sound(&keys, &chain));
     }
 

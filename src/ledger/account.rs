@@ -42,6 +42,12 @@ pub struct Supply {
     pub total: i128,
     /// What the poorest of them has.
     pub lowest: i128,
+    /// What they have beyond all that is bound.
+    pub free: i128,
+    /// What open jobs reserve, counted anew from the jobs.
+    pub reserved: i128,
+    /// What claims stake, counted anew from the claims.
+    pub staked: i128,
 }
 
 impl Accounts {
@@ -144,7 +150,7 @@ impl Accounts {
         paid
     }
 
-    /// Counts all money anew, from the rows and not from the sums that are kept.
+    /// Counts all money anew, from the rows and not from the sums that are kept. Nothing of it is bound here.
     ///
     /// # Panics
     /// Where a kept sum is not what the rows say.
@@ -157,7 +163,8 @@ impl Accounts {
             }
         }
         let genesis = i128::from(self.genesis.0) * self.accounts.len() as i128;
-        let mut supply = Supply { accounts: self.accounts.len() as u64, genesis, total: 0, lowest: i128::MAX };
+        let accounts = self.accounts.len() as u64;
+        let mut supply = Supply { accounts, genesis, total: 0, lowest: i128::MAX, free: 0, reserved: 0, staked: 0 };
         for (id, account) in &self.accounts {
             let spent: u128 = account.row.values().map(|paid| u128::from(paid.0)).sum();
             assert_eq!(u128::from(account.spent.0), spent, "what {id} spent is the sum of its row");
@@ -168,6 +175,7 @@ impl Accounts {
             supply.lowest = supply.lowest.min(balance);
         }
         assert!(received.is_empty(), "every payee has an account");
+        supply.free = supply.total;
         supply
     }
 }
@@ -176,7 +184,7 @@ impl Supply {
     /// Whether no money was made or lost, and nobody has less than nothing.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.total == self.genesis && self.lowest >= 0
+        self.total == self.genesis && self.free + self.reserved + self.staked == self.genesis && self.lowest >= 0
     }
 }
 
@@ -281,7 +289,10 @@ mod tests {
             assert_eq!([1, 2, 3, 4].map(|n| accounts.balance(id(n))), balances, "{account} {seq}");
             assert!(accounts.supply().holds());
         }
-        assert_eq!(accounts.supply(), Supply { accounts: 4, genesis: 400, total: 400, lowest: 10 });
+        assert_eq!(
+            accounts.supply(),
+            Supply { accounts: 4, genesis: 400, total: 400, lowest: 10, free: 400, reserved: 0, staked: 0 }
+        );
     }
 
     #[test]

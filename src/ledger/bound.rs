@@ -161,6 +161,20 @@ impl Bound {
         self.sums.get(&account).map_or((0, 0), |sums| (sums.reserved, sums.staked))
     }
 
+    /// What all accounts have bound, by the sums that are kept.
+    #[must_use]
+    pub fn total(&self) -> i128 {
+        self.sums.values().map(|sums| sums.reserved + sums.staked).sum()
+    }
+
+    /// What all jobs reserve, and all claims stake, counted anew: linear in both.
+    #[must_use]
+    pub fn counted(&self) -> (i128, i128) {
+        let reserved = self.jobs.values().filter(|bond| bond.reserved).map(|bond| i128::from(bond.most.0)).sum();
+        let staked = self.jobs.values().flat_map(|bond| &bond.claims).map(|claim| i128::from(claim.stake.0)).sum();
+        (reserved, staked)
+    }
+
     /// Whether a job waits for its reserve.
     #[must_use]
     pub fn is_waiting(&self, job: JobId) -> bool {

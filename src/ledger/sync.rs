@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::Ledger;
 use super::transaction::row_digest;
 use super::vote::{is_proven, is_proven_by_keys_of};
+use crate::config::Config;
 use crate::cx::Ctx;
 use crate::id::{NodeId, PeerIdx};
 use crate::identity::chain;
@@ -110,6 +111,9 @@ impl Ledger {
         let theirs = &message.heads;
         if !theirs.is_sorted_by(|a, b| a.account < b.account) {
             return Err(Refusal::Malformed);
+        }
+        if heads_ignored_planted(cx.config) {
+            return Ok(());
         }
         let known =
             |account: NodeId| theirs.binary_search_by_key(&account, |head| head.account).map_or(0, |at| theirs[at].seq);
@@ -293,4 +297,13 @@ impl Ledger {
         let fresh = || Ask { at: cx.now.mono, widely: false, vouchers: BTreeMap::new() };
         Some(asks.entry(account).or_insert_with(fresh))
     }
+}
+
+fn heads_ignored_planted(config: &Config) -> bool {
+    #[cfg(feature = "plant")]
+    if config.plant == crate::config::Plant::HeadsIgnored {
+        return true;
+    }
+    let _ = config;
+    false
 }

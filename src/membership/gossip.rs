@@ -78,7 +78,7 @@ impl Gossip {
     }
 }
 
-/// Signs a record: everything in it but the signature itself.
+/// Signs a record outside of a node: everything in it but the signature itself.
 #[must_use]
 pub fn sign_record(mut record: Announce, keys: &crate::identity::Keys, network_id: &str) -> Announce {
     record.record_signature = keys.sign(&Signed { network_id, bytes: &signed_bytes(&record) });
@@ -116,7 +116,9 @@ impl Members {
         own.signed_at = cx.wall();
         own.rotations = cx.egress.keys().chain().to_vec();
         let now = cx.now.mono;
-        self.replace_record(now, PeerIdx::SELF, sign_record(own, cx.egress.keys(), &cx.config.network_id));
+        let signed = Signed { network_id: &cx.config.network_id, bytes: &signed_bytes(&own) };
+        own.record_signature = cx.verify.sign(cx.egress.keys(), &signed);
+        self.replace_record(now, PeerIdx::SELF, own);
     }
 
     /// This node has had another key before, which is kept until a quorum knows the present one.

@@ -1,7 +1,7 @@
 //! Another key for the same identity, and the attacks on it (protocol.md, section 1).
 
 use marlos::id::{Link, PeerIdx};
-use marlos::identity::Keys;
+use marlos::identity::{Keys, StrictVerifier};
 use marlos::io::{Event, JobStatus, PeerState, Refusal};
 use marlos::time::{Span, WallTime};
 use marlos::wire::message::*;
@@ -139,7 +139,7 @@ fn a_replayed_rotation_is_refused_and_counted() {
 fn fork_of(hand: &Hand, secrets: [u8; 2]) -> Evidence {
     let link = |secret: u8| {
         let new_key = Keys::from_secret(&[secret; 32]).public();
-        hand.keys.link(1, new_key, WallTime(EPOCH_US), "marlos")
+        hand.keys.link(1, new_key, WallTime(EPOCH_US), "marlos", &mut StrictVerifier)
     };
     let [first, second] = secrets.map(link);
     Evidence { author: hand.id(), rotations: Vec::new(), proof: Contradiction::Rotations { first, second } }
@@ -212,7 +212,7 @@ fn a_chain_that_is_too_long_or_comes_too_early_is_refused() {
     greedy.sequence = 2;
     let record = greedy.record();
     let mut longer = record.clone();
-    longer.rotations.push(greedy.keys.link(17, [9; 32], far(17), "marlos"));
+    longer.rotations.push(greedy.keys.link(17, [9; 32], far(17), "marlos", &mut StrictVerifier));
     for (what, record, reason) in
         [("one more", longer, Refusal::Malformed), ("of the future", record, Refusal::BadRecord)]
     {

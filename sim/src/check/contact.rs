@@ -4,7 +4,7 @@ use marlos::Config;
 use marlos::config::Membership;
 use marlos::time::{Span, Time};
 
-use super::s1::votes_needed;
+use super::electorates::votes_needed;
 use crate::observe::{Observation, Truth};
 use crate::scenario::NodeNo;
 

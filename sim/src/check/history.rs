@@ -8,7 +8,7 @@ use marlos::wire::message::Consistency;
 
 use crate::observe::{Observation, Truth};
 use crate::scenario::{
-    Arrival, JobTemplate, LatencyLaw, NetworkSpec, NodeNo, NodeSpec, Scenario, Topology, WorkloadSpec,
+    Arrival, Crypto, JobTemplate, LatencyLaw, NetworkSpec, NodeNo, NodeSpec, Scenario, Topology, WorkloadSpec,
 };
 
 /// A truth that is told what happens, as the world's is.
@@ -67,6 +67,7 @@ pub(crate) fn scenario(nodes: usize, duration: &str) -> Scenario {
         name: "by hand".into(),
         shows: String::new(),
         seed: 1,
+        crypto: Crypto::Ed25519,
         duration: Time(Span::parse(duration).unwrap().as_micros()),
         warmup: Time(0),
         settle: Span::secs(30),

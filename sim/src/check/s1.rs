@@ -17,20 +17,19 @@
 //! And what makes two certificates impossible: no node votes for two winners in one (job, round),
 //! not even where it lost its store between: it does not vote on what its earlier life may have voted on.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use marlos::config::{Config, Membership};
-use marlos::id::{ElectorateId, JobId, NodeId};
-use marlos::identity::chain::OVERLAP;
-use marlos::io::{PeerState, Verify};
-use marlos::quorum::{Statement, electorate_digest, provisional_digest};
-use marlos::time::{Span, Time};
+use marlos::id::JobId;
+use marlos::io::Verify;
+use marlos::quorum::Statement;
+use marlos::time::Time;
+use marlos::wire::binary;
 use marlos::wire::message::{ClaimCertificate, Consistency};
-use marlos::wire::{Signature, Signed, binary};
 use sha2::{Digest, Sha256};
 
 use super::contact::Contact;
+use super::electorates::{Electorates, Members, set_bits, votes_needed};
 use super::{Fact, Violation};
 use crate::observe::{Observation, Truth};
 use crate::scenario::{NodeNo, Scenario};
@@ -48,35 +47,17 @@ type Vote = (u16, u32);
 /// No vote yet.
 const NOBODY: u16 = u16::MAX;
 
-/// Votes that are enough: the smallest q such that two sets of q among `members` share more than f, where f is the largest
-/// number with 3f < members. Written without a look at the node's own formula.
-#[must_use]
-pub fn votes_needed(members: u32) -> u32 {
-    let byzantine = (0..members).take_while(|f| 3 * f < members).last().unwrap_or(0);
-    (0..=members).find(|q| 2 * q > members + byzantine).unwrap_or(members)
-}
-
 /// The state of the check.
 #[derive(Clone, Debug)]
 pub(super) struct S1 {
-    network_id: String,
     configs: Vec<Config>,
     consistency: Consistency,
-    lives: Vec<Life>,
     /// SHA-256 of each provisional certificate that was checked.
     provisional: BTreeSet<[u8; 32]>,
     certified: BTreeMap<(JobId, u32), Certified>,
     /// By voter.
     votes: BTreeMap<(JobId, u32), Box<[Vote]>>,
     checked: u64,
-}
-
-/// Whom a node has met since its process started.
-#[derive(Clone, Debug, Default)]
-struct Life {
-    met: Vec<(Time, NodeNo)>,
-    /// From when, and until when, it has last held members for dead.
-    gone: BTreeMap<NodeNo, (Time, Option<Time>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -87,17 +68,12 @@ struct Certified {
     fact: Fact,
 }
 
-/// Members by id, with their numbers.
-pub(super) type Members = Vec<(NodeId, NodeNo)>;
-
 impl S1 {
     pub fn new(scenario: &Scenario) -> S1 {
         assert!(scenario.nodes.len() < usize::from(NOBODY), "nodes are numbered in 16 bits here");
         S1 {
-            network_id: scenario.nodes.first().map_or_else(String::new, |node| node.config.network_id.clone()),
             configs: scenario.nodes.iter().map(|node| node.config.clone()).collect(),
             consistency: scenario.workload.as_ref().map_or(Consistency::Quorum, |workload| workload.job.consistency),
-            lives: vec![Life::default(); scenario.nodes.len()],
             provisional: BTreeSet::new(),
             certified: BTreeMap::new(),
             votes: BTreeMap::new(),
@@ -115,10 +91,10 @@ impl S1 {
         truth: &Truth,
         o: &Observation<'_>,
         contact: &Contact,
+        electorates: &Electorates,
         verify: &mut dyn Verify,
     ) -> Result<(), Box<Violation>> {
         match *o {
-            Observation::NodeStarted { node, .. } => self.lives[node] = Life::default(),
             // Nothing that it voted since has left it.
             Observation::StoreCut { node, since, .. } => {
                 let since_ms = u32::try_from(since.0 / 1_000).unwrap_or(u32::MAX);
@@ -126,17 +102,9 @@ impl S1 {
                     votes[node] = (NOBODY, 0);
                 }
             }
-            Observation::Discovered { node, peer } => self.lives[node].meet(truth.now, node, peer),
-            Observation::PeerState { node, peer, state } => {
-                let life = &mut self.lives[node];
-                match state {
-                    PeerState::Dead | PeerState::Left => life.loses(truth.now, peer),
-                    PeerState::Known | PeerState::Alive | PeerState::Suspect => life.regains(truth.now, peer),
-                }
-            }
             Observation::Voted { node, job, round, winner } => return self.on_voted(truth, node, job, round, winner),
             Observation::Certified { node, job, round, certificate, .. } => {
-                return self.on_certified(truth, node, job, round, certificate, contact, verify);
+                return self.on_certified(truth, node, job, round, certificate, contact, electorates, verify);
             }
             _ => {}
         }
@@ -176,6 +144,7 @@ impl S1 {
         round: u32,
         bytes: &[u8],
         contact: &Contact,
+        electorates: &Electorates,
         verify: &mut dyn Verify,
     ) -> Result<(), Box<Violation>> {
         let reported = Fact::now(truth, node, format!("it reports a certificate for round {round} of {job}"));
@@ -196,7 +165,7 @@ impl S1 {
         }
         let digest: [u8; 32] = Sha256::digest(bytes).into();
         if !certificate.reachable.is_empty() {
-            return self.on_provisional(truth, node, &certificate, digest, &reported, contact, verify);
+            return self.on_provisional(truth, node, &certificate, digest, &reported, contact, electorates, verify);
         }
         if let Some(first) = self.certified.get(&(job, round)) {
             if first.statement != statement {
@@ -207,8 +176,8 @@ impl S1 {
                 return Ok(());
             }
         }
-        let members = self.electorate_of(truth, node, &certificate, &reported)?;
-        self.check_votes(truth, node, &certificate, &members, &reported, verify)?;
+        let members = self.electorate_of(truth, node, &certificate, electorates, &reported)?;
+        self.check_votes(truth, node, &certificate, &members, electorates, &reported, verify)?;
         self.check_width(truth, node, &members, contact, &reported)?;
         self.checked += 1;
         let kept = Certified { statement, digest, fact: reported };
@@ -225,6 +194,7 @@ impl S1 {
         digest: [u8; 32],
         reported: &Fact,
         contact: &Contact,
+        electorates: &Electorates,
         verify: &mut dyn Verify,
     ) -> Result<(), Box<Violation>> {
         let now = |what: &str| Fact::now(truth, node, what.to_owned());
@@ -241,8 +211,8 @@ impl S1 {
             let met = format!("it has been in contact with a quorum for {long}");
             return violated(SPLIT, reported.clone(), now(&met));
         }
-        let members = self.electorate_of(truth, node, certificate, reported)?;
-        self.check_votes(truth, node, certificate, &members, reported, verify)?;
+        let members = self.electorate_of(truth, node, certificate, electorates, reported)?;
+        self.check_votes(truth, node, certificate, &members, electorates, reported, verify)?;
         self.checked += 1;
         self.provisional.insert(digest);
         Ok(())
@@ -254,56 +224,27 @@ impl S1 {
         truth: &Truth,
         node: NodeNo,
         certificate: &ClaimCertificate,
+        electorates: &Electorates,
         reported: &Fact,
     ) -> Result<Members, Box<Violation>> {
         let stated = certificate.statement.electorate;
-        if let Some(members) = self.members_behind(truth, node, stated, &certificate.reachable) {
+        if let Some(members) = electorates.members_behind(truth, node, stated, &certificate.reachable) {
             return Ok(members);
         }
-        let (lease, met) = (self.configs[node].lease, self.lives[node].met.len());
+        let (lease, met) = (self.configs[node].lease, electorates.met(node));
         let held = format!("no set of members that it has held in the last {lease} has the digest {stated}");
         violated(REAL, reported.clone(), Fact::now(truth, node, format!("{held}; it has met {met}")))
     }
 
-    /// The members with this digest, where the node may have held them as its electorate within the last lease. With a bitmap of
-    /// the reachable, it is the digest of that part of them.
-    pub(super) fn members_behind(
-        &self,
-        truth: &Truth,
-        node: NodeNo,
-        stated: ElectorateId,
-        reachable: &[u8],
-    ) -> Option<Members> {
-        let (config, life) = (&self.configs[node], &self.lives[node]);
-        let fits = |members: &Members| {
-            let all = electorate_digest(members.iter().map(|(id, _)| id));
-            let named = if reachable.is_empty() { all } else { provisional_digest(all, reachable) };
-            named == stated
-        };
-        if let Membership::Fixed(ids) = &config.membership {
-            let mut members: Members = ids
-                .iter()
-                .map(|id| (*id, truth.ids.iter().position(|known| known == id).unwrap_or(usize::MAX)))
-                .collect();
-            members.sort_unstable();
-            members.dedup();
-            return Some(members).filter(fits);
-        }
-        let named = |numbers: &[NodeNo]| -> Members {
-            let mut members: Members = numbers.iter().map(|number| (truth.ids[*number], *number)).collect();
-            members.sort_unstable();
-            members
-        };
-        life.candidates(truth.now, node, config).map(|numbers| named(&numbers)).find(fits)
-    }
-
     /// Rule 4.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one certificate, and what tells about them")]
     fn check_votes(
         &self,
         truth: &Truth,
         node: NodeNo,
         certificate: &ClaimCertificate,
         members: &Members,
+        electorates: &Electorates,
         reported: &Fact,
         verify: &mut dyn Verify,
     ) -> Result<(), Box<Violation>> {
@@ -318,50 +259,13 @@ impl S1 {
         let electing = if reachable.is_empty() { members.len() } else { reachable.len() };
         let votes = (certificate.voters.as_slice(), certificate.signatures.as_slice());
         let statement = &certificate.statement;
-        let bytes = statement.signed_bytes();
         let votes_cast = self.votes.get(&(statement.job_id, statement.round));
         let voted_at = |voter: NodeNo| {
             let (winner, ms) = votes_cast.map_or((NOBODY, 0), |votes| votes[voter]);
             (winner != NOBODY).then_some(Time(u64::from(ms) * 1_000))
         };
-        self.count_votes(truth, members, electing, votes, &bytes, &voted_at, verify).or_else(wrong)
-    }
-
-    /// Whether the members in the bitmap are a quorum of so many and have all really signed these bytes, each with the key that it
-    /// had when it voted (to the millisecond), or, where nobody saw that, of late; if not, what is wrong.
-    #[expect(clippy::too_many_arguments, reason = "the parts of a proof, and what tells about them")]
-    pub(super) fn count_votes(
-        &self,
-        truth: &Truth,
-        members: &Members,
-        electing: usize,
-        (bitmap, signatures): (&[u8], &[Signature]),
-        bytes: &[u8],
-        voted_at: &dyn Fn(NodeNo) -> Option<Time>,
-        verify: &mut dyn Verify,
-    ) -> Result<(), String> {
-        let voters = set_bits(bitmap);
-        if voters.last().is_some_and(|last| *last >= members.len()) {
-            return Err(format!("it counts voter {} of {} members", voters.last().unwrap_or(&0), members.len()));
-        }
-        if voters.len() != signatures.len() {
-            return Err(format!("{} voters have {} signatures", voters.len(), signatures.len()));
-        }
-        let needed = votes_needed(u32::try_from(electing).expect("numbered in 16 bits"));
-        if voters.len() < needed as usize {
-            return Err(format!("{} of {electing} members voted, and {needed} are a quorum", voters.len()));
-        }
-        let message = Signed { network_id: &self.network_id, bytes };
-        for (voter, signature) in voters.iter().map(|index| members[*index].1).zip(signatures) {
-            let of_late = truth.now.0.saturating_sub(OVERLAP.0);
-            let (first, last) = voted_at(voter).map_or((Time(of_late), truth.now), |at| (at, at + Span::millis(1)));
-            let signed = voter < truth.ids.len()
-                && [first, last].iter().any(|at| verify.verify(truth.key_at(voter, *at), &message, signature));
-            if !signed {
-                return Err(format!("n{voter} has not signed the vote that is counted as its own"));
-            }
-        }
-        Ok(())
+        let bytes = statement.signed_bytes();
+        electorates.count_votes(truth, members, electing, votes, &bytes, &voted_at, verify).or_else(wrong)
     }
 
     /// Rule 5. A fixed list is as large as its operator made it.
@@ -390,62 +294,6 @@ impl S1 {
         );
         violated(WIDE, reported.clone(), Fact::now(truth, node, narrow))
     }
-}
-
-impl Life {
-    fn meet(&mut self, now: Time, node: NodeNo, peer: NodeNo) {
-        self.regains(now, peer);
-        if node != peer && self.met.iter().all(|(_, known)| *known != peer) {
-            self.met.push((now, peer));
-        }
-    }
-
-    fn loses(&mut self, now: Time, peer: NodeNo) {
-        let gone = self.gone.entry(peer).or_insert((now, None));
-        if gone.1.is_some() {
-            *gone = (now, None);
-        }
-    }
-
-    fn regains(&mut self, now: Time, peer: NodeNo) {
-        if let Some((_, until)) = self.gone.get_mut(&peer) {
-            until.get_or_insert(now);
-        }
-    }
-
-    /// The sets of members that the node may have held within the last lease, the present one first. Members only come, so the
-    /// earlier sets are shorter; those that may have been forgotten leave in the order in which they died.
-    fn candidates<'a>(&'a self, now: Time, node: NodeNo, config: &Config) -> impl Iterator<Item = Vec<NodeNo>> + 'a {
-        let before = self.met.iter().filter(|(at, _)| now.since(*at) > config.lease).count();
-        let forgotten = self.forgotten(now, config);
-        (before..=self.met.len()).rev().flat_map(move |length| {
-            let met: Vec<NodeNo> = self.met[..length].iter().map(|(_, peer)| *peer).collect();
-            let forgotten = forgotten.clone();
-            (0..=forgotten.len()).map(move |count| {
-                let kept = met.iter().filter(|peer| !forgotten[..count].contains(peer));
-                std::iter::once(node).chain(kept.copied()).collect()
-            })
-        })
-    }
-
-    /// Members that may be out of the electorate, or have been within the last lease, in the order in which they may leave it.
-    fn forgotten(&self, now: Time, config: &Config) -> Vec<NodeNo> {
-        // Whether a node counts from a member's last sign of life or from its death is its own affair.
-        let after = config.forget_after.saturating_sub(config.heartbeat_timeout);
-        let recent = |until: Option<Time>| until.is_none_or(|until| now.since(until) <= config.lease);
-        let long = |from: Time, until: Option<Time>| until.unwrap_or(now).since(from) >= after;
-        let gone = self.gone.iter().filter(|(_, (from, until))| recent(*until) && long(*from, *until));
-        // Those still out come first; of those that are back, who came back last was out until last.
-        let mut gone: Vec<_> =
-            gone.map(|(peer, (from, until))| (until.is_some(), Reverse(*until), *from, *peer)).collect();
-        gone.sort_unstable();
-        gone.into_iter().map(|(.., peer)| peer).collect()
-    }
-}
-
-/// The set bits of a bitmap, lowest first.
-fn set_bits(bitmap: &[u8]) -> Vec<usize> {
-    (0..bitmap.len() * 8).filter(|index| bitmap[index / 8] >> (index % 8) & 1 == 1).collect()
 }
 
 fn violated<T>(sentence: &'static str, first: Fact, second: Fact) -> Result<T, Box<Violation>> {

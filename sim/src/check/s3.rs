@@ -1,24 +1,21 @@
-//! S3: one certified transaction per (account, number), money is neither made nor lost, a job is paid at most once.
+//! S3: one certified transaction per (account, number). What the transactions come to is for [`super::ledger`] to say.
 //!
 //! 1. Two certified transactions of one account and number are one and the same, and each was voted for, really, by a quorum of
-//!    an electorate that its payer may have held (see [`super::s1`]).
+//!    an electorate that its payer may have held (see [`super::electorates`]).
 //! 2. No node votes for two transactions of one account and number, unless its store lost the first.
 //! 3. What a node applies was certified, and is the same everywhere.
-//! 4. When a node has applied something, all balances as it sees them add up to what everybody began with, and none is below zero.
-//! 5. No two certified transactions, and no transaction twice, pay for one job.
 
 use std::collections::BTreeMap;
 
 use marlos::config::Config;
-use marlos::id::{JobId, TxId};
+use marlos::id::TxId;
 use marlos::io::{JobStatus, Verify};
-use marlos::ledger::Supply;
 use marlos::time::{Span, Time};
 use marlos::wire::binary;
 use marlos::wire::message::{AccountRecord, TokenTransaction};
 use sha2::{Digest, Sha256};
 
-use super::s1::S1;
+use super::electorates::Electorates;
 use super::{Fact, Violation};
 use crate::observe::{Observation, Stop, Truth};
 use crate::scenario::{NodeNo, Scenario};
@@ -27,8 +24,6 @@ const ONE: &str = "there is at most one certified transaction per (account, numb
 const REAL: &str = "a certified transaction holds the votes of a quorum of its payer's members";
 const ONCE: &str = "a node votes for one transaction per (account, number)";
 const SAME: &str = "what a node applies was certified, and is the same everywhere";
-const CONSERVED: &str = "money is neither made nor lost, and nobody has less than nothing";
-const PAID: &str = "a job is paid at most once";
 
 /// How long after the first payment is due some transaction must have been certified, besides `settle_after`, or the run
 /// has shown nothing.
@@ -41,7 +36,6 @@ pub(super) struct S3 {
     certified: BTreeMap<(NodeNo, u64), Certified>,
     /// By account, number and voter.
     votes: BTreeMap<(NodeNo, u64, NodeNo), (TxId, Time)>,
-    paid: BTreeMap<JobId, Fact>,
     first_due: Option<Time>,
     checked: u64,
 }
@@ -59,7 +53,6 @@ impl S3 {
             configs: scenario.nodes.iter().map(|node| node.config.clone()).collect(),
             certified: BTreeMap::new(),
             votes: BTreeMap::new(),
-            paid: BTreeMap::new(),
             first_due: None,
             checked: 0,
         }
@@ -82,7 +75,7 @@ impl S3 {
         &mut self,
         truth: &Truth,
         o: &Observation<'_>,
-        s1: &S1,
+        electorates: &Electorates,
         verify: &mut dyn Verify,
     ) -> Result<(), Box<Violation>> {
         match *o {
@@ -99,10 +92,10 @@ impl S3 {
                 return self.on_voted(truth, node, account, seq, transaction);
             }
             Observation::TransactionCertified { node, seq, certificate } => {
-                return self.on_certified(truth, node, seq, certificate, s1, verify);
+                return self.on_certified(truth, node, seq, certificate, electorates, verify);
             }
-            Observation::TransactionApplied { node, account, seq, row, supply } => {
-                return self.on_applied(truth, node, account, seq, row, supply);
+            Observation::TransactionApplied { node, account, seq, row, .. } => {
+                return self.on_applied(truth, node, account, seq, row);
             }
             _ => {}
         }
@@ -131,7 +124,7 @@ impl S3 {
         node: NodeNo,
         seq: u64,
         bytes: &[u8],
-        s1: &S1,
+        electorates: &Electorates,
         verify: &mut dyn Verify,
     ) -> Result<(), Box<Violation>> {
         let reported = Fact::now(truth, node, format!("it reports that its transaction {seq} is certified"));
@@ -150,12 +143,12 @@ impl S3 {
         let Ok(statement) = record.statement(digest, proof.votes.electorate) else {
             return wrong("its row is none".into());
         };
-        let Some(members) = s1.members_behind(truth, node, proof.votes.electorate, &[]) else {
+        let Some(members) = electorates.members_behind(truth, node, proof.votes.electorate, &[]) else {
             return wrong(format!("no members that it has held of late have the digest {}", proof.votes.electorate));
         };
         let votes = (proof.votes.voters.as_slice(), proof.votes.signatures.as_slice());
         if let Err(what) =
-            s1.count_votes(truth, &members, members.len(), votes, &statement.signed_bytes(), &|_| None, verify)
+            electorates.count_votes(truth, &members, members.len(), votes, &statement.signed_bytes(), &|_| None, verify)
         {
             return wrong(what);
         }
@@ -167,16 +160,6 @@ impl S3 {
         if (first.transaction, first.row) != (certified.transaction, certified.row) {
             return violated(ONE, first.fact.clone(), certified.fact);
         }
-        for transfer in &transaction.transfers {
-            let pays = Fact::now(truth, node, format!("its number {seq} names {}", transfer.job_id));
-            match self.paid.get(&transfer.job_id) {
-                Some(first) if first.what != pays.what || first.node != node => {
-                    return violated(PAID, first.clone(), pays);
-                }
-                Some(_) => {}
-                None => drop(self.paid.insert(transfer.job_id, pays)),
-            }
-        }
         Ok(())
     }
 
@@ -187,26 +170,15 @@ impl S3 {
         account: NodeNo,
         seq: u64,
         row: [u8; 32],
-        supply: Option<Supply>,
     ) -> Result<(), Box<Violation>> {
         let applies = Fact::now(truth, node, format!("it applies number {seq} of n{account}"));
         match self.certified.get(&(account, seq)) {
-            Some(certified) if certified.row == row => {}
-            Some(certified) => return violated(SAME, certified.fact.clone(), applies),
+            Some(certified) if certified.row == row => Ok(()),
+            Some(certified) => violated(SAME, certified.fact.clone(), applies),
             None => {
                 let nobody = Fact::now(truth, account, format!("no number {seq} of it was ever certified"));
-                return violated(SAME, nobody, applies);
+                violated(SAME, nobody, applies)
             }
-        }
-        match supply.filter(|supply| supply.total != supply.genesis || supply.lowest < 0) {
-            Some(supply) => {
-                let Supply { accounts, genesis, total, lowest } = supply;
-                let what = format!(
-                    "in its eyes {accounts} accounts that began with {genesis} micro-tokens have {total}, and one {lowest}"
-                );
-                violated(CONSERVED, applies, Fact::now(truth, node, what))
-            }
-            None => Ok(()),
         }
     }
 }

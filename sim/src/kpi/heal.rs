@@ -9,6 +9,7 @@ use marlos::time::{Span, Time};
 
 use super::samples::Samples;
 use crate::check::contact::Contact;
+use crate::check::digests::Digests;
 use crate::check::views::Views;
 use crate::observe::{Observation, Truth};
 use crate::scenario::{NodeNo, Scenario};
@@ -23,7 +24,7 @@ pub(super) struct Heals {
     warmup: Time,
     /// `nodes * nodes`, symmetric: whether frames pass both ways, whoever is up.
     connected: Vec<bool>,
-    digests: Vec<Option<u64>>,
+    digests: Digests,
     /// When the cuts ended that are not healed yet.
     open: Vec<Time>,
     /// Two that do not agree, as far as is known: while that is so, nobody else need be asked.
@@ -38,7 +39,7 @@ impl Heals {
             nodes,
             warmup: scenario.warmup,
             connected: vec![true; nodes * nodes],
-            digests: vec![None; nodes],
+            digests: Digests::new(nodes),
             open: Vec::new(),
             witness: None,
             samples: Samples::new(),
@@ -48,9 +49,8 @@ impl Heals {
     /// To be called when `contact` and `views` have followed what happened.
     pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>, contact: &Contact, views: &Views) {
         match *o {
-            Observation::Digest { node, digest } => self.digests[node] = Some(digest),
-            Observation::NodeStarted { node, .. } => self.digests[node] = None,
             Observation::ReachChanged => self.on_reach_changed(truth),
+            _ if self.digests.observe(o) => {}
             Observation::PeerState { .. }
             | Observation::Discovered { .. }
             | Observation::NodeStopped { .. }
@@ -86,9 +86,8 @@ impl Heals {
     fn agree(&mut self, contact: &Contact, views: &Views) -> bool {
         let alive = |node, peer| views.of(node, peer).is_some_and(|view| view.state == PeerState::Alive);
         let digests = &self.digests;
-        let disagree = |&(a, b): &(NodeNo, NodeNo)| {
-            contact.is(a, b) && !(alive(a, b) && alive(b, a) && digests[a].is_some() && digests[a] == digests[b])
-        };
+        let disagree =
+            |&(a, b): &(NodeNo, NodeNo)| contact.is(a, b) && !(alive(a, b) && alive(b, a) && digests.agree(a, b));
         if self.witness.as_ref().is_some_and(disagree) {
             return false;
         }

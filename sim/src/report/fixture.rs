@@ -9,8 +9,8 @@ use marlos::units::Ppm;
 
 use crate::outcome::{CheckKind, CheckResult, JobCounts, KpiResult, NodeMetrics, Outcome, TimelineRow, Verdict, Wall};
 use crate::scenario::{
-    Comparison, CrashConnection, Fault, FaultKind, KpiTarget, LatencyLaw, NetworkSpec, NodeSpec, Scenario, Statistic,
-    Storage, Topology,
+    Comparison, CrashConnection, Crypto, Fault, FaultKind, KpiTarget, LatencyLaw, NetworkSpec, NodeSpec, Scenario,
+    Statistic, Storage, Topology,
 };
 
 /// A run in which the nodes split in two for the second quarter of the time and the last node crashes for good near the
@@ -91,6 +91,8 @@ pub fn outcome(nodes: usize, seconds: u64) -> Outcome {
             "55.120 s  n2  n3 is suspect".to_owned(),
             "56.421 s  n4  holds a certificate for j17, round 2".to_owned(),
         ],
+        told: crate::story::Told::default(),
+        messages: Vec::new(),
         wall: Wall {
             seconds: 1.25,
             events_per_second: 987_654.0,
@@ -184,6 +186,7 @@ fn scenario(nodes: usize, seconds: u64) -> Scenario {
         name: "partition".to_owned(),
         shows: "The nodes split in two; the majority goes on, the minority waits.".to_owned(),
         seed: 42,
+        crypto: Crypto::Ed25519,
         duration: Time(seconds * 1_000_000),
         warmup: at(8),
         settle: Span::secs(30),

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
-use super::summary::{Stats, judged_statistic};
+use super::summary::Stats;
 use super::words;
-use crate::outcome::{CheckKind, CheckResult, KpiResult, Outcome, Verdict};
+use crate::outcome::{CheckKind, CheckResult, Outcome, Verdict};
 
 /// Characters per line. Fixed, so that the same run prints the same text everywhere.
 const WIDTH: u16 = 120;
@@ -88,7 +88,7 @@ fn kpi_table(outcome: &Outcome) -> String {
             |pick: fn(&Stats) -> f64| stats.as_ref().map_or("-".to_owned(), |s| words::quantity(pick(s), kpi.unit));
         table.add_row([
             kpi.name.to_owned(),
-            measured(kpi),
+            words::measured(kpi),
             kpi.target.map_or("-".to_owned(), |t| words::target(&t, kpi.unit)),
             words::count(kpi.histogram.len()),
             stat(|s| s.p50),
@@ -104,15 +104,6 @@ fn kpi_table(outcome: &Outcome) -> String {
         }
     }
     tidy(&table)
-}
-
-fn measured(kpi: &KpiResult) -> String {
-    let Some(value) = kpi.measured else { return "-".to_owned() };
-    let shown = kpi.target.map_or_else(
-        || words::quantity(value, kpi.unit),
-        |target| words::quantity_beside(value, target.target, kpi.unit),
-    );
-    format!("{} {shown}", judged_statistic(kpi))
 }
 
 /// Why KPIs are UNKNOWN or n/a.
@@ -211,7 +202,8 @@ fn bytes(bytes: u64) -> String {
     words::quantity(bytes as f64, "B")
 }
 
-fn bare_table(header: &[&str]) -> Table {
+/// A table with this header and rules above and below alone.
+pub(crate) fn bare_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(RULED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table.set_header(header.to_vec());
@@ -219,7 +211,7 @@ fn bare_table(header: &[&str]) -> Table {
 }
 
 /// Without the blanks at the ends of lines, which only make copies ragged.
-fn tidy(table: &Table) -> String {
+pub(crate) fn tidy(table: &Table) -> String {
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 

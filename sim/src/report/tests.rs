@@ -42,6 +42,7 @@ fn all_files_of_the_contract_are_there_and_equal_when_written_twice() {
     let expected = [
         "summary.json",
         "metrics.json",
+        "report.html",
         "run.json",
         "kpi.csv",
         "timeline.csv",
@@ -63,9 +64,9 @@ fn older_results_are_replaced_and_nothing_is_left_beside_them() {
     let dir = temp.path().join("partition");
     write(&fixture::outcome(3, 5), TOML, &dir).unwrap();
     put(&dir.join("plots/stale.png"), b"x").unwrap();
-    put(&dir.join("report.html"), b"x").unwrap();
+    put(&dir.join("trace.json"), b"x").unwrap();
     write(&fixture::outcome(3, 5), TOML, &dir).unwrap();
-    assert!(!dir.join("plots/stale.png").exists() && !dir.join("report.html").exists());
+    assert!(!dir.join("plots/stale.png").exists() && !dir.join("trace.json").exists());
     let beside: Vec<_> = std::fs::read_dir(temp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(beside, ["partition"]);
 }

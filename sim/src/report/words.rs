@@ -1,6 +1,9 @@
 //! How quantities, targets and verdicts are written, for people and for programs.
 
-use crate::outcome::Verdict;
+use marlos::io::FailReason;
+
+use super::summary::judged_statistic;
+use crate::outcome::{KpiResult, Verdict};
 use crate::scenario::{Comparison, Fault, FaultKind, KpiTarget, NodeNo, Statistic};
 
 /// A quantity of a KPI's unit in the unit that reads best, with three significant digits: `12.3 ms`, `1.50 s`, `9.87 KB`.
@@ -103,6 +106,26 @@ pub fn verdict(verdict: Verdict) -> &'static str {
         Verdict::NotApplicable => "n/a",
         Verdict::Unknown => "UNKNOWN",
         Verdict::Fail => "FAIL",
+    }
+}
+
+/// What was measured of a KPI, with its statistic: `p99 12.3 ms`.
+#[must_use]
+pub fn measured(kpi: &KpiResult) -> String {
+    let Some(value) = kpi.measured else { return "-".to_owned() };
+    let shown =
+        kpi.target.map_or_else(|| quantity(value, kpi.unit), |target| quantity_beside(value, target.target, kpi.unit));
+    format!("{} {shown}", judged_statistic(kpi))
+}
+
+/// Why a job was given up.
+#[must_use]
+pub fn fail_reason(reason: FailReason) -> &'static str {
+    match reason {
+        FailReason::NoQuorum => "no quorum",
+        FailReason::NoBids => "no bids",
+        FailReason::NoClaim => "no claim",
+        FailReason::NoResult => "no result",
     }
 }
 

@@ -68,6 +68,14 @@ pub(super) fn read(item: Option<Item<'_>>, beside: Beside<'_>) -> Read<NetworkSp
     Ok(network)
 }
 
+impl NetworkSpec {
+    /// The network of a profile, as scenarios name it.
+    #[must_use]
+    pub fn of_profile(name: &str) -> Option<NetworkSpec> {
+        PROFILES.iter().position(|known| *known == name).map(profile)
+    }
+}
+
 /// The profiles are guesses of what is usual, meant to differ from each other rather than to match one place:
 /// switched Ethernet, one city, one continent, one crowded access point, one geostationary hop (35,786 km up and down
 /// are 239 ms one way).

@@ -9,7 +9,7 @@ use super::diagnostic::Problem;
 use super::fields::{Fields, Item, Read};
 use super::jobs::Frame;
 use super::network::Beside;
-use super::{Diagnostic, Fault, Scenario, faults, jobs, network, nodes, targets};
+use super::{Crypto, Diagnostic, Fault, Scenario, faults, jobs, network, nodes, targets};
 use crate::fault;
 
 /// Bounds on what a file may ask for, so that a slip of the finger does not fill the memory.
@@ -95,9 +95,7 @@ fn read(text: &str, overrides: Overrides, beside: Beside<'_>) -> Read<Scenario> 
     let fields = Fields::new("the scenario", 0..0, document.get_ref(), &KEYS, &[])?;
     let name = name(fields.need("name")?)?;
     let seed = fields.get("seed").map(|item| item.whole(0..=u64::MAX)).transpose()?;
-    if let Some(item) = fields.get("crypto") {
-        item.one_of(&["ed25519"], &["token"])?;
-    }
+    let crypto = fields.get("crypto").map(|item| item.one_of(&Crypto::NAMES, &[])).transpose()?;
     let frame = frame(&fields)?;
     let network = network::read(fields.get("network"), beside)?;
     let mut nodes = nodes::read(fields.need("nodes")?, network.regions.as_ref())?;
@@ -109,6 +107,7 @@ fn read(text: &str, overrides: Overrides, beside: Beside<'_>) -> Read<Scenario> 
         name,
         shows: first_comment(text),
         seed: overrides.seed.or(seed).unwrap_or(1),
+        crypto: [Crypto::Ed25519, Crypto::Token][crypto.unwrap_or_default()],
         duration: frame.duration,
         warmup: frame.warmup,
         settle: frame.settle,

@@ -31,7 +31,7 @@ impl Scenario {
         line!(out, "name = {}", quoted(&self.name));
         line!(out, "seed = {}", self.seed);
         line!(out, "duration = {}", time(self.duration));
-        line!(out, "crypto = \"ed25519\"");
+        line!(out, "crypto = {}", quoted(self.crypto.name()));
         line!(out, "warmup = {}", time(self.warmup));
         line!(out, "settle = {}", span(self.settle));
         nodes(&mut out, &self.nodes, &self.network);

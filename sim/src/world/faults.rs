@@ -115,7 +115,7 @@ impl World {
         let turn = slot.keys.chain().len() as u64 + 1;
         let secret = self.draws.seed_of(Purpose::NodeKey, node, turn);
         // One that had to wait, as its node stood still, may come too soon after another.
-        let Ok(rotated) = slot.keys.rotated(&secret, at.wall, &slot.network_id()) else { return };
+        let Ok(rotated) = slot.keys.rotated_by(&secret, at.wall, &slot.network_id(), &mut self.memo) else { return };
         let old = std::mem::replace(&mut slot.keys, rotated.clone()).public();
         self.sight.truth.old_keys[node].push((at.mono, old));
         self.sight.truth.public_keys[node] = rotated.public();

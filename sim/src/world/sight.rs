@@ -8,6 +8,7 @@ use crate::check::{Checks, Violation};
 use crate::kpi::Kpis;
 use crate::memo::Memo;
 use crate::observe::{Observation, Truth};
+use crate::story::Stories;
 use crate::timeline::Timeline;
 
 /// State changes that are kept for the report of a violation.
@@ -44,6 +45,7 @@ pub(super) struct Sight {
     pub(super) kpis: Kpis,
     pub(super) checks: Checks,
     pub(super) timeline: Timeline,
+    pub(super) stories: Stories,
     pub(super) deliveries: u64,
     pub(super) changes: VecDeque<(Time, u64, Observation<'static>)>,
     pub(super) violation: Option<Box<Violation>>,
@@ -56,6 +58,7 @@ impl Sight {
         self.timeline.observe(&self.truth, o);
         let sound = self.checks.observe(&self.truth, o, memo);
         if let Some(change) = o.lasting() {
+            self.stories.observe(self.truth.now, &change);
             if self.changes.len() == LAST_CHANGES {
                 self.changes.pop_front();
             }

@@ -1,0 +1,114 @@
+use std::collections::BTreeSet;
+
+use marlos::quorum::{max_byzantine, quorum};
+use marlos::time::Time;
+
+use super::*;
+use crate::fault::initial_nodes;
+use crate::scenario::{FaultKind, Overrides, Storage};
+
+/// The ground that the repository's own runs are drawn on.
+fn base() -> Scenario {
+    parse(include_str!("../../../scenarios/chaos.toml"))
+}
+
+fn parse(text: &str) -> Scenario {
+    match Scenario::parse(text, "chaos.toml", Overrides::default(), &|_| Err(String::new())) {
+        Ok(scenario) => scenario,
+        Err(diagnostic) => panic!("{}", diagnostic.render(false)),
+    }
+}
+
+fn plans(beyond_f: bool, runs: u64) -> impl Iterator<Item = Plan> {
+    let (chaos, base) = (Chaos { seed: 5, beyond_f }, base());
+    (0..runs).map(move |run| chaos.plan(&base, run))
+}
+
+#[test]
+fn every_run_is_a_scenario_that_its_own_file_gives_again() {
+    for plan in plans(false, 300) {
+        assert_eq!(parse(&plan.scenario.to_toml()), plan.scenario, "run {}", plan.run);
+    }
+}
+
+#[test]
+fn a_run_depends_on_seed_and_number_alone() {
+    let (base, one) = (base(), Chaos { seed: 5, beyond_f: false });
+    assert_eq!(one.plan(&base, 7), plans(false, 8).last().expect("eight runs"));
+    assert_ne!(one.plan(&base, 7).scenario.faults, one.plan(&base, 8).scenario.faults);
+    assert_ne!(one.plan(&base, 7).scenario.faults, Chaos { seed: 6, ..one }.plan(&base, 7).scenario.faults);
+}
+
+/// Who goes for good, and who loses its store.
+fn lost(scenario: &Scenario) -> (BTreeSet<usize>, BTreeSet<usize>) {
+    let (mut gone, mut forgetful) = (BTreeSet::new(), BTreeSet::new());
+    for fault in &scenario.faults {
+        match &fault.kind {
+            FaultKind::Crash { nodes, storage, .. } => {
+                gone.extend(nodes.iter().filter(|_| fault.until.is_none()));
+                forgetful.extend(nodes.iter().filter(|_| *storage == Storage::Lost));
+            }
+            FaultKind::Pause { nodes } | FaultKind::Leave { nodes } => {
+                gone.extend(nodes.iter().filter(|_| fault.until.is_none()));
+            }
+            FaultKind::Partition { .. }
+            | FaultKind::OneWay { .. }
+            | FaultKind::Link { .. }
+            | FaultKind::Join { .. }
+            | FaultKind::Rotate { .. } => {}
+        }
+    }
+    (gone, forgetful)
+}
+
+#[test]
+fn no_run_asks_for_more_than_the_protocol_promises() {
+    for plan in plans(false, 500) {
+        let scenario = &plan.scenario;
+        let there = initial_nodes(scenario.nodes.len(), &scenario.faults).iter().filter(|there| **there).count();
+        let members = u32::try_from(there).expect("few");
+        let (gone, forgetful) = lost(scenario);
+        assert!(forgetful.len() <= max_byzantine(members) as usize, "run {}: {forgetful:?}", plan.run);
+        let left = there - gone.union(&forgetful).count();
+        assert!(left >= quorum(members) as usize, "run {}: {left} of {there}", plan.run);
+        let storm_ends = Time(scenario.duration.0 - scenario.settle.0);
+        assert!(scenario.faults.iter().all(|fault| fault.until.unwrap_or(fault.at) <= storm_ends), "run {}", plan.run);
+        assert!(!scenario.nodes.is_empty() && scenario.faults.iter().all(|fault| fault.at > Time(0)));
+    }
+}
+
+#[test]
+fn beyond_f_more_nodes_may_misbehave_than_promised() {
+    for plan in plans(true, 100) {
+        let members = initial_nodes(plan.scenario.nodes.len(), &plan.scenario.faults).iter().filter(|t| **t).count();
+        assert!(plan.suspects.len() > max_byzantine(u32::try_from(members).expect("few")) as usize);
+    }
+}
+
+#[test]
+fn every_kind_is_off_in_some_runs_and_on_in_others() {
+    let plans: Vec<Plan> = plans(false, 100).collect();
+    for kind in Kind::ALL {
+        let on = plans.iter().filter(|plan| plan.kinds.contains(&kind)).count();
+        let faults = |plan: &Plan| plan.scenario.faults.iter().any(|fault| Kind::of(&fault.kind) == kind);
+        assert!((25..75).contains(&on), "{kind:?} is on in {on} of 100");
+        assert!(plans.iter().any(faults), "{kind:?}");
+        assert!(plans.iter().all(|plan| plan.kinds.contains(&kind) || !faults(plan)), "{kind:?} is off and happens");
+    }
+}
+
+#[test]
+fn what_is_found_does_not_depend_on_the_number_of_threads() {
+    let (base, chaos) = (base(), Chaos { seed: 3, beyond_f: false });
+    let hashes = |threads| {
+        let mut hashes = Vec::new();
+        let done = |plan: Plan, ran: Ran| {
+            hashes.push((plan.run, ran.finding, ran.outcome.map(|outcome| outcome.action_hash)));
+            ControlFlow::Continue(())
+        };
+        let threads = NonZeroUsize::new(threads).expect("not none");
+        assert!(chaos.runs(&base, 0..4, threads, &AtomicBool::new(false), done));
+        hashes
+    };
+    assert_eq!(hashes(1), hashes(3));
+}
