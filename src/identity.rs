@@ -1,6 +1,7 @@
 //! Keys and the identity that hangs on them (protocol.md, section 1). Reading and writing the key file is the driver's.
 
 pub mod chain;
+pub mod seal;
 
 use std::fmt;
 

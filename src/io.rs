@@ -61,6 +61,8 @@ pub struct JobSpec<'a> {
     pub max_attempts: u32,
     /// What a claim of it needs.
     pub consistency: Consistency,
+    /// Whether only executor and backup shall see the command, and only the submitter the output.
+    pub private: bool,
 }
 
 /// How an execution ended.
@@ -241,6 +243,8 @@ pub enum SubmitRefusal {
     CommandTooLarge,
     /// A job type or requirement has no or more than 32 bytes, or there are more than 16.
     BadRequirements,
+    /// The command reads as the commitment of a private job to another one.
+    ReservedCommand,
     /// The deadline is zero, or further than 30 days away.
     BadDeadline,
     /// `max_attempts` is zero or above 100.
@@ -332,11 +336,13 @@ pub enum Refusal {
     StaleRotation,
     /// A record whose chain of keys parts from the one that is known.
     ForkedKey,
+    /// Sealed, and not for this node, not by its sender, altered, or not the command that was committed to.
+    CannotOpen,
 }
 
 impl Refusal {
     /// Every reason, in the order of its number.
-    pub const ALL: [Refusal; 30] = [
+    pub const ALL: [Refusal; 31] = [
         Refusal::TooLarge,
         Refusal::Malformed,
         Refusal::WrongVersion,
@@ -367,6 +373,7 @@ impl Refusal {
         Refusal::RetiredKey,
         Refusal::StaleRotation,
         Refusal::ForkedKey,
+        Refusal::CannotOpen,
     ];
 }
 

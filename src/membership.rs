@@ -468,6 +468,13 @@ impl Peer {
         &self.key
     }
 
+    /// The keys that it may have sealed something with: its present one and, for a minute, the one before.
+    #[must_use]
+    pub fn sealing_keys(&self, now: Time) -> Vec<[u8; 32]> {
+        let old = self.old_key.filter(|(_, until)| now < *until).map(|(key, _)| key);
+        std::iter::once(self.key).chain(old).collect()
+    }
+
     /// Whether it has signed this, with its present key or, for a minute, with the one before (1).
     pub fn has_signed(&self, now: Time, verify: &mut dyn Verify, message: &Signed<'_>, signature: &Signature) -> bool {
         let old_key = self.old_key.filter(|(_, until)| now < *until);

@@ -321,7 +321,19 @@ impl Node {
             }
             Payload::ClaimVote(vote) => auctions.on_vote(cx, members, from, vote),
             Payload::JobClaim(claim) => auctions.on_claim(cx, members, from, claim),
-            Payload::ClaimCertificate(certificate) => auctions.on_certificate(cx, members, from, certificate),
+            Payload::ClaimCertificate(certificate) => {
+                let id = certificate.statement.job_id;
+                let outcome = auctions.on_certificate(cx, members, from, certificate);
+                if let Some(held) =
+                    auctions.job(id).and_then(|job| job.certificate.as_ref()).filter(|_| outcome.is_ok())
+                {
+                    jobs.on_proof(cx, members, held);
+                }
+                outcome
+            }
+            Payload::SealedCommand(message) => {
+                jobs.on_sealed_command(cx, members, from, &message, auctions.job(message.job_id))
+            }
             Payload::CertificateRequest(request) => {
                 let asker = members.id(from);
                 if let Some(held) = auctions.job(request.job_id).and_then(|job| job.certificate.clone()) {
@@ -453,7 +465,8 @@ impl Node {
         let announces = if leaving { Vec::new() } else { parts.members.on_announce_timer(&mut cx) };
         carry_funds(parts.ledger, parts.auctions);
         parts.auctions.on_timers(&mut cx, parts.members, active);
-        parts.jobs.on_timers(&mut cx, parts.members);
+        let certificate_of = |id| parts.auctions.job(id).and_then(|job| job.certificate.clone());
+        parts.jobs.on_timers(&mut cx, parts.members, &certificate_of);
         parts.ledger.on_timers(&mut cx, parts.members);
         if !leaving {
             parts.sync.on_timer(&mut cx, parts.members);

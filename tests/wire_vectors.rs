@@ -149,6 +149,10 @@ fn examples() -> Vec<(MsgType, Payload)> {
             MsgType::AccountHeads,
             Payload::AccountHeads(AccountHeads { heads: vec![AccountHead { account: AGENT, seq: 7 }] }),
         ),
+        (
+            MsgType::SealedCommand,
+            Payload::SealedCommand(SealedCommand { job_id: JOB, sealed: b"nonce and box".to_vec() }),
+        ),
         (MsgType::StateRequest, Payload::StateRequest(StateRequest { since: STAMP })),
         (MsgType::Takeover, Payload::Takeover(Takeover { job_id: JOB, round: 2, electorate })),
         (MsgType::LeaseLapsed, Payload::LeaseLapsed(LeaseLapsed { job_id: JOB, round: 1 })),

@@ -199,6 +199,8 @@ pub struct JobTemplate {
     pub failing: Ppm,
     /// How often one is run at most, where running it fails.
     pub max_attempts: u32,
+    /// Whether its command and output are sealed.
+    pub private: bool,
     /// What a claim of one needs.
     pub consistency: Consistency,
 }

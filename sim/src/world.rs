@@ -279,6 +279,7 @@ impl World {
             deadline: template.deadline,
             max_attempts: template.max_attempts,
             consistency: template.consistency,
+            private: template.private,
         };
         self.handle(node, Input::Command(Command::Submit(spec)), watcher);
     }

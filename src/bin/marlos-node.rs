@@ -152,6 +152,9 @@ struct Submit {
     /// A part of a split network may run it too; it may then run twice, and is paid once
     #[arg(long)]
     available: bool,
+    /// Only the node that runs it, and its backup, see the command, and only this one the output
+    #[arg(long)]
+    private: bool,
     /// A further capability that the node which runs it must have
     #[arg(long = "require", value_name = "CAPABILITY")]
     requirements: Vec<String>,
@@ -220,6 +223,7 @@ impl Submit {
             priority,
             deadline: self.deadline,
             max_attempts: self.attempts,
+            private: self.private,
             consistency: if self.available { Consistency::Available } else { Consistency::Quorum },
         })
     }

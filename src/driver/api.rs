@@ -131,6 +131,9 @@ pub struct Submission {
     /// `quorum` unless it is said; with `available`, a part of a split network runs it too.
     #[serde(default)]
     pub consistency: Consistency,
+    /// Whether only executor and backup shall see the command, and only the submitter the output.
+    #[serde(default)]
+    pub private: bool,
 }
 
 fn shell() -> String {
@@ -162,6 +165,9 @@ pub fn submitted(verdict: Option<Result<JobId, SubmitRefusal>>) -> Answer {
             SubmitRefusal::CommandTooLarge => refused(StatusCode::BAD_REQUEST, "the command is too large"),
             SubmitRefusal::BadRequirements => {
                 refused(StatusCode::BAD_REQUEST, "a job type or requirement has 1 to 32 bytes; 16 requirements at most")
+            }
+            SubmitRefusal::ReservedCommand => {
+                refused(StatusCode::BAD_REQUEST, "a command that begins with private/1: stands for another")
             }
             SubmitRefusal::BadDeadline => refused(StatusCode::BAD_REQUEST, "a deadline lies within 30 days"),
             SubmitRefusal::BadAttempts => refused(StatusCode::BAD_REQUEST, "a job is run 1 to 100 times"),

@@ -248,6 +248,7 @@ impl Engine {
                     deadline: job.deadline,
                     max_attempts: job.max_attempts,
                     consistency: job.consistency,
+                    private: job.private,
                 })));
                 let verdict = self.gathered.outbox.actions[before..].iter().find_map(|action| match action {
                     Action::Report(Event::JobSubmitted { job }) => Some(Ok(*job)),

@@ -182,6 +182,7 @@ fn decode_payload(kind: MsgType, sender: NodeId, bytes: &[u8]) -> Result<Payload
         MsgType::Evidence => Payload::Evidence(decode(bytes)?),
         MsgType::AccountHeads => Payload::AccountHeads(decode(bytes)?),
         MsgType::KeyRotation => Payload::KeyRotation(decode(bytes)?),
+        MsgType::SealedCommand => Payload::SealedCommand(decode(bytes)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -222,6 +223,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::Evidence(p) => encode_into(p, out),
         Payload::AccountHeads(p) => encode_into(p, out),
         Payload::KeyRotation(p) => encode_into(p, out),
+        Payload::SealedCommand(p) => encode_into(p, out),
     }
 }
 

@@ -190,6 +190,7 @@ fn decode(kind: MsgType, payload: &Value) -> Result<Payload, Refusal> {
         MsgType::Evidence => Payload::Evidence(read(payload)?),
         MsgType::AccountHeads => Payload::AccountHeads(read(payload)?),
         MsgType::KeyRotation => Payload::KeyRotation(read(payload)?),
+        MsgType::SealedCommand => Payload::SealedCommand(read(payload)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -227,6 +228,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::Evidence(p) => write(p, out),
         Payload::AccountHeads(p) => write(p, out),
         Payload::KeyRotation(p) => write(p, out),
+        Payload::SealedCommand(p) => write(p, out),
     }
 }
 

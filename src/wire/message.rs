@@ -5,6 +5,7 @@
 
 mod keys;
 mod money;
+pub mod private;
 mod standing;
 
 use bincode::{Decode, Encode};
@@ -20,6 +21,7 @@ pub use money::{
     AccountHead, AccountHeads, AccountRecord, AccountRequest, HeadProof, LedgerCertificate, LedgerVote, MAX_ROW,
     MAX_TRANSFERS, RowEntry, TokenTransaction, Transfer, TransferReason,
 };
+pub use private::{PrivateCommand, SealedCommand};
 pub use standing::{
     Contradiction, Evidence, MAX_EVIDENCE_FRAME, MAX_REPORTED, ReputationUpdate, SignedVote, TrustReport,
 };
@@ -81,11 +83,12 @@ pub enum MsgType {
     Evidence = 28,
     AccountHeads = 29,
     KeyRotation = 30,
+    SealedCommand = 31,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 30] = [
+    pub const ALL: [MsgType; 31] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -116,6 +119,7 @@ impl MsgType {
         MsgType::Evidence,
         MsgType::AccountHeads,
         MsgType::KeyRotation,
+        MsgType::SealedCommand,
     ];
 
     /// The kind with this number.
@@ -158,6 +162,7 @@ impl MsgType {
             MsgType::Evidence => "EVIDENCE",
             MsgType::AccountHeads => "ACCOUNT_HEADS",
             MsgType::KeyRotation => "KEY_ROTATION",
+            MsgType::SealedCommand => "SEALED_COMMAND",
         }
     }
 
@@ -194,7 +199,8 @@ impl MsgType {
             | MsgType::LedgerVote
             | MsgType::LedgerCertificate
             | MsgType::AccountRequest
-            | MsgType::AccountRecord => true,
+            | MsgType::AccountRecord
+            | MsgType::SealedCommand => true,
         }
     }
 
@@ -216,7 +222,9 @@ impl MsgType {
             MsgType::ClaimCertificate | MsgType::LedgerCertificate => 512 * 1024,
             MsgType::Bundle | MsgType::AccountRecord | MsgType::AccountHeads => 1024 * 1024,
             MsgType::PeerRecords => 2 * 1024 * 1024,
-            MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk => max_message_size,
+            MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk | MsgType::SealedCommand => {
+                max_message_size
+            }
         };
         limit.min(max_message_size)
     }
@@ -258,6 +266,7 @@ pub enum Payload {
     AccountHeads(AccountHeads),
     /// In a box, as an announce.
     KeyRotation(Box<KeyRotation>),
+    SealedCommand(SealedCommand),
 }
 
 impl Payload {
@@ -294,6 +303,7 @@ impl Payload {
             Payload::Evidence(_) => MsgType::Evidence,
             Payload::AccountHeads(_) => MsgType::AccountHeads,
             Payload::KeyRotation(_) => MsgType::KeyRotation,
+            Payload::SealedCommand(_) => MsgType::SealedCommand,
         }
     }
 
@@ -341,6 +351,7 @@ impl Payload {
             | Payload::AccountRequest(_)
             // Output is bounded by the size of the message.
             | Payload::JobResult(_)
+            | Payload::SealedCommand(_)
             | Payload::OutputChunk(_) => true,
         }
     }

@@ -350,6 +350,8 @@ fn payload() -> impl Strategy<Value = Payload> {
         (any::<u32>(), vec(trust_report(), 0..=MAX_REPORTED)).prop_map(|(proven_digest, reports)| {
             Payload::ReputationUpdate(ReputationUpdate { proven_digest, reports })
         }),
+        (job_id(), vec(any::<u8>(), 0..500))
+            .prop_map(|(job_id, sealed)| Payload::SealedCommand(SealedCommand { job_id, sealed })),
         announce().prop_map(|record| Payload::KeyRotation(Box::new(KeyRotation { record }))),
         (node_id(), contradiction()).prop_map(|(author, proof)| Payload::Evidence(Box::new(Evidence {
             author,

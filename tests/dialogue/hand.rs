@@ -150,6 +150,7 @@ pub fn shell(deadline: Span) -> JobSpec<'static> {
         deadline,
         max_attempts: 1,
         consistency: Consistency::Quorum,
+        private: false,
     }
 }
 

@@ -9,6 +9,7 @@ mod jobs;
 mod ledger;
 mod membership;
 mod net;
+mod private;
 mod reputation;
 mod robustness;
 mod rotation;

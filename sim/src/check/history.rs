@@ -104,6 +104,7 @@ pub(crate) fn scenario_with_jobs(nodes: usize, duration: &str, jobs_per_second: 
         output_bytes: 0,
         failing: Ppm(0),
         max_attempts: 1,
+        private: false,
         consistency: Consistency::Quorum,
     };
     let workload = WorkloadSpec {

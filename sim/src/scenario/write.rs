@@ -144,6 +144,7 @@ fn workload(out: &mut String, spec: &WorkloadSpec) {
     line!(out, "output_bytes = {}", job.output_bytes);
     line!(out, "failing = {}", percentage(job.failing));
     line!(out, "max_attempts = {}", job.max_attempts);
+    line!(out, "private = {}", job.private);
     let consistency = match job.consistency {
         Consistency::Quorum => "quorum",
         Consistency::Available => "available",
