@@ -92,8 +92,9 @@ pub struct Peer {
     sample: Option<clock::Sample>,
     /// The version of its record that was passed on.
     passed_on: Option<(u32, u32)>,
-    /// How often it has asked for records.
+    /// How often it has asked for records, and when that was counted last.
     asked: u32,
+    asked_at: Option<Time>,
     /// When records were last sent to it.
     records_sent: Option<Time>,
     /// How far it is trusted: `node.rs` keeps it as reputation has it. The node itself keeps a newcomer's.
@@ -456,6 +457,7 @@ impl Peer {
             sample: None,
             passed_on: None,
             asked: 0,
+            asked_at: None,
             records_sent: None,
             standing: Standing::default(),
             record,

@@ -11,7 +11,7 @@
 use std::cmp::Reverse;
 
 use marlos::time::Time;
-use marlos::units::Ppm;
+use marlos::units::{Ppm, write_millionths};
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
@@ -240,6 +240,7 @@ impl FaultState {
                 FaultKind::Link { .. }
                 | FaultKind::Crash { .. }
                 | FaultKind::Pause { .. }
+                | FaultKind::Slow { .. }
                 | FaultKind::Join { .. }
                 | FaultKind::Leave { .. }
                 | FaultKind::Rotate { .. } => {}
@@ -280,6 +281,11 @@ pub fn describe(kind: &FaultKind) -> String {
             format!("crash {}, storage {}, connections {connection:?}", nodes(who), storage.name()).to_lowercase()
         }
         FaultKind::Pause { nodes: who } => format!("pause {}", nodes(who)),
+        FaultKind::Slow { nodes: who, factor_millionths } => {
+            let mut factor = String::new();
+            write_millionths(&mut factor, *factor_millionths).expect("a String takes everything");
+            format!("slow {}, everything takes {factor} times as long", nodes(who))
+        }
         FaultKind::Join { nodes: who } => format!("join {}", nodes(who)),
         FaultKind::Leave { nodes: who } => format!("leave {}", nodes(who)),
         FaultKind::Rotate { nodes: who } => format!("rotate {}", nodes(who)),
@@ -344,6 +350,14 @@ pub const FAULT_HELP: &[FaultHelp] = &[
         keys: "nodes; for or until (absent: until the end); every, times",
         example: "at = \"40s\"\nfor = \"10s\"\nkind = \"pause\"\nnodes = [\"n3\", \"n4\"]",
         under_way: "TCP keeps what arrives, up to the high-water mark, and the node reads it all when it goes on. UDP drops it.",
+    },
+    FaultHelp {
+        kind: "slow",
+        what: "The processor takes `factor` times as long: for each message and signature, where `cpu` in `[nodes]` says what they cost, \
+               and for each execution that begins. Factors of several faults at once multiply.",
+        keys: "nodes, factor (0.01 to 1000); for or until (absent: until the end); every, times",
+        example: "at = \"40s\"\nfor = \"20s\"\nkind = \"slow\"\nnodes = [\"n3\"]\nfactor = 10",
+        under_way: "They arrive as they would have, and wait in order until the node has done what came before.",
     },
     FaultHelp {
         kind: "join",

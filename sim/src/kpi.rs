@@ -346,6 +346,7 @@ impl Kpis {
                     | FaultKind::Partition { .. }
                     | FaultKind::OneWay { .. } => true,
                     FaultKind::Link { .. }
+                    | FaultKind::Slow { .. }
                     | FaultKind::Join { .. }
                     | FaultKind::Leave { .. }
                     | FaultKind::Rotate { .. } => false,

@@ -30,6 +30,17 @@ pub struct Memo {
     asked: u64,
     /// Signatures that were really verified.
     pub verified: u64,
+    /// What nodes have asked for.
+    all: Asked,
+}
+
+/// How often nodes asked for a signature, or about one: what it costs them, whatever it costs here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// To make one.
+    pub signed: u64,
+    /// Whether one is genuine.
+    pub verified: u64,
 }
 
 /// What is known of a signature.
@@ -51,6 +62,11 @@ struct FrameAnswer {
 }
 
 impl Memo {
+    /// What was asked for since this was last called.
+    pub fn take_asked(&mut self) -> Asked {
+        std::mem::take(&mut self.all)
+    }
+
     /// Of a world that signs with tokens.
     #[must_use]
     pub fn of_tokens(tokens: Tokens) -> Memo {
@@ -103,6 +119,7 @@ impl Memo {
 
 impl Verify for Memo {
     fn verify(&mut self, key: &[u8; 32], message: &Signed<'_>, signature: &Signature) -> bool {
+        self.all.verified += 1;
         // The envelope of the frame under way: all of it but the signature at its end. All nodes of a world are of one
         // network, so its name is no part of what is remembered with a frame.
         let envelope = message.bytes.as_ptr() as usize == self.frame.begins
@@ -121,6 +138,7 @@ impl Verify for Memo {
     }
 
     fn sign(&mut self, keys: &Keys, message: &Signed<'_>) -> Signature {
+        self.all.signed += 1;
         if let Some(tokens) = &self.tokens {
             return tokens.token(&keys.public(), message);
         }

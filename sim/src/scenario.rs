@@ -9,6 +9,7 @@ mod jobs;
 mod network;
 mod nodes;
 mod parse;
+mod set;
 mod targets;
 mod write;
 
@@ -20,6 +21,7 @@ use marlos::wire::message::Consistency;
 
 pub use diagnostic::Diagnostic;
 pub use parse::{Overrides, limits};
+pub use set::Setting;
 pub use write::ranges;
 
 /// A node as the world numbers it.
@@ -88,6 +90,19 @@ pub struct NodeSpec {
     pub region: Option<usize>,
     /// Its configuration, without endpoints and bootstrap: the world fills them in.
     pub config: marlos::Config,
+    /// What its work costs.
+    pub cpu: CpuSpec,
+}
+
+/// What a node's work costs its processor: nothing, unless the scenario says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuSpec {
+    /// Each message that comes in, every one of a bundle, each command and each execution's end.
+    pub per_message: Span,
+    /// Each signature that it makes.
+    pub per_signature: Span,
+    /// Each signature that it verifies.
+    pub per_verification: Span,
 }
 
 /// What lies between the nodes.
@@ -230,6 +245,8 @@ pub enum FaultKind {
     Crash { nodes: Vec<NodeNo>, storage: Storage, connection: CrashConnection },
     /// The process stands still and goes on at the fault's end; its connections stay.
     Pause { nodes: Vec<NodeNo> },
+    /// The processor takes so many times as long for everything, executions included; in millionths.
+    Slow { nodes: Vec<NodeNo>, factor_millionths: u64 },
     /// The node starts only now.
     Join { nodes: Vec<NodeNo> },
     /// The node says goodbye and stops; it starts again at the fault's end, if there is one.

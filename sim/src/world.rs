@@ -4,6 +4,7 @@
 //! faults, executions, stores - is here and in the modules it calls. What happens is told to KPIs, checks and timeline as
 //! [`Observation`]s and to the action hash as bytes.
 
+mod cpu;
 mod faults;
 mod frames;
 mod hash;
@@ -61,6 +62,8 @@ enum WorldEvent {
     Faults { instant: usize },
     /// A node that left is stopped after its goodbye has gone out.
     Stop { node: NodeNo, life: u32 },
+    /// A processor has done what it worked on.
+    Done { node: NodeNo },
     /// The next job of the workload.
     Submit,
     /// An execution ends.
@@ -198,10 +201,10 @@ impl World {
         match step.heard {
             Some(Heard::Frame(delivery)) => {
                 self.sight.deliveries += 1;
-                if self.sight.truth.paused[delivery.to] {
-                    let bytes = self.frames.get(delivery.frame).bytes.clone();
-                    let sent = self.frames.get(delivery.frame).origin;
-                    self.slots[delivery.to].waiting.push_back(Waiting::Frame { link: delivery.link, bytes, sent });
+                if self.must_wait(delivery.to) {
+                    self.frames.keep(delivery.frame);
+                    let waiting = Waiting::Frame { link: delivery.link, frame: delivery.frame };
+                    self.slots[delivery.to].waiting.push_back(waiting);
                 } else {
                     self.deliver(delivery.to, delivery.link, delivery.frame, watcher);
                 }
@@ -223,6 +226,7 @@ impl World {
                     self.stop(node, Stop::Leave, CrashConnection::Reset, watcher);
                 }
             }
+            WorldEvent::Done { node } => self.on_done(at, node, watcher),
             WorldEvent::Submit => self.on_submit(watcher),
             WorldEvent::Finished { node, life, job, turn, fails, output_bytes, duration } => {
                 let slot = &mut self.slots[node];
@@ -246,9 +250,11 @@ impl World {
             return; // overtaken by an earlier wake
         }
         slot.wake_at = Time::NEVER;
-        if slot.node.is_none() || self.sight.truth.paused[node] {
+        // Who works is woken when that is done.
+        if slot.node.is_none() || self.must_wait(node) {
             return;
         }
+        let slot = &self.slots[node];
         let due = slot.node.as_ref().and_then(marlos::Node::next_deadline);
         if due.is_some_and(|due| due <= at) {
             self.handle(node, Input::Wake, watcher);
@@ -268,11 +274,14 @@ impl World {
             // Its client finds nobody there, and the job is nobody's.
             return self.observe(&Observation::SubmitRefused { node }, watcher);
         }
+        self.hear(node, Waiting::Submit { command: submission.job.to_command() }, watcher);
+    }
+
+    fn submit_now(&mut self, node: NodeNo, command: &str, watcher: &mut dyn Watcher) {
         let template = self.workload.template().expect("a workload has a template").clone();
-        let command = submission.job.to_command();
         let spec = JobSpec {
             job_type: &template.job_type,
-            command: &command,
+            command,
             requirements: &template.requirements,
             payment: template.payment,
             priority: template.priority,
@@ -285,20 +294,34 @@ impl World {
     }
 
     fn hear(&mut self, node: NodeNo, what: Waiting, watcher: &mut dyn Watcher) {
-        if self.sight.truth.paused[node] {
+        if self.must_wait(node) {
             self.slots[node].waiting.push_back(what);
         } else {
             self.hear_now(node, what, watcher);
         }
     }
 
+    /// Whether what comes to a node now waits until it goes on, or has done what it works on.
+    fn must_wait(&self, node: NodeNo) -> bool {
+        self.sight.truth.paused[node] || self.slots[node].is_busy()
+    }
+
+    /// What has waited is heard, in order, until the node works again.
+    fn hear_waiting(&mut self, node: NodeNo, watcher: &mut dyn Watcher) {
+        while !self.must_wait(node) {
+            let Some(waiting) = self.slots[node].waiting.pop_front() else { return };
+            self.hear_now(node, waiting, watcher);
+        }
+    }
+
     fn hear_now(&mut self, node: NodeNo, what: Waiting, watcher: &mut dyn Watcher) {
         match what {
-            Waiting::Frame { link, bytes, sent } => {
-                let frame = self.frames.put(&bytes, sent);
+            Waiting::Frame { link, frame } => {
                 self.deliver(node, link, frame, watcher);
                 self.frames.release(frame);
             }
+            Waiting::Submit { command } => self.submit_now(node, &command, watcher),
+            Waiting::Leave => self.leave_now(node, watcher),
             Waiting::Connected(link) => self.handle(node, Input::Connected(link), watcher),
             Waiting::Disconnected(link) => self.handle(node, Input::Disconnected(link), watcher),
             Waiting::Rotation => self.rotate(node, watcher),
@@ -323,7 +346,9 @@ impl World {
         slot.tally.on_bytes(self.sight.truth.now, held.bytes.len() as u64);
         slot.arriving = Some(held.origin);
         self.handle(node, Input::Frame { link, bytes: &held.bytes }, watcher);
-        self.slots[node].arriving = None;
+        if !self.slots[node].is_busy() {
+            self.slots[node].arriving = None;
+        }
         let verified = self.memo.leave_frame();
         self.frames.give_back(frame, held, verified);
     }
@@ -334,16 +359,44 @@ impl World {
         let Some(machine) = self.slots[node].node.as_mut() else { return };
         let mut outbox = std::mem::take(&mut self.outbox);
         outbox.clear();
+        self.memo.take_asked(); // a check may have asked since
         machine.handle(now, input, &mut self.memo, &mut outbox);
         machine.check_invariants();
-        let digest = machine.view().state_digest();
         self.hash.actions(now.mono, node, &outbox);
-        self.apply(node, &outbox, watcher);
+        let cost = self.slots[node].cpu.cost(&input, self.memo.take_asked());
+        if cost > Span::ZERO {
+            let until = self.slots[node].cpu.begin(now.mono, cost, outbox);
+            return self.queue.push(until, 2 + node as u64, WorldEvent::Done { node });
+        }
+        self.follow(node, &outbox, watcher);
+        self.outbox = outbox;
+        self.arm(node);
+    }
+
+    /// A processor has done what it worked on: that leaves, and what came meanwhile has its turn.
+    fn on_done(&mut self, at: Time, node: NodeNo, watcher: &mut dyn Watcher) {
+        // Of a process that died meanwhile, or was paused: that one is told again when it goes on.
+        if self.sight.truth.paused[node] || self.slots[node].cpu.until().is_none_or(|until| until > at) {
+            return;
+        }
+        let work = self.slots[node].cpu.finish().expect("it works");
+        self.follow(node, &work.outbox, watcher);
+        self.slots[node].arriving = None;
+        self.outbox = work.outbox;
+        self.hear_waiting(node, watcher);
+        if !self.slots[node].is_busy() {
+            self.arm(node);
+        }
+    }
+
+    /// What follows from what a node answered.
+    fn follow(&mut self, node: NodeNo, outbox: &Outbox, watcher: &mut dyn Watcher) {
+        self.apply(node, outbox, watcher);
+        let Some(machine) = self.slots[node].node.as_ref() else { return };
+        let digest = machine.view().state_digest();
         if self.slots[node].digest.replace(digest) != Some(digest) {
             self.observe(&Observation::Digest { node, digest }, watcher);
         }
-        self.outbox = outbox;
-        self.arm(node);
     }
 
     fn now(&self) -> Now {
@@ -438,6 +491,7 @@ impl World {
         let work =
             SimulatedJob::parse(command).unwrap_or(SimulatedJob { duration: Span::ZERO, fails: true, output_bytes: 0 });
         let SimulatedJob { duration, fails, output_bytes } = work;
+        let duration = slot.cpu.takes(duration);
         let event =
             WorldEvent::Finished { node, life: slot.life, job, turn: slot.turns, fails, output_bytes, duration };
         self.queue.push(self.sight.truth.now + duration, 2 + node as u64, event);
@@ -471,6 +525,12 @@ impl World {
     #[must_use]
     pub fn deliveries(&self) -> u64 {
         self.sight.deliveries
+    }
+
+    /// How long a node's processor has worked so far, in all its lives.
+    #[must_use]
+    pub fn cpu_busy(&self, node: NodeNo) -> Span {
+        self.slots[node].cpu.busy()
     }
 
     /// Events handled so far.

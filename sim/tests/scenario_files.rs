@@ -3,10 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use marlos::time::Span;
 use marlos_sim::cli;
 use marlos_sim::fault::{FAULT_HELP, Timeline};
 use marlos_sim::scenario::{
-    Comparison, Diagnostic, FaultKind, KpiTarget, LatencyLaw, Overrides, Scenario, Statistic, Storage, Topology,
+    Comparison, CpuSpec, Diagnostic, FaultKind, KpiTarget, LatencyLaw, Overrides, Scenario, Statistic, Storage,
+    Topology,
 };
 use proptest::prelude::*;
 
@@ -462,6 +464,29 @@ fn what_a_crash_leaves_of_the_store_is_read_and_written_by_its_name() {
         assert_eq!(parse(&scenario.to_toml()).unwrap(), scenario);
         let said = Timeline::new(&scenario).describe(&scenario).join("\n");
         assert!(said.contains(&format!("storage {storage}")), "{said}");
+    }
+}
+
+#[test]
+fn what_work_costs_is_read_for_all_or_for_a_group_and_written_as_meant() {
+    let text = changed(
+        "count = 10",
+        "cpu = { per_message = \"145us\", per_signature = \"22us\" }\n[[nodes.group]]\nname = \"quick\"\ncount = 6\n\
+         [[nodes.group]]\nname = \"weak\"\ncount = 4\ncpu = { per_verification = \"1ms\" }",
+    );
+    let text = text.replace("kind = \"crash\"", "kind = \"slow\"\nfactor = 2.5");
+    let scenario = parse(&text).unwrap();
+    let cost = |message, signature, verification| CpuSpec {
+        per_message: Span(message),
+        per_signature: Span(signature),
+        per_verification: Span(verification),
+    };
+    assert_eq!((scenario.nodes[5].cpu, scenario.nodes[6].cpu), (cost(145, 22, 0), cost(0, 0, 1_000)));
+    assert_eq!(scenario.faults[0].kind, FaultKind::Slow { nodes: vec![3], factor_millionths: 2_500_000 });
+    assert_eq!(parse(&scenario.to_toml()).unwrap(), scenario);
+    assert_eq!(parse(BASE).unwrap().nodes[0].cpu, CpuSpec::default(), "nothing costs anything unless it is said");
+    for wrong in ["factor = 0.001", "factor = 1001", ""] {
+        assert!(parse(&text.replace("factor = 2.5", wrong)).is_err(), "{wrong}");
     }
 }
 

@@ -21,6 +21,12 @@ use crate::wire::{Payload, Signature, Signed, binary};
 const START_ANNOUNCES: [Span; 3] = [Span::millis(250), Span::secs(1), Span::secs(2)];
 /// How long new records wait for others before they are passed on in one message: a guess, well under a round of discovery.
 const PASS_ON_AFTER: Span = Span::millis(20);
+/// Announces of one member that ask for records count as one asking while no more than this lies between them, and a table of many
+/// records is not sent to it twice in that time: a newcomer asks again whenever another of its connections comes up, a dozen
+/// times in a moment. A guess, as long as a newcomer takes to its next announce that nothing prompts.
+const ASKS_ANEW_AFTER: Span = Span::millis(250);
+/// Records that are many: below it an answer costs less than the time that a lost one would.
+const MANY_RECORDS: usize = 64;
 /// Records in one message.
 const RECORDS_AT_ONCE: usize = 256;
 /// Links to bootstrap hosts are numbered from here: two for each, its PUB and its SUB. Members' links are their own numbers.
@@ -263,19 +269,29 @@ impl Members {
         if over_stream && (newer || link == Link::INBOUND) {
             self.pass_on(cx, from);
         }
-        // Its first contacts, which meet it only now or which it has reached, and its tellers answer who asks, and not a
-        // hundred others; unless it asks and asks, because it hears none of those.
+        if announce.want_records && over_stream {
+            self.on_asked(cx, from, link);
+        }
+        Ok(())
+    }
+
+    /// A member asks for all records. Its first contacts, which meet it only now or which it has reached, and its tellers answer,
+    /// and not a hundred others; unless it asks and asks, because it hears none of those.
+    fn on_asked(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, link: Link) {
         let asker = &mut self.peers[from.at()];
-        asker.asked += u32::from(announce.want_records && over_stream);
+        let recently = |at: Option<Time>| at.is_some_and(|at| cx.now.mono.since(at) < ASKS_ANEW_AFTER);
+        if !recently(asker.asked_at) {
+            asker.asked += 1;
+            asker.asked_at = Some(cx.now.mono);
+        }
         let in_vain = asker.asked as usize > START_ANNOUNCES.len() + 1;
         let met_now = asker.known_since == cx.now.mono;
-        let answers = met_now || in_vain || link == Link::INBOUND || self.is_teller_of(cx.self_id(), from);
-        if announce.want_records && over_stream && answers {
+        let told = recently(asker.records_sent) && self.peers.len() >= MANY_RECORDS;
+        if !told && (met_now || in_vain || link == Link::INBOUND || self.is_teller_of(cx.self_id(), from)) {
             self.reach_again(cx, from);
             let all = self.peers.iter().filter(|p| !p.forgotten).map(|p| p.record.clone()).collect();
             self.send_records(cx, from, all, true);
         }
-        Ok(())
     }
 
     /// A stranger's own record, from its own message.

@@ -46,6 +46,7 @@ pub(super) enum What {
     Storage,
     Reset,
     Latency,
+    Slow,
 }
 
 /// One run's draws.

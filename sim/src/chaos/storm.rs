@@ -32,13 +32,23 @@ pub enum Kind {
     Pause,
     Leave,
     Join,
+    Slow,
     Rotate,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 8] =
-        [Kind::Partition, Kind::OneWay, Kind::Link, Kind::Crash, Kind::Pause, Kind::Leave, Kind::Join, Kind::Rotate];
+    pub const ALL: [Kind; 9] = [
+        Kind::Partition,
+        Kind::OneWay,
+        Kind::Link,
+        Kind::Crash,
+        Kind::Pause,
+        Kind::Leave,
+        Kind::Join,
+        Kind::Slow,
+        Kind::Rotate,
+    ];
 
     /// The kind of a fault.
     #[must_use]
@@ -52,6 +62,7 @@ impl Kind {
             FaultKind::Leave { .. } => Kind::Leave,
             FaultKind::Join { .. } => Kind::Join,
             FaultKind::Rotate { .. } => Kind::Rotate,
+            FaultKind::Slow { .. } => Kind::Slow,
         }
     }
 
@@ -67,6 +78,7 @@ impl Kind {
             Kind::Leave => "leave",
             Kind::Join => "join",
             Kind::Rotate => "rotate",
+            Kind::Slow => "slow",
         }
     }
 }
@@ -210,6 +222,10 @@ impl Storm<'_> {
             Kind::Crash => self.crash(n, self.who(2 * n)),
             Kind::Pause => FaultKind::Pause { nodes: self.who(2 * n) },
             Kind::Leave => FaultKind::Leave { nodes: self.who(2 * n) },
+            Kind::Slow => FaultKind::Slow {
+                nodes: self.who(2 * n),
+                factor_millionths: self.dice.skewed(What::Slow, n, 2, 10) * 1_000_000,
+            },
             Kind::Join | Kind::Rotate => unreachable!("who joins is drawn with the cast, and a rotation takes no time"),
         }
     }

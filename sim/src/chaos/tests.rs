@@ -54,6 +54,7 @@ fn lost(scenario: &Scenario) -> (BTreeSet<usize>, BTreeSet<usize>) {
             FaultKind::Partition { .. }
             | FaultKind::OneWay { .. }
             | FaultKind::Link { .. }
+            | FaultKind::Slow { .. }
             | FaultKind::Join { .. }
             | FaultKind::Rotate { .. } => {}
         }

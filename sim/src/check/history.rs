@@ -8,7 +8,7 @@ use marlos::wire::message::Consistency;
 
 use crate::observe::{Observation, Truth};
 use crate::scenario::{
-    Arrival, Crypto, JobTemplate, LatencyLaw, NetworkSpec, NodeNo, NodeSpec, Scenario, Topology, WorkloadSpec,
+    Arrival, CpuSpec, Crypto, JobTemplate, LatencyLaw, NetworkSpec, NodeNo, NodeSpec, Scenario, Topology, WorkloadSpec,
 };
 
 /// A truth that is told what happens, as the world's is.
@@ -62,7 +62,13 @@ impl History {
 
 /// Nodes of the default configuration, no warm-up, no faults, no jobs.
 pub(crate) fn scenario(nodes: usize, duration: &str) -> Scenario {
-    let node = |n| NodeSpec { name: format!("n{n}"), group: None, region: None, config: Config::default() };
+    let node = |n| NodeSpec {
+        name: format!("n{n}"),
+        group: None,
+        region: None,
+        config: Config::default(),
+        cpu: CpuSpec::default(),
+    };
     Scenario {
         name: "by hand".into(),
         shows: String::new(),

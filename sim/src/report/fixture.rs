@@ -9,8 +9,8 @@ use marlos::units::Ppm;
 
 use crate::outcome::{CheckKind, CheckResult, JobCounts, KpiResult, NodeMetrics, Outcome, TimelineRow, Verdict, Wall};
 use crate::scenario::{
-    Comparison, CrashConnection, Crypto, Fault, FaultKind, KpiTarget, LatencyLaw, NetworkSpec, NodeSpec, Scenario,
-    Statistic, Storage, Topology,
+    Comparison, CpuSpec, CrashConnection, Crypto, Fault, FaultKind, KpiTarget, LatencyLaw, NetworkSpec, NodeSpec,
+    Scenario, Statistic, Storage, Topology,
 };
 
 /// A run in which the nodes split in two for the second quarter of the time and the last node crashes for good near the
@@ -180,8 +180,13 @@ fn bytes() -> BTreeMap<&'static str, u64> {
 /// Scenario with the same faults at any size.
 fn scenario(nodes: usize, seconds: u64) -> Scenario {
     let at = |percent: u64| Time(seconds * 10_000 * percent);
-    let spec =
-        |i: usize| NodeSpec { name: format!("n{i}"), group: None, region: None, config: marlos::Config::default() };
+    let spec = |i: usize| NodeSpec {
+        name: format!("n{i}"),
+        group: None,
+        region: None,
+        config: marlos::Config::default(),
+        cpu: CpuSpec::default(),
+    };
     Scenario {
         name: "partition".to_owned(),
         shows: "The nodes split in two; the majority goes on, the minority waits.".to_owned(),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::scenario::{Crypto, FaultKind, Scenario};
+use crate::scenario::{CpuSpec, Crypto, FaultKind, Scenario};
 
 /// The two halves of it, each a list of sentences.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +35,12 @@ pub fn lines(scenario: &Scenario) -> Scope {
     };
     part(network.loss.0 > 0, "loss: UDP drops, TCP comes later", "loss");
     part(network.bandwidth_bps.is_some(), "bandwidth, with a queue per node", "bandwidth and queues");
+    let costs = scenario.nodes.iter().any(|node| node.cpu != CpuSpec::default());
+    part(
+        costs,
+        "what messages and signatures cost a processor, with a queue before it",
+        "what messages and signatures cost a processor",
+    );
     let has = |is: fn(&FaultKind) -> bool| scenario.faults.iter().any(|fault| is(&fault.kind));
     part(has(|kind| matches!(kind, FaultKind::Crash { .. })), "crashes and what stores lose by them", "crashes");
     part(

@@ -151,6 +151,7 @@ pub fn fault(fault: &Fault) -> String {
         FaultKind::Link { between: [a, b], .. } => format!("link {} – {}", nodes(a), nodes(b)),
         FaultKind::Crash { nodes: n, .. } => format!("crash {}", nodes(n)),
         FaultKind::Pause { nodes: n } => format!("pause {}", nodes(n)),
+        FaultKind::Slow { nodes: n, .. } => format!("slow {}", nodes(n)),
         FaultKind::Join { nodes: n } => format!("join {}", nodes(n)),
         FaultKind::Leave { nodes: n } => format!("leave {}", nodes(n)),
         FaultKind::Rotate { nodes: n } => format!("rotate {}", nodes(n)),

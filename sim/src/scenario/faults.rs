@@ -14,18 +14,19 @@ use super::nodes::Names;
 use super::{CrashConnection, Fault, FaultKind, NodeNo, Storage, limits};
 
 /// Each kind with its own keys, in the order of the contract.
-const KINDS: [(&str, &[&str]); 8] = [
+const KINDS: [(&str, &[&str]); 9] = [
     ("partition", &["groups"]),
     ("one_way", &["from", "to"]),
     ("link", &["between", "latency", "loss", "bandwidth"]),
     ("crash", &["nodes", "storage", "connection"]),
     ("pause", &["nodes"]),
+    ("slow", &["nodes", "factor"]),
     ("join", &["nodes"]),
     ("leave", &["nodes"]),
     ("rotate", &["nodes"]),
 ];
 
-const LATER: [&str; 3] = ["slow", "clock", "byzantine"];
+const LATER: [&str; 2] = ["clock", "byzantine"];
 
 /// All faults, sorted by time; those of one instant stay in the order of the file.
 pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time) -> Read<Vec<Fault>> {
@@ -90,6 +91,10 @@ fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Repea
             },
         },
         "pause" => FaultKind::Pause { nodes: nodes()? },
+        "slow" => FaultKind::Slow {
+            nodes: nodes()?,
+            factor_millionths: fields.need("factor")?.millionths(limits::SLOW_MILLIONTHS)?,
+        },
         "join" => FaultKind::Join { nodes: nodes()? },
         "rotate" => FaultKind::Rotate { nodes: nodes()? },
         _ => FaultKind::Leave { nodes: nodes()? },
@@ -230,6 +235,7 @@ fn named_nodes(kind: &FaultKind) -> usize {
         FaultKind::Link { between: [one, other], .. } => one.len() + other.len(),
         FaultKind::Crash { nodes, .. }
         | FaultKind::Pause { nodes }
+        | FaultKind::Slow { nodes, .. }
         | FaultKind::Join { nodes }
         | FaultKind::Leave { nodes }
         | FaultKind::Rotate { nodes } => nodes.len(),
@@ -268,6 +274,7 @@ fn refuse_overlaps(faults: &[(Fault, Range<usize>)], names: &Names) -> Read<()> 
             FaultKind::Partition { .. }
             | FaultKind::OneWay { .. }
             | FaultKind::Link { .. }
+            | FaultKind::Slow { .. }
             | FaultKind::Rotate { .. } => continue,
         };
         for node in nodes {

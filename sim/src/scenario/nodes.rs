@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use marlos::Config;
+use marlos::time::Span;
 use serde::Deserialize;
 use toml::de::DeValue;
 
 use super::diagnostic::{Problem, did_you_mean};
 use super::fields::{Fields, Item, Read, Value};
-use super::{NodeNo, NodeSpec, RegionMatrix, limits};
+use super::{CpuSpec, NodeNo, NodeSpec, RegionMatrix, limits};
 
 /// What the world decides, not the scenario.
 const WORLDS_OWN: [&str; 3] = ["pub_endpoint", "sub_endpoint", "bootstrap"];
@@ -29,7 +30,7 @@ pub(super) struct Names {
 
 /// `[nodes]`, once the regions are known.
 pub(super) fn read(item: Item<'_>, regions: Option<&RegionMatrix>) -> Read<Nodes> {
-    let fields = Fields::of(item, "`[nodes]`", &["count", "config", "group"])?;
+    let fields = Fields::of(item, "`[nodes]`", &["count", "config", "cpu", "group"])?;
     let base = fields.get("config").map(config_table).transpose()?.unwrap_or_default();
     let mut nodes = Nodes {
         specs: Vec::new(),
@@ -38,13 +39,14 @@ pub(super) fn read(item: Item<'_>, regions: Option<&RegionMatrix>) -> Read<Nodes
         span: item.value.span(),
     };
     let config_item = fields.get("config");
+    let cpu_of_all = fields.get("cpu").map(cpu).transpose()?.unwrap_or_default();
     let Some(groups) = fields.get("group") else {
         if regions.is_some() {
             let message = "a topology of regions needs `[[nodes.group]]` tables that give each node its region";
             return Err(fields.problem(message, "no groups here"));
         }
         let count = fields.need("count")?.whole(1..=limits::NODES)? as usize;
-        add(&mut nodes, count, None, None, &base, config_item, &fields)?;
+        add(&mut nodes, count, &Of { group: None, region: None, cpu: cpu_of_all }, &base, config_item, &fields)?;
         return Ok(nodes);
     };
     if let Some(count) = fields.get("count") {
@@ -55,16 +57,18 @@ pub(super) fn read(item: Item<'_>, regions: Option<&RegionMatrix>) -> Read<Nodes
         return Err(fields.problem("`group` is empty", "at least one node is needed"));
     }
     for group in groups {
-        let group = Fields::of(group, "`[[nodes.group]]`", &["name", "count", "region", "config"])?;
+        let group = Fields::of(group, "`[[nodes.group]]`", &["name", "count", "region", "config", "cpu"])?;
         let name = group_name(group.need("name")?, &nodes.names)?;
         let count = group.need("count")?.whole(1..=limits::NODES - nodes.specs.len() as u64)? as usize;
         let region = region(&group, regions)?;
+        let cpu = group.get("cpu").map(cpu).transpose()?.unwrap_or(cpu_of_all);
         let own = group.get("config");
         let mut config = base.clone();
         config.extend(own.map(config_table).transpose()?.unwrap_or_default());
         let first = nodes.specs.len();
         nodes.names.groups.push((name.to_owned(), first..first + count));
-        add(&mut nodes, count, Some(name), region, &config, own.or(config_item), &group)?;
+        let of = Of { group: Some(name), region, cpu };
+        add(&mut nodes, count, &of, &config, own.or(config_item), &group)?;
     }
     Ok(nodes)
 }
@@ -95,6 +99,20 @@ fn region(group: &Fields<'_>, regions: Option<&RegionMatrix>) -> Read<Option<usi
             item.one_of(&names, &[]).map(Some)
         }
     }
+}
+
+/// `cpu`: what is absent costs nothing.
+fn cpu(item: Item<'_>) -> Read<CpuSpec> {
+    let fields = Fields::of(item, "`cpu`", &["per_message", "per_signature", "per_verification"])?;
+    let cost = |key| match fields.get(key) {
+        None => Ok(Span::ZERO),
+        Some(item) => item.duration(Span::ZERO..=limits::CPU),
+    };
+    Ok(CpuSpec {
+        per_message: cost("per_message")?,
+        per_signature: cost("per_signature")?,
+        per_verification: cost("per_verification")?,
+    })
 }
 
 /// Every key checked by itself, so that its own value is what the error points at.
@@ -139,12 +157,18 @@ fn plain(value: &Value<'_>) -> Read<toml::Value> {
     })
 }
 
+/// What nodes have in common besides their configuration.
+struct Of<'a> {
+    group: Option<&'a str>,
+    region: Option<usize>,
+    cpu: CpuSpec,
+}
+
 /// Appends nodes of one configuration.
 fn add(
     nodes: &mut Nodes,
     count: usize,
-    group: Option<&str>,
-    region: Option<usize>,
+    of: &Of<'_>,
     config: &toml::Table,
     place: Option<Item<'_>>,
     around: &Fields<'_>,
@@ -169,7 +193,8 @@ fn add(
         if !config.contains_key("node_name") {
             config_of_one.node_name.clone_from(&name);
         }
-        nodes.specs.push(NodeSpec { name, group: group.map(str::to_owned), region, config: config_of_one });
+        let group = of.group.map(str::to_owned);
+        nodes.specs.push(NodeSpec { name, group, region: of.region, config: config_of_one, cpu: of.cpu });
         nodes.gives_min_peers.push(gives_min_peers);
     }
     nodes.names.count = nodes.specs.len();

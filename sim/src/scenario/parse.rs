@@ -9,6 +9,7 @@ use super::diagnostic::Problem;
 use super::fields::{Fields, Item, Read};
 use super::jobs::Frame;
 use super::network::Beside;
+use super::set::{Setting, with_settings};
 use super::{Crypto, Diagnostic, Fault, Scenario, faults, jobs, network, nodes, targets};
 use crate::fault;
 
@@ -30,6 +31,10 @@ pub mod limits {
     pub const REGIONS: usize = 256;
     /// Simulated time.
     pub const DURATION: Span = Span::secs(30 * 86_400);
+    /// What one message or signature costs a processor.
+    pub const CPU: Span = Span::secs(1);
+    /// By what a `slow` fault multiplies, in millionths: a hundredth to a thousand.
+    pub const SLOW_MILLIONTHS: std::ops::RangeInclusive<u64> = 10_000..=1_000_000_000;
     /// One delay.
     pub const LATENCY: Span = Span::secs(3_600);
 }
@@ -51,8 +56,17 @@ impl Scenario {
     /// # Errors
     /// The first thing that is wrong with it, with file, line, column and what is allowed.
     pub fn load(path: &Path, overrides: Overrides) -> Result<Scenario, Diagnostic> {
+        Scenario::load_with(path, overrides, &[])
+    }
+
+    /// Reads a scenario from a file, as if these settings stood in it.
+    ///
+    /// # Errors
+    /// As [`Scenario::load`]; what is shown is the text with the settings.
+    pub fn load_with(path: &Path, overrides: Overrides, settings: &[Setting]) -> Result<Scenario, Diagnostic> {
         let file_name = path.display().to_string();
-        let text = read_text(path).map_err(|why| Diagnostic::of_file(&file_name, why))?;
+        let text = read_text(path).and_then(|text| with_settings(text, settings));
+        let text = text.map_err(|why| Diagnostic::of_file(&file_name, why))?;
         let directory = path.parent().unwrap_or(Path::new(""));
         Scenario::parse(&text, &file_name, overrides, &|file| read_text(&directory.join(file)))
     }

@@ -8,8 +8,8 @@ use marlos::units::{Ppm, write_millionths};
 use marlos::wire::message::Consistency;
 
 use super::{
-    Arrival, Comparison, CrashConnection, Fault, FaultKind, KpiTarget, LatencyLaw, NetworkSpec, NodeNo, NodeSpec,
-    Scenario, Topology, WorkloadSpec, targets,
+    Arrival, Comparison, CpuSpec, CrashConnection, Fault, FaultKind, KpiTarget, LatencyLaw, NetworkSpec, NodeNo,
+    NodeSpec, Scenario, Topology, WorkloadSpec, targets,
 };
 
 /// Writing to a `String` cannot fail.
@@ -62,7 +62,7 @@ fn nodes(out: &mut String, nodes: &[NodeSpec], spec: &NetworkSpec) {
     assert!(!nodes.is_empty(), "a scenario has nodes");
     let groups: Vec<&[NodeSpec]> = nodes.chunk_by(|a, b| a.group == b.group).collect();
     if let ([only], None) = (&groups[..], &nodes[0].group) {
-        line!(out, "\n[nodes]\ncount = {}\n\n[nodes.config]", only.len());
+        line!(out, "\n[nodes]\ncount = {}\ncpu = {}\n\n[nodes.config]", only.len(), cpu(only[0].cpu));
         config(out, &only[0]);
         return;
     }
@@ -72,9 +72,16 @@ fn nodes(out: &mut String, nodes: &[NodeSpec], spec: &NetworkSpec) {
         if let (Some(region), Some(regions)) = (group[0].region, &spec.regions) {
             line!(out, "region = {}", quoted(&regions.names[region]));
         }
+        line!(out, "cpu = {}", cpu(group[0].cpu));
         line!(out, "\n[nodes.group.config]");
         config(out, &group[0]);
     }
+}
+
+fn cpu(cpu: CpuSpec) -> String {
+    let CpuSpec { per_message, per_signature, per_verification } = cpu;
+    let [message, signature, verification] = [per_message, per_signature, per_verification].map(span);
+    format!("{{ per_message = {message}, per_signature = {signature}, per_verification = {verification} }}")
 }
 
 /// The configuration without what the world sets, and without the name where it is just the node's.
@@ -187,6 +194,11 @@ fn write_fault(out: &mut String, fault: &Fault) {
             line!(out, "kind = \"crash\"\nnodes = {nodes}\nstorage = \"{storage}\"\nconnection = \"{connection}\"");
         }
         FaultKind::Pause { nodes } => line!(out, "kind = \"pause\"\nnodes = {}", node_list(nodes)),
+        FaultKind::Slow { nodes, factor_millionths } => {
+            let mut factor = String::new();
+            write_millionths(&mut factor, *factor_millionths).expect("a String takes everything");
+            line!(out, "kind = \"slow\"\nnodes = {}\nfactor = {factor}", node_list(nodes));
+        }
         FaultKind::Join { nodes } => line!(out, "kind = \"join\"\nnodes = {}", node_list(nodes)),
         FaultKind::Leave { nodes } => line!(out, "kind = \"leave\"\nnodes = {}", node_list(nodes)),
         FaultKind::Rotate { nodes } => line!(out, "kind = \"rotate\"\nnodes = {}", node_list(nodes)),

@@ -54,6 +54,7 @@ impl World {
                 nodes.iter().for_each(|node| self.hear(*node, Waiting::Rotation, watcher));
             }
             (FaultKind::Rotate { .. }, false) => {}
+            (FaultKind::Slow { nodes, .. }, _) => self.set_slow(nodes),
             (FaultKind::Pause { nodes }, true) => nodes.iter().for_each(|node| self.set_paused(*node, true, watcher)),
             (FaultKind::Pause { nodes }, false) => {
                 for node in nodes {
@@ -129,7 +130,18 @@ impl World {
             return;
         }
         self.set_paused(node, false, watcher);
-        for job in self.slots[node].end_life() {
+        let (running, waiting) = self.slots[node].end_life();
+        for kept in waiting {
+            match kept {
+                Waiting::Frame { frame, .. } => self.frames.release(frame),
+                // Its client waited for an answer and gets none.
+                Waiting::Submit { .. } => self.observe(&Observation::SubmitRefused { node }, watcher),
+                // Its operator does it now that the process is gone.
+                Waiting::Rotation => self.rotate(node, watcher),
+                Waiting::Connected(_) | Waiting::Disconnected(_) | Waiting::Finished { .. } | Waiting::Leave => {}
+            }
+        }
+        for job in running {
             self.observe(&Observation::ExecutionEnded { node, job, by_itself: false }, watcher);
         }
         self.network.node_down(self.sight.truth.now, node, connection);
@@ -143,9 +155,15 @@ impl World {
             return;
         }
         self.set_paused(node, false, watcher);
+        self.hear(node, Waiting::Leave, watcher);
+    }
+
+    /// It is told to leave, and is given a moment for its goodbye.
+    pub(super) fn leave_now(&mut self, node: NodeNo, watcher: &mut dyn Watcher) {
         self.handle(node, Input::Command(Command::Leave), watcher);
         let life = self.slots[node].life;
-        self.queue.push(self.sight.truth.now + Span::millis(200), 2 + node as u64, WorldEvent::Stop { node, life });
+        let done = self.slots[node].cpu.until().unwrap_or(self.sight.truth.now);
+        self.queue.push(done + Span::millis(200), 2 + node as u64, WorldEvent::Stop { node, life });
     }
 
     /// A node's process stands still, or goes on with what has come in the meantime, in order.
@@ -158,9 +176,26 @@ impl World {
         if paused {
             return;
         }
-        while let Some(waiting) = self.slots[node].waiting.pop_front() {
-            self.hear_now(node, waiting, watcher);
+        match self.slots[node].cpu.until() {
+            // What it worked on is done when it would have been, or now.
+            Some(until) => self.queue.push(until.max(self.sight.truth.now), 2 + node as u64, WorldEvent::Done { node }),
+            None => {
+                self.hear_waiting(node, watcher);
+                if !self.slots[node].is_busy() {
+                    self.handle(node, Input::Wake, watcher);
+                }
+            }
         }
-        self.handle(node, Input::Wake, watcher);
+    }
+
+    /// Begins or ends: of all that are on, the factors of each node named.
+    fn set_slow(&mut self, nodes: &[NodeNo]) {
+        for node in nodes {
+            let factors = self.faults.active().iter().filter_map(|fault| match &self.scenario.faults[*fault].kind {
+                FaultKind::Slow { nodes, factor_millionths } if nodes.contains(node) => Some(*factor_millionths),
+                _ => None,
+            });
+            self.slots[*node].cpu.slow_down(factors);
+        }
     }
 }

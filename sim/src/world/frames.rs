@@ -1,4 +1,5 @@
-//! Frames under way: bytes shared by all receivers, and what is known of them.
+//! Frames under way: bytes shared by all receivers, and what is known of them. Who needs a frame for longer than the network
+//! does - it waits for a node that stands still, or works - keeps it.
 
 use marlos::time::Time;
 
@@ -25,6 +26,8 @@ pub struct Frame {
     pub origin: Origin,
     /// Whether its envelope's signature is that of this key, where somebody has asked.
     pub verified: Option<([u8; 32], bool)>,
+    /// Who keeps it: the network, and each node for which it waits.
+    keepers: u32,
 }
 
 /// All frames under way; room is used again.
@@ -41,14 +44,10 @@ impl Frames {
     pub fn seal(&mut self, bytes: &[u8], sender: NodeNo, at: Time) -> FrameNo {
         let number = self.sealed;
         self.sealed += 1;
-        self.put(bytes, Origin { sender, at, number })
-    }
-
-    /// A frame that was sealed before and waited elsewhere.
-    pub fn put(&mut self, bytes: &[u8], origin: Origin) -> FrameNo {
+        let origin = Origin { sender, at, number };
         let mut room = self.spare.pop().unwrap_or_default();
         room.extend_from_slice(bytes);
-        let frame = Some(Frame { bytes: room, origin, verified: None });
+        let frame = Some(Frame { bytes: room, origin, verified: None, keepers: 1 });
         match self.free.pop() {
             Some(no) => {
                 self.held[no as usize] = frame;
@@ -61,10 +60,9 @@ impl Frames {
         }
     }
 
-    /// A frame under way.
-    #[must_use]
-    pub fn get(&self, no: FrameNo) -> &Frame {
-        self.held[no as usize].as_ref().expect("a frame is held until it is released")
+    /// It is needed until it was released once more.
+    pub fn keep(&mut self, no: FrameNo) {
+        self.held[no as usize].as_mut().expect("a frame is held until it is released").keepers += 1;
     }
 
     /// Takes a frame out while a node looks at it.
@@ -77,9 +75,14 @@ impl Frames {
         self.held[no as usize] = Some(Frame { verified, ..frame });
     }
 
-    /// The frame has reached all it will.
+    /// One keeper does not need it any more; with the last it is gone.
     pub fn release(&mut self, no: FrameNo) {
         let mut frame = self.lend(no);
+        frame.keepers -= 1;
+        if frame.keepers > 0 {
+            self.held[no as usize] = Some(frame);
+            return;
+        }
         frame.bytes.clear();
         // Room for a large frame is not kept for small ones.
         if frame.bytes.capacity() <= 4_096 {

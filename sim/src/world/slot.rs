@@ -11,9 +11,11 @@ use marlos::{Config, Node};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
+use super::cpu::Cpu;
 use super::frames::Origin;
 use super::store::Store;
 use crate::draw::{Draws, Purpose};
+use crate::network::FrameNo;
 use crate::scenario::{NodeNo, Scenario};
 
 /// A node's place.
@@ -37,7 +39,9 @@ pub struct Slot {
     pub running: BTreeMap<JobId, u32>,
     /// Counts its executions.
     pub turns: u32,
-    /// What has come while it stood still.
+    /// Its processor.
+    pub cpu: Cpu,
+    /// What has come while it stood still or worked.
     pub waiting: VecDeque<Waiting>,
     /// The frame that is being delivered.
     pub arriving: Option<Origin>,
@@ -48,10 +52,10 @@ pub struct Slot {
 }
 
 /// Something that waits for a node to go on.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Waiting {
-    /// A frame came in.
-    Frame { link: Link, bytes: Vec<u8>, sent: Origin },
+    /// A frame came in, and is kept for it.
+    Frame { link: Link, frame: FrameNo },
     /// A stream is up.
     Connected(Link),
     /// A stream broke.
@@ -60,6 +64,10 @@ pub enum Waiting {
     Rotation,
     /// An execution ended.
     Finished { job: JobId, fails: bool, output_bytes: u32, duration: Span },
+    /// A client submits a job with this command.
+    Submit { command: String },
+    /// It is to say goodbye and stop.
+    Leave,
 }
 
 impl Slot {
@@ -85,6 +93,7 @@ impl Slot {
             digest: None,
             running: BTreeMap::new(),
             turns: 0,
+            cpu: Cpu::new(scenario.nodes[number].cpu),
             waiting: VecDeque::new(),
             arriving: None,
             config,
@@ -104,12 +113,20 @@ impl Slot {
         self.wake_at = Time::NEVER;
     }
 
-    /// Its process ends; what it was running is returned.
-    pub fn end_life(&mut self) -> Vec<JobId> {
+    /// Its process ends; what it was running is returned, and what waited for it.
+    pub fn end_life(&mut self) -> (Vec<JobId>, VecDeque<Waiting>) {
         self.node = None;
         self.life += 1;
-        self.waiting.clear();
-        std::mem::take(&mut self.running).into_keys().collect()
+        self.arriving = None;
+        drop(self.cpu.finish());
+        let running = std::mem::take(&mut self.running).into_keys().collect();
+        (running, std::mem::take(&mut self.waiting))
+    }
+
+    /// Whether its processor, or what came before, lets what comes now wait.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.cpu.is_busy()
     }
 
     /// The network that its signatures are for.
