@@ -123,7 +123,7 @@ mod tests {
             let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("ASCII"), 16).expect("hex");
             digits.chunks(2).map(pair).collect()
         };
-        let alice = bytes("77076d0a7318a57d3c16c17251b26645df4c2f92ebc0992ac177fba51db92c2a");
+        let alice = bytes("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a");
         let bob = bytes("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f");
         let nonce = bytes("69696ee955b62b73cd62bda875fc73d68219e0036b7a0b37");
         let message = bytes(
