@@ -180,6 +180,8 @@ pub enum Plant {
     AnyCoordinator,
     /// A frame heard before is accepted again.
     ReplayWindowOff,
+    /// A node that restarts takes what was said before.
+    ReplayAfterRestart,
     /// A node runs every job it bid for, certificate or not.
     ExecuteWithoutClaim,
     /// A submitter never notices that a deadline passed.

@@ -85,6 +85,8 @@ pub mod store_key {
 
     /// This node's start count.
     pub const INCARNATION: &[u8] = b"i";
+    /// The offset of the wall clock to synchronised time, as it was measured last.
+    pub const CLOCK: &[u8] = b"k";
     /// When this store began: no vote is cast on jobs from before.
     pub const VOTE_FLOOR: &[u8] = b"w";
     /// Followed by a node id: the newest incarnation seen of it.

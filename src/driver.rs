@@ -22,6 +22,7 @@ pub mod executor;
 pub mod files;
 pub mod front;
 pub mod inbound;
+pub mod refusals;
 pub mod store;
 pub mod supervisor;
 pub mod zmq;
@@ -36,6 +37,7 @@ use tokio::sync::mpsc;
 use self::config::Settings;
 use self::engine::{Engine, Hands};
 use crate::Node;
+use crate::wire::{Door, network_tag};
 
 /// Connections' silence is four heartbeats.
 const IDLE_HEARTBEATS: u64 = 4;
@@ -101,22 +103,29 @@ pub async fn run(settings: Settings) -> Result<(), String> {
 
     let (inbound, waiting) = inbound::channel(network.message_queue_size as usize);
     let counters = std::sync::Arc::<front::Counters>::default();
+    let refusals = std::sync::Arc::<refusals::Refusals>::default();
     let limits = front::Limits {
         max_message: u64::from(settings.node.max_message_size) + FRAMING,
         queue_messages: network.socket_high_water_mark as usize,
         queue_bytes: QUEUE_BYTES,
         idle: Duration::from_micros(settings.node.heartbeat_interval.times(IDLE_HEARTBEATS).as_micros()),
+        message: front::MESSAGE_TIMEOUT,
     };
     let transport = zmq::Transport::bind(
         zmq::Where {
             pub_address: (network.bind, network.pub_port).into(),
             sub_address: (network.bind, settings.sub_port).into(),
             directory: &settings.data_dir,
-            id,
+            door: Door {
+                network_tag: network_tag(&settings.node.network_id),
+                own_id: id,
+                max_message_size: settings.node.max_message_size,
+            },
             limits,
         },
         inbound,
         std::sync::Arc::clone(&counters),
+        std::sync::Arc::clone(&refusals),
     )
     .await?;
     let (beacon, beacons) = beacon::Beacon::bind(beacon::Where {
@@ -135,7 +144,7 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     tracing::info!(node_id = %id, pub_endpoint = %node.view().config().pub_endpoint, api = %api.address(), "marlos-node runs");
 
     let data_dir = settings.data_dir.clone();
-    let hands = Hands { transport, beacon, executor, counters, data_dir };
+    let hands = Hands { transport, beacon, executor, counters, refusals, data_dir };
     let mut engine = Engine::new(node, store, results, hands, hub);
     engine.start(&records).await?;
     drop(records);

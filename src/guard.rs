@@ -9,15 +9,21 @@ pub mod replay;
 use crate::config::Config;
 use crate::id::PeerIdx;
 use crate::io::Refusal;
-use crate::time::{Now, Time, WallTime};
+use crate::time::{Now, Span, Time, WallTime};
 use crate::wire::Header;
 use rate::Bucket;
 use replay::ReplayWindow;
+
+/// How much earlier than its beginning a message may be stamped that a node takes in a new life: as much as the clocks of two members
+/// may differ (see `membership::clock`).
+const CLOCKS_DIFFER: Span = Span::millis(250);
 
 /// What is remembered of each sender, by its number.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
     senders: Vec<Sender>,
+    /// When this life began, where the store knows of one before it.
+    born: Option<Time>,
 }
 
 #[derive(Clone, Debug)]
@@ -43,6 +49,21 @@ pub enum Passage {
 }
 
 impl Guard {
+    /// The process starts, and its store knows of an earlier life. Which nonces that life has seen is forgotten: what was said before
+    /// this one may have been taken already, and is not taken again. It was not sent to this life: streams begin anew with it.
+    pub fn begin_again(&mut self, now: Time) {
+        self.born = Some(now);
+    }
+
+    /// Whether a stamp is too far from synchronised time, or from before this life.
+    #[must_use]
+    pub fn is_stale(&self, stamp: WallTime, now: Now, sync_offset_us: i64, config: &Config) -> bool {
+        let wall = now.wall.offset(sync_offset_us);
+        let age = wall.since(stamp);
+        let before_this_life = self.born.is_some_and(|born| age > now.mono.since(born) + CLOCKS_DIFFER);
+        wall.distance(stamp) > config.clock_sync_tolerance || (before_this_life && !forgetful_planted(config))
+    }
+
     /// Makes room for the next sender. `floor` is the newest incarnation of it that the store remembers.
     pub fn add_sender(&mut self, peer: PeerIdx, floor: u32, config: &Config, now: Time) {
         assert_eq!(peer.at(), self.senders.len(), "senders are numbered densely");
@@ -68,6 +89,7 @@ impl Guard {
         sync_offset_us: i64,
         config: &Config,
     ) -> Result<Passage, Refusal> {
+        let stale = self.is_stale(header.timestamp, now, sync_offset_us, config);
         let sender = &mut self.senders[peer.at()];
         if now.mono < sender.blacklisted_until {
             return Err(Refusal::Blacklisted);
@@ -77,7 +99,7 @@ impl Guard {
         let mut stamps = sender.stamps;
         let within_rate =
             sender.bucket.has_token(now.mono, rate, burst) || stamps.has_token(Time(header.timestamp.0), rate, burst);
-        if now.wall.offset(sync_offset_us).distance(header.timestamp) > config.clock_sync_tolerance {
+        if stale {
             return Err(Refusal::StaleTimestamp);
         }
         match sender.window.check(header.incarnation, header.counter) {
@@ -133,4 +155,13 @@ impl Guard {
     pub fn blacklisted(&self, now: Time) -> usize {
         self.senders.iter().filter(|sender| now < sender.blacklisted_until).count()
     }
+}
+
+fn forgetful_planted(config: &Config) -> bool {
+    #[cfg(feature = "plant")]
+    if config.plant == crate::config::Plant::ReplayAfterRestart {
+        return true;
+    }
+    let _ = config;
+    false
 }

@@ -291,7 +291,7 @@ pub enum Refusal {
     Blacklisted,
     /// The sender is over its rate.
     RateLimited,
-    /// The timestamp is outside the tolerance.
+    /// The timestamp is outside the tolerance, or from before the present life of a node that has had others.
     StaleTimestamp,
     /// The nonce was seen before, or lies before the window.
     Replayed,

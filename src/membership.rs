@@ -323,10 +323,19 @@ impl Members {
 
     /// Subscribes to a member, where there is room for another connection.
     fn dial(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
-        let entry = &mut self.peers[peer.at()];
-        if entry.dialled || self.connections >= cx.config.max_peers {
+        if self.peers[peer.at()].dialled {
             return;
         }
+        if self.connections >= cx.config.max_peers {
+            // Who was never heard, or not for long, makes room: or names that anybody can make up would take every place.
+            let silent = |at: &usize| {
+                let other = &self.peers[*at];
+                other.dialled && !matches!(other.state, PeerState::Alive | PeerState::Suspect)
+            };
+            let Some(silent) = (0..self.peers.len()).find(silent) else { return };
+            self.hang_up(cx, index(silent));
+        }
+        let entry = &mut self.peers[peer.at()];
         entry.dialled = true;
         self.connections += 1;
         let endpoint = cx.out.put(entry.record.pub_endpoint.as_bytes());

@@ -209,6 +209,10 @@ impl Node {
         self.floors = stored.floors;
         self.members.recall_from_store(stored.records);
         self.guard.add_sender(PeerIdx::SELF, 0, &self.config, now.mono);
+        if !records.is_empty() {
+            self.guard.begin_again(now.mono);
+            self.members.recall_clock(stored.clock_offset_us);
+        }
         let (own_jobs, seen, proven) = (stored.own_jobs, stored.seen, stored.proven);
         self.begin_incarnation(now, stored.incarnation + 1, verify, out);
         let (mut cx, parts) = self.split(now, verify, out);

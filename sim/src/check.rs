@@ -21,7 +21,6 @@ mod s4;
 mod s5;
 pub mod views;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use marlos::io::Verify;
@@ -142,6 +141,21 @@ impl Checks {
         found
     }
 
+    /// Takes what a node says that has misbehaved. Of that, only what a quorum has signed says anything: where its money went.
+    ///
+    /// # Errors
+    /// As [`Checks::observe`].
+    pub fn observe_dishonest(&mut self, truth: &Truth, o: &Observation<'_>) -> Result<(), Box<Violation>> {
+        let found = match o {
+            Observation::TransactionCertified { .. } => self.ledger.observe(truth, o),
+            _ => Ok(()),
+        };
+        if let Err(violation) = &found {
+            self.violation.get_or_insert_with(|| (**violation).clone());
+        }
+        found
+    }
+
     fn observe_others(
         &mut self,
         truth: &Truth,
@@ -153,6 +167,7 @@ impl Checks {
         self.electorates.observe(truth, o);
         self.l2.observe(truth, o);
         self.l3.observe(truth, o, &self.contact);
+        self.s4.observe(truth, o)?;
         self.s5.observe(truth, o)?;
         self.s1.observe(truth, o, &self.contact, &self.electorates, verify)?;
         self.s2.observe(truth, o, &self.contact)?;
@@ -160,14 +175,14 @@ impl Checks {
         self.ledger.observe(truth, o)
     }
 
-    /// Judges, at the end of the run: safety, then liveness, then what the scenario expects of `counters`
-    /// ([`crate::kpi::Findings::counters`]).
+    /// Judges, at the end of the run: safety, then liveness, then what the scenario expects of what was `counted`
+    /// ([`crate::kpi::Findings::counted`]).
     #[must_use]
     pub fn finish(
         &self,
         truth: &Truth,
         scenario: &Scenario,
-        counters: &BTreeMap<&'static str, u64>,
+        counted: &dyn Fn(&str) -> Option<u64>,
     ) -> Vec<CheckResult> {
         let no_jobs = scenario.workload.is_none();
         let mut results = vec![
@@ -205,7 +220,7 @@ impl Checks {
             };
             results.push(CheckResult { name: name.into(), kind: CheckKind::Liveness, verdict, detail });
         }
-        results.extend(scenario.expect.iter().map(|expected| expectation(expected, counters)));
+        results.extend(scenario.expect.iter().map(|expected| expectation(expected, counted)));
         results
     }
 
@@ -250,9 +265,9 @@ impl Quiet {
     }
 }
 
-fn expectation(expected: &Expectation, counters: &BTreeMap<&'static str, u64>) -> CheckResult {
+fn expectation(expected: &Expectation, counted: &dyn Fn(&str) -> Option<u64>) -> CheckResult {
     let Expectation { counter, comparison, value } = expected;
-    let is = counters.get(counter.as_str()).copied();
+    let is = counted(counter);
     let (symbol, met): (String, fn(u64, u64) -> bool) = match comparison {
         Comparison::Less => ("<".into(), |is, value| is < value),
         Comparison::AtMost => ("<=".into(), |is, value| is <= value),
@@ -281,6 +296,8 @@ fn expectation(expected: &Expectation, counters: &BTreeMap<&'static str, u64>) -
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use marlos::identity::StrictVerifier;
     use marlos::time::Span;
 
@@ -290,7 +307,8 @@ mod tests {
     fn an_expectation_that_is_not_met_is_unknown_and_says_what_was_counted() {
         let counters = BTreeMap::from([("frames_cut", 0), ("restarts", 2)]);
         let ask = |counter: &str, comparison, value| {
-            let result = expectation(&Expectation { counter: counter.into(), comparison, value }, &counters);
+            let expected = Expectation { counter: counter.into(), comparison, value };
+            let result = expectation(&expected, &|name| counters.get(name).copied());
             (result.verdict, result.detail)
         };
         let (verdict, detail) = ask("frames_cut", Comparison::AtLeast, 1);
@@ -312,7 +330,7 @@ mod tests {
             violation = violation.or(found.err());
         }
         world.truth.now = scenario.duration;
-        let results = checks.finish(&world.truth, scenario, &BTreeMap::from([("votes", 1)]));
+        let results = checks.finish(&world.truth, scenario, &|name| (name == "votes").then_some(1));
         (violation.map(|found| *found), results.into_iter().map(|r| (r.name, r.verdict)).collect())
     }
 

@@ -31,6 +31,8 @@ pub enum Purpose {
     Reset = 7,
     /// Where a crash tears a store.
     Tear = 8,
+    /// What a misbehaving node decides.
+    Misbehaviour = 9,
     /// What a run of chaos is: see [`crate::chaos`].
     Chaos = 11,
     /// What the tokens of a world are made with.

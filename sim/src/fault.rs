@@ -243,7 +243,9 @@ impl FaultState {
                 | FaultKind::Slow { .. }
                 | FaultKind::Join { .. }
                 | FaultKind::Leave { .. }
-                | FaultKind::Rotate { .. } => {}
+                | FaultKind::Rotate { .. }
+                | FaultKind::Clock { .. }
+                | FaultKind::Byzantine { .. } => {}
             }
         }
     }
@@ -289,6 +291,10 @@ pub fn describe(kind: &FaultKind) -> String {
         FaultKind::Join { nodes: who } => format!("join {}", nodes(who)),
         FaultKind::Leave { nodes: who } => format!("leave {}", nodes(who)),
         FaultKind::Rotate { nodes: who } => format!("rotate {}", nodes(who)),
+        FaultKind::Clock { nodes: who, skew_us, drift_ppm, jump_us } => {
+            format!("clock {}, skew {skew_us} us, drift {drift_ppm} ppm, jump {jump_us} us", nodes(who))
+        }
+        FaultKind::Byzantine { nodes: who, behaviour } => format!("byzantine {}: {}", nodes(who), behaviour.name()),
     }
 }
 
@@ -380,6 +386,23 @@ pub const FAULT_HELP: &[FaultHelp] = &[
         keys: "nodes",
         example: "at = \"40s\"\nkind = \"rotate\"\nnodes = [\"n3..n5\"]",
         under_way: "What it has sent still arrives, and its old key's signatures are taken for 60 s.",
+    },
+    FaultHelp {
+        kind: "clock",
+        what: "The wall clock is wrong; the node is honest all the same. It is off by `skew` and runs faster by `drift_ppm` while the \
+               fault lasts, and is then set right; it jumps by `jump` at the beginning, and nobody sets that right.",
+        keys: "nodes; at least one of skew, drift_ppm, jump, each of which may be below zero; for or until (absent: until the end); every, times",
+        example: "at = \"30s\"\nfor = \"30s\"\nkind = \"clock\"\nnodes = [\"n3\"]\nskew = \"-2s\"\ndrift_ppm = 200",
+        under_way: "Arrives as it was sent; its stamp is judged by the clock of the receiver.",
+    },
+    FaultHelp {
+        kind: "byzantine",
+        what: "The nodes misbehave, with real keys and real frames; those of one fault share a plan and each other's keys. Several \
+               behaviours of one node are passed in the order in which they begin. Whoever has misbehaved is not judged any more, but \
+               what it does to the others is. The behaviours follow below.",
+        keys: "nodes, behaviour and its keys; for or until (absent: until the end); every, times",
+        example: "at = \"20s\"\nkind = \"byzantine\"\nnodes = [\"n7..n9\"]\nbehaviour = \"forge\"\nshare = \"100%\"",
+        under_way: "What is under way arrives as it was sent.",
     },
 ];
 

@@ -4,7 +4,7 @@
 //! (a *miss*) is a sample without bound: it is recorded with the time waited so far, and a maximum, a mean, or a percentile whose
 //! rank falls among the misses is then above every target.
 
-mod counters;
+pub(crate) mod counters;
 mod detection;
 mod discovery;
 mod heal;
@@ -98,6 +98,8 @@ pub struct Kpis {
     heals: heal::Heals,
     traffic: traffic::Traffic,
     counters: counters::Counters,
+    /// Submitted after the warm-up by nodes that are not judged.
+    dishonest_jobs: u64,
 }
 
 /// What the KPIs found: those parts of an [`crate::outcome::Outcome`].
@@ -113,6 +115,21 @@ pub struct Findings {
     pub refusals: BTreeMap<String, u64>,
     /// What `[expect]` can name, over the whole run.
     pub counters: BTreeMap<&'static str, u64>,
+    /// What misbehaving nodes did over the whole run, by the behaviour's name, where they did anything.
+    pub misdeeds: BTreeMap<&'static str, u64>,
+}
+
+impl Findings {
+    /// What `[expect]` names: a counter, or a part of one, such as `refused.bad_signature`. A part that never happened is zero.
+    #[must_use]
+    pub fn counted(&self, name: &str) -> Option<u64> {
+        match name.split_once('.') {
+            Some(("refused", reason)) => Some(self.refusals.get(reason).copied().unwrap_or(0)),
+            Some(("misdeeds", behaviour)) => Some(self.misdeeds.get(behaviour).copied().unwrap_or(0)),
+            Some(_) => None,
+            None => self.counters.get(name).copied(),
+        }
+    }
 }
 
 impl Kpis {
@@ -133,6 +150,7 @@ impl Kpis {
             heals: heal::Heals::new(scenario),
             traffic: traffic::Traffic::new(scenario),
             counters: counters::Counters::default(),
+            dishonest_jobs: 0,
         }
     }
 
@@ -140,8 +158,8 @@ impl Kpis {
     #[inline]
     pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>) {
         // Nearly every observation of a run is this one.
-        if let Observation::Accepted { latency, .. } = o {
-            if truth.now >= self.warmup {
+        if let Observation::Accepted { latency, claimed, .. } = o {
+            if truth.now >= self.warmup && truth.honest(*claimed) {
                 self.latency.record(latency.as_micros());
             }
         } else {
@@ -149,9 +167,16 @@ impl Kpis {
         }
     }
 
+    /// Takes what a node says that has misbehaved: its jobs cost the honest nodes as much as any, and nothing else counts.
+    pub fn observe_dishonest(&mut self, truth: &Truth, o: &Observation<'_>) {
+        if let Observation::JobSubmitted { .. } = o {
+            self.dishonest_jobs += u64::from(truth.now >= self.warmup);
+        }
+    }
+
     fn observe_others(&mut self, truth: &Truth, o: &Observation<'_>) {
         let now = truth.now;
-        self.counters.observe(o);
+        self.counters.observe(truth, o);
         self.traffic.observe(now, o);
         match *o {
             Observation::Sent { kind, bytes, copies, .. } => {
@@ -162,11 +187,14 @@ impl Kpis {
             }
             Observation::Pinged { node } => return self.heartbeats.on_pinged(now, node),
             Observation::NodeStarted { node, .. } => {
-                self.heartbeats.on_break(now, node, true);
+                self.heartbeats.on_break(now, node, truth.honest(node));
                 self.discovery.on_started(node);
             }
             Observation::NodeStopped { node, .. } => self.heartbeats.on_break(now, node, false),
-            Observation::NodePaused { node, paused } => self.heartbeats.on_break(now, node, !paused),
+            Observation::NodeTurned { node } => self.heartbeats.on_break(now, node, false),
+            Observation::NodePaused { node, paused } => {
+                self.heartbeats.on_break(now, node, !paused && truth.honest(node))
+            }
             Observation::Discovered { node, peer } => self.discovery.on_discovered(now, node, peer, &self.contact),
             Observation::PeerState { .. } => self.on_peer_state(truth, o),
             _ => {}
@@ -191,7 +219,7 @@ impl Kpis {
         if state == PeerState::Dead {
             if self.detection.is_false_death(truth, node, peer, &self.contact) {
                 self.counters.false_deaths += 1;
-            } else {
+            } else if truth.honest(peer) {
                 self.counters.deaths_detected += 1;
             }
         }
@@ -241,6 +269,7 @@ impl Kpis {
             jobs,
             bytes_per_message_type: self.counters.bytes(),
             refusals: self.counters.refusals(),
+            misdeeds: self.counters.misdeeds.clone(),
             counters,
         }
     }
@@ -254,7 +283,7 @@ impl Kpis {
             "failure_detection" => (&self.detection.samples, None),
             "job_broadcast" => (&self.jobs.broadcast, None),
             "consensus" => (&self.jobs.consensus, None),
-            "overhead_per_job" => (&overhead, self.traffic.overhead_per_job(self.jobs.judged)),
+            "overhead_per_job" => (&overhead, self.traffic.overhead_per_job(self.jobs.judged + self.dishonest_jobs)),
             "throughput" => (&self.traffic.throughput, self.traffic.throughput(truth.now)),
             "consensus_learned" => (&self.jobs.learned, None),
             "takeover" => (&self.takeovers.samples, None),
@@ -283,7 +312,7 @@ impl Kpis {
     /// The mean, once for each job: what one job cost cannot be told from what another did.
     fn overhead(&self) -> Samples {
         let mut samples = Samples::new();
-        if let Some(mean) = self.traffic.overhead_per_job(self.jobs.judged) {
+        if let Some(mean) = self.traffic.overhead_per_job(self.jobs.judged + self.dishonest_jobs) {
             (0..self.jobs.judged).for_each(|_| samples.record(mean.round() as u64));
         }
         samples
@@ -349,7 +378,9 @@ impl Kpis {
                     | FaultKind::Slow { .. }
                     | FaultKind::Join { .. }
                     | FaultKind::Leave { .. }
-                    | FaultKind::Rotate { .. } => false,
+                    | FaultKind::Rotate { .. }
+                    | FaultKind::Clock { .. }
+                    | FaultKind::Byzantine { .. } => false,
                 };
                 met(scenario.faults.iter().any(|fault| lose(&fault.kind)), "no crash, no pause and no cut")
             }

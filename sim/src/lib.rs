@@ -12,6 +12,7 @@
 //! - [`network`]: delay, loss, bandwidth, order, cuts, and connections that come and go. Its head states what a fault does to frames
 //!   that are under way.
 //! - [`fault`]: what goes wrong, as an explicit timeline, and who can reach whom because of it.
+//! - [`byzantine`]: nodes that misbehave, as wrappers around honest ones, and how to add a way of it.
 //! - [`workload`]: the jobs that arrive.
 //! - [`memo`]: real Ed25519, once for each thing that is signed; or [`token`]s in its place, for very large sweeps.
 //!
@@ -33,6 +34,7 @@
 //! - [`log`]: what happened, a line each; [`retrace`]: what was said just before a violation.
 //! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
+pub mod byzantine;
 pub mod chaos;
 pub mod check;
 pub mod cli;

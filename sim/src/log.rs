@@ -40,6 +40,9 @@ fn columns(o: &Observation<'_>) -> (Option<NodeNo>, &'static str, String) {
         }
         Observation::NodePaused { node, paused } => (Some(node), if paused { "paused" } else { "goes_on" }, nothing()),
         Observation::KeyRotated { node } => (Some(node), "key_rotated", nothing()),
+        Observation::NodeTurned { node } => (Some(node), "turned", "not honest any more".to_owned()),
+        Observation::Misdeeds { node, behaviour, count } => (Some(node), "misdeeds", format!("{behaviour} {count}")),
+        Observation::Proven { node, peer } => (Some(node), "proven", format!("n{peer}")),
         Observation::ReachChanged => (None, "reach_changed", nothing()),
         Observation::Accepted { node, sender, kind, latency, .. } => {
             (Some(node), "accepted", format!("{} of n{sender} after {latency}", kind.name()))

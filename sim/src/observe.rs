@@ -20,6 +20,10 @@ pub enum Observation<'a> {
     StoreCut { node: NodeNo, records: u64, since: Time, torn: bool },
     /// It stands still, or goes on.
     NodePaused { node: NodeNo, paused: bool },
+    /// A node is not honest any more; [`Truth::honest`] says so already.
+    NodeTurned { node: NodeNo },
+    /// A misbehaving node did so many things that no honest node does.
+    Misdeeds { node: NodeNo, behaviour: &'static str, count: u64 },
     /// Who can reach whom has changed; [`Truth::reaches`] is already new.
     ReachChanged,
     /// A node accepted a frame: `frame` numbers every sealed frame of the run from 0, `sender` is who really sent it.
@@ -28,6 +32,8 @@ pub enum Observation<'a> {
     Refused { node: NodeNo, reason: Refusal },
     /// A node blacklisted a member.
     Blacklisted { node: NodeNo, peer: NodeNo },
+    /// Misbehaviour of a member is proven to a node.
+    Proven { node: NodeNo, peer: NodeNo },
     /// A node gives a member no more work but trials.
     Quarantined { node: NodeNo, peer: NodeNo },
     /// A node broadcast its heartbeat.
@@ -98,6 +104,11 @@ pub const COUNTERS: &[&str] = &[
     "transactions",
     "rounds_beyond_first",
     "refused",
+    "misdeeds",
+    "nodes_byzantine",
+    "evidence_proven",
+    "blacklisted_byzantine",
+    "quarantined_byzantine",
     "restarts",
     "keys_rotated",
     "records_lost",
@@ -118,6 +129,7 @@ impl Observation<'_> {
             | Observation::Pinged { .. }
             | Observation::Digest { .. }
             | Observation::FramesCut { .. }
+            | Observation::Misdeeds { .. }
             | Observation::SegmentLost { .. } => return None,
             Observation::Certified { node, job, round, votes, members, .. } => {
                 Observation::Certified { node, job, round, votes, members, certificate: &[] }
@@ -129,6 +141,8 @@ impl Observation<'_> {
             }
             Observation::KeyRotated { node } => Observation::KeyRotated { node },
             Observation::NodePaused { node, paused } => Observation::NodePaused { node, paused },
+            Observation::NodeTurned { node } => Observation::NodeTurned { node },
+            Observation::Proven { node, peer } => Observation::Proven { node, peer },
             Observation::ReachChanged => Observation::ReachChanged,
             Observation::Refused { node, reason } => Observation::Refused { node, reason },
             Observation::Blacklisted { node, peer } => Observation::Blacklisted { node, peer },
@@ -177,8 +191,53 @@ impl Observation<'_> {
                 | Observation::Pinged { .. }
                 | Observation::Digest { .. }
                 | Observation::FramesCut { .. }
+                | Observation::Misdeeds { .. }
                 | Observation::SegmentLost { .. }
         )
+    }
+
+    /// Whose word it is, where it is a node's own and not the world's.
+    #[must_use]
+    #[inline]
+    pub fn reporter(&self) -> Option<NodeNo> {
+        match *self {
+            Observation::NodeStarted { .. }
+            | Observation::NodeStopped { .. }
+            | Observation::StoreCut { .. }
+            | Observation::NodePaused { .. }
+            | Observation::NodeTurned { .. }
+            | Observation::Misdeeds { .. }
+            | Observation::KeyRotated { .. }
+            | Observation::ReachChanged
+            | Observation::FramesCut { .. }
+            | Observation::SegmentLost { .. } => None,
+            Observation::Accepted { node, .. }
+            | Observation::Refused { node, .. }
+            | Observation::Blacklisted { node, .. }
+            | Observation::Proven { node, .. }
+            | Observation::Quarantined { node, .. }
+            | Observation::Pinged { node }
+            | Observation::Discovered { node, .. }
+            | Observation::PeerState { node, .. }
+            | Observation::Digest { node, .. }
+            | Observation::Degraded { node, .. }
+            | Observation::Sent { node, .. }
+            | Observation::JobSubmitted { node, .. }
+            | Observation::SubmitRefused { node }
+            | Observation::JobSeen { node, .. }
+            | Observation::AuctionClosed { node, .. }
+            | Observation::Voted { node, .. }
+            | Observation::Certified { node, .. }
+            | Observation::ClaimLearned { node, .. }
+            | Observation::ExecutionStarted { node, .. }
+            | Observation::ExecutionEnded { node, .. }
+            | Observation::Fenced { node, .. }
+            | Observation::JobCompleted { node, .. }
+            | Observation::JobFailed { node, .. }
+            | Observation::TransactionVoted { node, .. }
+            | Observation::TransactionCertified { node, .. }
+            | Observation::TransactionApplied { node, .. } => Some(node),
+        }
     }
 }
 
@@ -208,6 +267,8 @@ pub struct Truth {
     pub up: Vec<bool>,
     /// Whether each node is paused.
     pub paused: Vec<bool>,
+    /// Whether each node has ever misbehaved.
+    pub byzantine: Vec<bool>,
     /// `reaches[from][to]`: whether the network carries frames that way now; faults only, not who is up.
     pub reaches: Vec<Vec<bool>>,
     /// The present public key of each node, by number.
@@ -230,6 +291,13 @@ impl Truth {
     pub fn key_at(&self, node: NodeNo, moment: Time) -> &[u8; 32] {
         let later = self.old_keys[node].iter().find(|(until, _)| moment < *until);
         later.map_or(&self.public_keys[node], |(_, key)| key)
+    }
+
+    /// Whether a node has never misbehaved: only such a node is judged, and only its word is taken.
+    #[must_use]
+    #[inline]
+    pub fn honest(&self, node: NodeNo) -> bool {
+        !self.byzantine[node]
     }
 
     /// Whether frames pass both ways between two nodes.

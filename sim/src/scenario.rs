@@ -2,6 +2,7 @@
 //!
 //! Nodes are numbered 0 .. n-1 in the world; `n3` is number 3. Times are microseconds of simulated time since the start.
 
+pub(crate) mod byzantine;
 mod diagnostic;
 mod faults;
 mod fields;
@@ -18,6 +19,8 @@ use std::collections::BTreeMap;
 use marlos::time::{Span, Time};
 use marlos::units::{Ppm, Tokens};
 use marlos::wire::message::Consistency;
+
+use crate::byzantine::Behaviour;
 
 pub use diagnostic::Diagnostic;
 pub use parse::{Overrides, limits};
@@ -46,6 +49,8 @@ pub struct Scenario {
     pub settle: Span,
     /// The nodes, in the order of their numbers; at least one, and all of one group have one configuration.
     pub nodes: Vec<NodeSpec>,
+    /// Whether these nodes vote and nobody else, whatever ids somebody makes up.
+    pub fixed_membership: bool,
     /// The network between them.
     pub network: NetworkSpec,
     /// The jobs that arrive, if any.
@@ -253,6 +258,10 @@ pub enum FaultKind {
     Leave { nodes: Vec<NodeNo> },
     /// Each node gives its identity another key.
     Rotate { nodes: Vec<NodeNo> },
+    /// Their wall clocks are off by so many microseconds and run so much faster while it lasts, and jump for good at its beginning.
+    Clock { nodes: Vec<NodeNo>, skew_us: i64, drift_ppm: i64, jump_us: i64 },
+    /// The nodes misbehave, with one plan.
+    Byzantine { nodes: Vec<NodeNo>, behaviour: Behaviour },
 }
 
 /// What a crash leaves of the store. Keys are kept in every case.

@@ -4,6 +4,8 @@
 //! faults, executions, stores - is here and in the modules it calls. What happens is told to KPIs, checks and timeline as
 //! [`Observation`]s and to the action hash as bytes.
 
+mod byzantine;
+mod clock;
 mod cpu;
 mod faults;
 mod frames;
@@ -15,11 +17,14 @@ mod store;
 
 use std::collections::VecDeque;
 
-use marlos::id::{JobId, Link};
+use marlos::config::Membership;
+use marlos::id::{JobId, Link, NodeId};
 use marlos::io::{Action, Command, Input, JobSpec, JobStatus, Outbox, Outcome as JobOutcome, To};
 use marlos::time::{Now, Span, Time, WallTime};
 use marlos::wire::{MsgType, binary};
 
+use crate::byzantine::said::Whom;
+use crate::byzantine::troupe::Troupe;
 use crate::check::Checks;
 use crate::draw::{Draws, Purpose};
 use crate::fault::{FaultState, Step as FaultStep, Timeline as FaultTimeline, initial_nodes};
@@ -37,6 +42,7 @@ use crate::timeline::Timeline;
 use crate::token::Tokens;
 use crate::workload::{SimulatedJob, Workload};
 use frames::Frames;
+pub use frames::Origin;
 use hash::ActionHash;
 use sight::Sight;
 pub use sight::{Unwatched, Watcher};
@@ -62,6 +68,8 @@ enum WorldEvent {
     Faults { instant: usize },
     /// A node that left is stopped after its goodbye has gone out.
     Stop { node: NodeNo, life: u32 },
+    /// Something is due that a misbehaving node does beside its machine.
+    Misbehave { node: NodeNo },
     /// A processor has done what it worked on.
     Done { node: NodeNo },
     /// The next job of the workload.
@@ -83,6 +91,7 @@ pub struct World {
     memo: Memo,
     instants: Vec<(Time, Vec<FaultStep>)>,
     faults: FaultState,
+    troupe: Troupe,
     workload: Workload,
     job_durations: Option<LatencyTable>,
     bootstrap: Vec<NodeNo>,
@@ -97,7 +106,8 @@ impl World {
     /// # Panics
     /// Where a node's configuration is invalid: reading the scenario has checked it.
     #[must_use]
-    pub fn new(scenario: Scenario) -> World {
+    pub fn new(mut scenario: Scenario) -> World {
+        name_voters(&mut scenario);
         let n = scenario.nodes.len();
         let draws = Draws::new(scenario.seed);
         let regions: Vec<Option<usize>> = scenario.nodes.iter().map(|node| node.region).collect();
@@ -113,6 +123,7 @@ impl World {
             started: vec![false; n],
             up: vec![false; n],
             paused: vec![false; n],
+            byzantine: vec![false; n],
             reaches: vec![vec![true; n]; n],
             public_keys: slots.iter().map(|slot| slot.keys.public()).collect(),
             old_keys: vec![Vec::new(); n],
@@ -130,6 +141,7 @@ impl World {
             draws,
             instants: timeline.instants().map(|(at, steps)| (at, steps.to_vec())).collect(),
             faults: FaultState::new(&scenario),
+            troupe: Troupe::default(),
             job_durations: workload.template().map(|job| LatencyTable::new(&job.duration)),
             workload,
             bootstrap,
@@ -226,6 +238,7 @@ impl World {
                     self.stop(node, Stop::Leave, CrashConnection::Reset, watcher);
                 }
             }
+            WorldEvent::Misbehave { node } => self.on_misbehave(node, watcher),
             WorldEvent::Done { node } => self.on_done(at, node, watcher),
             WorldEvent::Submit => self.on_submit(watcher),
             WorldEvent::Finished { node, life, job, turn, fails, output_bytes, duration } => {
@@ -339,6 +352,20 @@ impl World {
 
     /// A frame reaches a node: the path of nearly every event.
     fn deliver(&mut self, node: NodeNo, link: Link, frame: u32, watcher: &mut dyn Watcher) {
+        if self.troupe.has(node) {
+            let held = self.frames.lend(frame);
+            let heard = self.lets_hear(node, link, &held, watcher);
+            let verified = held.verified;
+            self.frames.give_back(frame, held, verified);
+            if !heard {
+                return;
+            }
+        }
+        self.deliver_through(node, link, frame, watcher);
+    }
+
+    /// A frame reaches the machine of a node.
+    fn deliver_through(&mut self, node: NodeNo, link: Link, frame: u32, watcher: &mut dyn Watcher) {
         let held = self.frames.lend(frame);
         self.memo.enter_frame(&held.bytes, held.verified);
         self.hash.input(self.sight.truth.now, node, held.origin.number);
@@ -355,7 +382,7 @@ impl World {
 
     /// Hands an input to a node and applies what follows.
     fn handle(&mut self, node: NodeNo, input: Input<'_>, watcher: &mut dyn Watcher) {
-        let now = self.now();
+        let now = self.now(node);
         let Some(machine) = self.slots[node].node.as_mut() else { return };
         let mut outbox = std::mem::take(&mut self.outbox);
         outbox.clear();
@@ -391,7 +418,11 @@ impl World {
 
     /// What follows from what a node answered.
     fn follow(&mut self, node: NodeNo, outbox: &Outbox, watcher: &mut dyn Watcher) {
-        self.apply(node, outbox, watcher);
+        let wrapped = self.troupe.has(node);
+        self.apply(node, outbox, !wrapped, watcher);
+        if wrapped {
+            self.say(node, outbox, watcher);
+        }
         let Some(machine) = self.slots[node].node.as_ref() else { return };
         let digest = machine.view().state_digest();
         if self.slots[node].digest.replace(digest) != Some(digest) {
@@ -399,9 +430,11 @@ impl World {
         }
     }
 
-    fn now(&self) -> Now {
+    /// Both clocks of a node. Only the second can be wrong.
+    fn now(&self, node: NodeNo) -> Now {
         let mono = self.sight.truth.now;
-        Now { mono, wall: EPOCH + Span(mono.0) }
+        let right = EPOCH + Span(mono.0);
+        Now { mono, wall: right.offset(self.slots[node].clock.ahead_us(mono)) }
     }
 
     /// Sees to it that a node is woken at its next deadline, and not much more often.
@@ -415,11 +448,23 @@ impl World {
         }
     }
 
-    fn apply(&mut self, node: NodeNo, outbox: &Outbox, watcher: &mut dyn Watcher) {
+    /// Applies the actions of a call. What is sent is left to the troupe where the node is not what it seems.
+    fn apply(&mut self, node: NodeNo, outbox: &Outbox, sends: bool, watcher: &mut dyn Watcher) {
         for action in &outbox.actions {
             match action {
                 Action::Report(event) => self.on_report(node, event, outbox, watcher),
-                Action::Send { to, kind, frame } => self.send(node, *to, *kind, outbox.slice(frame), watcher),
+                Action::Send { to, kind, frame } if sends => {
+                    let whom = match to {
+                        To::All => Whom::All,
+                        To::One(peer) => match self.slots[node].world_number(*peer) {
+                            Some(peer) => Whom::One(peer),
+                            None => continue, // somebody's invention hears nothing
+                        },
+                        To::Beacon => Whom::Beacon,
+                    };
+                    self.publish(node, whom, *kind, outbox.slice(frame), None, watcher);
+                }
+                Action::Send { .. } => {}
                 Action::Persist { key, value } => {
                     let now = self.sight.truth.now;
                     self.slots[node].store.persist(now, outbox.slice(key), outbox.slice(value));
@@ -440,20 +485,38 @@ impl World {
         }
     }
 
-    fn send(&mut self, node: NodeNo, to: To, kind: MsgType, bytes: &[u8], watcher: &mut dyn Watcher) {
+    /// A frame leaves a node; `origin` is where it comes from, where it was sealed before.
+    fn publish(
+        &mut self,
+        node: NodeNo,
+        whom: Whom,
+        kind: MsgType,
+        bytes: &[u8],
+        origin: Option<Origin>,
+        watcher: &mut dyn Watcher,
+    ) {
         let now = self.sight.truth.now;
         self.slots[node].store.sync();
-        let frame = self.frames.seal(bytes, node, now);
+        let frame = match origin {
+            Some(origin) => self.frames.put(bytes, origin),
+            None => {
+                let frame = self.frames.seal(bytes, node, now);
+                if self.troupe.has(node) {
+                    self.troupe.remember(bytes, self.frames.origin(frame));
+                }
+                frame
+            }
+        };
         let length = bytes.len() as u64;
-        let (size, copies) = match to {
-            To::Beacon => {
+        let (size, copies) = match whom {
+            Whom::Beacon => {
                 let size = length + DATAGRAM_HEADERS;
                 (size, self.network.beacon(now, node, frame, size, &self.bootstrap))
             }
-            To::All | To::One(_) => {
-                let to = match to {
-                    To::One(peer) => Some(self.slots[node].world_number(peer)),
-                    To::All | To::Beacon => None,
+            Whom::All | Whom::One(_) => {
+                let to = match whom {
+                    Whom::One(to) => Some(to),
+                    Whom::All | Whom::Beacon => None,
                 };
                 let size = wire_bytes(length, to.is_some());
                 (size, self.network.publish(now, Parcel { from: node, to, kind, frame, bytes: size }))
@@ -562,7 +625,7 @@ impl World {
         });
         let metrics = metrics.collect();
         let findings = kpis.finish(&truth, &self.scenario);
-        let checks = checks.finish(&truth, &self.scenario, &findings.counters);
+        let checks = checks.finish(&truth, &self.scenario, &|name| findings.counted(name));
         let verdicts = findings.kpis.iter().map(|kpi| kpi.verdict).chain(checks.iter().map(|check| check.verdict));
         // What does not apply says nothing either way.
         let verdict = verdicts.filter(|verdict| *verdict != Verdict::NotApplicable).max().unwrap_or(Verdict::Unknown);
@@ -586,6 +649,17 @@ impl World {
             last_changes: if violation.is_some() { changes.iter().map(line).collect() } else { Vec::new() },
             wall: Wall::default(),
             scenario: self.scenario,
+        }
+    }
+}
+
+/// Where nobody but these nodes votes, they have to know each other's ids, which hang on the seed.
+fn name_voters(scenario: &mut Scenario) {
+    if scenario.fixed_membership {
+        let draws = Draws::new(scenario.seed);
+        let ids: Vec<NodeId> = (0..scenario.nodes.len()).map(|node| slot::keys_of(&draws, node).id()).collect();
+        for node in &mut scenario.nodes {
+            node.config.membership = Membership::Fixed(ids.clone());
         }
     }
 }

@@ -4,7 +4,7 @@
 //! as many of them as possible. Where fewer than n - f agree, the median after dropping the f most extreme stands in.
 
 use super::{Members, Peer};
-use crate::cx::Ctx;
+use crate::cx::{Ctx, store_key};
 use crate::id::PeerIdx;
 use crate::io::Event;
 use crate::quorum::max_byzantine;
@@ -67,6 +67,11 @@ impl Members {
         pongs
     }
 
+    /// What an earlier life has measured: this machine's clock is hardly right by itself now.
+    pub fn recall_clock(&mut self, offset_us: i64) {
+        self.clock.offset_us = offset_us;
+    }
+
     /// A peer answered one of our PINGs: four timestamps, NTP style.
     pub(super) fn on_pong(&mut self, cx: &Ctx<'_>, from: PeerIdx, sent: WallTime, pong: &Pong) {
         if !self.clock.own_pings.contains(&pong.ping_timestamp) || pong.ping_timestamp == WallTime(0) {
@@ -99,6 +104,8 @@ impl Members {
         // What was measured against the old offset says nothing about the new one.
         self.peers.iter_mut().for_each(|peer| peer.sample = None);
         self.clock.own_pings = Default::default();
+        // A new life must know how old a message is before it has measured anything.
+        cx.persist(store_key::CLOCK, &self.clock.offset_us);
         cx.report(Event::ClockOffset { offset_us: self.clock.offset_us });
     }
 }

@@ -18,6 +18,7 @@ use crate::wire::message::{Announce, ClaimCertificate, JobBroadcast, Transfer};
 #[derive(Default)]
 pub(super) struct Stored {
     pub(super) incarnation: u32,
+    pub(super) clock_offset_us: i64,
     pub(super) floors: BTreeMap<NodeId, u32>,
     pub(super) records: BTreeMap<NodeId, Announce>,
     pub(super) votes: BTreeMap<JobId, Promise>,
@@ -37,6 +38,7 @@ impl Stored {
             let id = || key.get(1..).and_then(|id| <[u8; 16]>::try_from(id).ok());
             match (key.first().copied(), id()) {
                 _ if key == store_key::INCARNATION => stored.incarnation = binary::decode(value).unwrap_or(0),
+                _ if key == store_key::CLOCK => stored.clock_offset_us = binary::decode(value).unwrap_or(0),
                 _ if key == store_key::VOTE_FLOOR => stored.vote_floor = binary::decode(value).unwrap_or_default(),
                 (Some(store_key::FLOOR), Some(id)) => {
                     stored.floors.insert(NodeId(id), binary::decode(value).unwrap_or(0));

@@ -22,6 +22,25 @@ fn assert_refused(net: &mut Net, link: Link, frame: &[u8], expected: Refusal, wh
 }
 
 #[test]
+fn what_an_earlier_life_may_have_taken_is_not_taken_by_the_next() {
+    let (mut net, mut hands) = among_hands(3);
+    let hand = &mut hands[0];
+    let before = hand.ping(net.now);
+    assert_eq!(refusals(&net.deliver(0, Link::INBOUND, &before)), []);
+    net.stop(0);
+    net.run_for(Span::secs(1));
+    net.start(0);
+    net.run_for(Span::millis(10));
+    let announce = hand.announce(net.now);
+    net.deliver(0, Link::INBOUND, &announce);
+    assert_eq!(refusals(&net.deliver(0, Link::INBOUND, &before)), [Refusal::StaleTimestamp]);
+    // A clock that is a little behind ours is no reason to refuse what is said to this life.
+    hand.stamp_off_us = -250_000;
+    let now = hand.ping(net.now);
+    assert_eq!(refusals(&net.deliver(0, Link::INBOUND, &now)), []);
+}
+
+#[test]
 fn each_refusal_has_its_reason_and_changes_nothing() {
     for codec in [Codec::Bincode, Codec::Json] {
         let (mut net, mut hands) = among_hands(3);

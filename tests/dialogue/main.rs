@@ -10,6 +10,7 @@ mod ledger;
 mod membership;
 mod net;
 mod private;
+mod python_failures;
 mod reputation;
 mod robustness;
 mod rotation;

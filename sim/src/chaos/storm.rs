@@ -34,10 +34,12 @@ pub enum Kind {
     Join,
     Slow,
     Rotate,
+    Clock,
+    Byzantine,
 }
 
 impl Kind {
-    /// Every kind.
+    /// Every kind that is drawn.
     pub const ALL: [Kind; 9] = [
         Kind::Partition,
         Kind::OneWay,
@@ -62,6 +64,8 @@ impl Kind {
             FaultKind::Leave { .. } => Kind::Leave,
             FaultKind::Join { .. } => Kind::Join,
             FaultKind::Rotate { .. } => Kind::Rotate,
+            FaultKind::Clock { .. } => Kind::Clock,
+            FaultKind::Byzantine { .. } => Kind::Byzantine,
             FaultKind::Slow { .. } => Kind::Slow,
         }
     }
@@ -78,6 +82,8 @@ impl Kind {
             Kind::Leave => "leave",
             Kind::Join => "join",
             Kind::Rotate => "rotate",
+            Kind::Clock => "clock",
+            Kind::Byzantine => "byzantine",
             Kind::Slow => "slow",
         }
     }
@@ -227,6 +233,7 @@ impl Storm<'_> {
                 factor_millionths: self.dice.skewed(What::Slow, n, 2, 10) * 1_000_000,
             },
             Kind::Join | Kind::Rotate => unreachable!("who joins is drawn with the cast, and a rotation takes no time"),
+            Kind::Clock | Kind::Byzantine => unreachable!("not drawn"),
         }
     }
 

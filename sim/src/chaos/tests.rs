@@ -56,7 +56,9 @@ fn lost(scenario: &Scenario) -> (BTreeSet<usize>, BTreeSet<usize>) {
             | FaultKind::Link { .. }
             | FaultKind::Slow { .. }
             | FaultKind::Join { .. }
-            | FaultKind::Rotate { .. } => {}
+            | FaultKind::Rotate { .. }
+            | FaultKind::Clock { .. }
+            | FaultKind::Byzantine { .. } => {}
         }
     }
     (gone, forgetful)

@@ -1,4 +1,5 @@
-//! Who really is in contact with whom, and since when: both live, and frames pass both ways.
+//! Who really is in contact with whom, and since when: both live and honest, and frames pass both ways. Whoever misbehaves is in
+//! contact with nobody, as nobody can rely on it.
 
 use marlos::Config;
 use marlos::config::Membership;
@@ -32,7 +33,9 @@ impl Contact {
                 self.drop_all(node, &mut changed);
                 self.rescan(truth, node, 0, &mut changed);
             }
-            Observation::NodeStopped { node, .. } | Observation::NodePaused { node, .. } => {
+            Observation::NodeStopped { node, .. }
+            | Observation::NodePaused { node, .. }
+            | Observation::NodeTurned { node } => {
                 self.rescan(truth, node, 0, &mut changed);
             }
             Observation::ReachChanged => {
@@ -55,7 +58,8 @@ impl Contact {
 
     fn rescan(&mut self, truth: &Truth, node: NodeNo, from: NodeNo, changed: &mut impl FnMut(NodeNo, NodeNo, bool)) {
         for peer in from..self.nodes {
-            let now = peer != node && truth.live(node) && truth.live(peer) && truth.connected(node, peer);
+            let (live, honest) = (truth.live(node) && truth.live(peer), truth.honest(node) && truth.honest(peer));
+            let now = peer != node && live && honest && truth.connected(node, peer);
             if now != self.is(node, peer) {
                 self.set(node, peer, if now { truth.now } else { Time::NEVER });
                 changed(node, peer, now);

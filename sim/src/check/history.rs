@@ -28,6 +28,7 @@ impl History {
             started: vec![false; nodes],
             up: vec![false; nodes],
             paused: vec![false; nodes],
+            byzantine: vec![false; nodes],
             reaches: vec![vec![true; nodes]; nodes],
             public_keys: keys.iter().map(Keys::public).collect(),
             old_keys: vec![Vec::new(); nodes],
@@ -77,6 +78,7 @@ pub(crate) fn scenario(nodes: usize, duration: &str) -> Scenario {
         duration: Time(Span::parse(duration).unwrap().as_micros()),
         warmup: Time(0),
         settle: Span::secs(30),
+        fixed_membership: false,
         nodes: (0..nodes).map(node).collect(),
         network: NetworkSpec {
             profile: "ideal".into(),

@@ -80,6 +80,8 @@ impl S2 {
                 self.last_stop.insert(node, Fact::now(truth, node, format!("its process ends ({how:?})")));
                 self.running.retain(|(_, executor), _| *executor != node);
             }
+            // What it runs is its own affair from here on.
+            Observation::NodeTurned { node } => self.running.retain(|(_, executor), _| *executor != node),
             Observation::Certified { node, job, round, certificate, .. } => {
                 // What it is worth is for S1 to say.
                 let proof = binary::decode::<ClaimCertificate>(certificate).ok().filter(|p| !p.reachable.is_empty());

@@ -10,11 +10,12 @@ use marlos::time::Time;
 
 use super::{Fact, Violation};
 use crate::observe::{Observation, Truth};
-use crate::scenario::Scenario;
+use crate::scenario::{NodeNo, Scenario};
 
 const HONEST: &str = "no honest node is blacklisted by honest nodes";
 const RELIABLE: &str = "no honest node is quarantined that was always there and whose jobs never fail";
 
+const INNOCENT: &str = "nothing is proven of an honest node";
 const SECOND: u64 = 1_000_000;
 
 /// The state of the check.
@@ -50,6 +51,11 @@ impl S5 {
         S5 { nodes: vec![Sending::default(); nodes], unreliable: vec![jobs_fail; nodes] }
     }
 
+    fn start_of(&self, node: NodeNo) -> Fact {
+        let what = "it starts, and has been honest ever since".to_string();
+        Fact { what, at: self.nodes[node].started, node, event: None }
+    }
+
     pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>) -> Result<(), Box<Violation>> {
         match *o {
             Observation::NodeStarted { node, .. } => {
@@ -68,7 +74,15 @@ impl S5 {
                     *unreliable |= (0..truth.up.len()).any(|peer| !truth.connected(node, peer));
                 }
             }
-            Observation::Quarantined { node, peer } if !self.unreliable[peer] => {
+            Observation::Proven { node, peer } if truth.honest(peer) => {
+                let proven = Fact::now(truth, node, format!("it holds misbehaviour of n{peer} for proven"));
+                return Err(Box::new(Violation {
+                    check: "S5",
+                    sentence: INNOCENT,
+                    facts: [self.start_of(peer), proven],
+                }));
+            }
+            Observation::Quarantined { node, peer } if truth.honest(peer) && !self.unreliable[peer] => {
                 let there = Fact {
                     what: "it starts, and has been up and in reach of all ever since".to_string(),
                     at: self.nodes[peer].started,
@@ -78,7 +92,7 @@ impl S5 {
                 let excluded = Fact::now(truth, node, format!("it quarantines n{peer}"));
                 return Err(Box::new(Violation { check: "S5", sentence: RELIABLE, facts: [there, excluded] }));
             }
-            Observation::Blacklisted { node, peer } => {
+            Observation::Blacklisted { node, peer } if truth.honest(peer) => {
                 let mut sending = self.nodes[peer];
                 sending.turn_to(truth.now.0 / SECOND);
                 let honest = Fact {

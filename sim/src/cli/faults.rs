@@ -3,7 +3,9 @@
 use std::io;
 
 use super::Console;
+use crate::byzantine::{BEHAVIOURS, Spec};
 use crate::fault::FAULT_HELP;
+use crate::scenario::byzantine::described;
 
 /// `faults`: every kind with its keys, an example, and what it does to messages under way.
 ///
@@ -24,5 +26,20 @@ pub fn faults(console: &mut Console<'_>) -> io::Result<u8> {
         }
         writeln!(console.out)?;
     }
+    BEHAVIOURS.iter().try_for_each(|spec| behaviour(spec, console))?;
     Ok(0)
+}
+
+fn behaviour(spec: &Spec, console: &mut Console<'_>) -> io::Result<()> {
+    writeln!(console.out, "byzantine, behaviour = \"{}\"\n  {}", spec.name, spec.what)?;
+    for key in spec.keys {
+        writeln!(console.out, "  {}", described(key))?;
+    }
+    writeln!(console.out, "  messages under way: {}\n", spec.under_way)?;
+    writeln!(console.out, "    [[fault]]\n    at = \"20s\"\n    kind = \"byzantine\"\n    nodes = [\"n7..n9\"]")?;
+    writeln!(console.out, "    behaviour = \"{}\"", spec.name)?;
+    for line in spec.example.lines() {
+        writeln!(console.out, "    {line}")?;
+    }
+    writeln!(console.out)
 }

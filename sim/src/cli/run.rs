@@ -40,7 +40,7 @@ pub struct RunOptions {
     /// Sets a key of the scenarios by its dotted path, such as network.loss=1%
     #[arg(long, value_name = "KEY=VALUE", value_parser = Setting::parse)]
     pub set: Vec<Setting>,
-    /// Where results go, instead of results/<scenario>; with several files, into a directory for each below it
+    /// Where results go, instead of results/SCENARIO; with several files, into a directory for each below it
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// How results are printed

@@ -64,7 +64,6 @@ fn settings(text: &str) -> Result<Choice, String> {
 /// # Errors
 /// The console cannot be written to.
 pub fn sweep(arguments: &Sweep, console: &mut Console<'_>) -> io::Result<u8> {
-    #[expect(clippy::disallowed_methods, reason = "a cluster tells a process its part of the work by its environment")]
     let of_cluster = Shard::of_cluster(|name| std::env::var(name).ok());
     let shard = match arguments.shard.map_or(of_cluster, |shard| Ok(Some(shard))) {
         Ok(shard) => shard,

@@ -6,7 +6,7 @@ use marlos::io::Refusal;
 use marlos::wire::message::ClaimCertificate;
 use marlos::wire::{MsgType, binary};
 
-use crate::observe::Observation;
+use crate::observe::{Observation, Truth};
 
 /// The plain counts of a run; names as in `observe::COUNTERS`.
 #[derive(Clone, Debug, Default)]
@@ -29,13 +29,19 @@ pub(super) struct Counters {
     quarantines: u64,
     records_lost: u64,
     records_torn: u64,
+    nodes_byzantine: u64,
+    evidence_proven: u64,
+    blacklisted_byzantine: u64,
+    quarantined_byzantine: u64,
+    /// By the behaviour's name.
+    pub misdeeds: BTreeMap<&'static str, u64>,
     refusals: [u64; Refusal::ALL.len()],
     /// Bytes after the warm-up, by the kind's number.
     pub bytes: [u64; MsgType::ALL.len() + 1],
 }
 
 impl Counters {
-    pub fn observe(&mut self, o: &Observation<'_>) {
+    pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>) {
         match *o {
             Observation::FramesCut { count } => self.frames_cut += count,
             Observation::SegmentLost { .. } => self.segments_lost += 1,
@@ -53,7 +59,14 @@ impl Counters {
             Observation::NodeStarted { restart, .. } => self.restarts += u64::from(restart),
             Observation::KeyRotated { .. } => self.keys_rotated += 1,
             Observation::Fenced { .. } => self.executions_fenced += 1,
-            Observation::Quarantined { .. } => self.quarantines += 1,
+            Observation::Quarantined { peer, .. } => {
+                self.quarantines += 1;
+                self.quarantined_byzantine += u64::from(!truth.honest(peer));
+            }
+            Observation::Blacklisted { peer, .. } => self.blacklisted_byzantine += u64::from(!truth.honest(peer)),
+            Observation::Proven { peer, .. } => self.evidence_proven += u64::from(!truth.honest(peer)),
+            Observation::NodeTurned { .. } => self.nodes_byzantine += 1,
+            Observation::Misdeeds { behaviour, count, .. } => *self.misdeeds.entry(behaviour).or_default() += count,
             Observation::StoreCut { records, torn, .. } => {
                 self.records_lost += records;
                 self.records_torn += u64::from(torn);
@@ -85,16 +98,17 @@ impl Counters {
             ("quarantines", self.quarantines),
             ("records_lost", self.records_lost),
             ("records_torn", self.records_torn),
+            ("nodes_byzantine", self.nodes_byzantine),
+            ("evidence_proven", self.evidence_proven),
+            ("blacklisted_byzantine", self.blacklisted_byzantine),
+            ("quarantined_byzantine", self.quarantined_byzantine),
+            ("misdeeds", self.misdeeds.values().sum()),
         ])
     }
 
     /// Refusals by the reason's name, where there were any.
     pub fn refusals(&self) -> BTreeMap<String, u64> {
-        let name = |reason: Refusal| match serde_json::to_value(reason) {
-            Ok(serde_json::Value::String(name)) => name,
-            _ => unreachable!("a reason is written as its name"),
-        };
-        let named = Refusal::ALL.iter().map(|reason| (name(*reason), self.refusals[*reason as usize]));
+        let named = Refusal::ALL.iter().map(|reason| (reason_name(*reason), self.refusals[*reason as usize]));
         named.filter(|(_, count)| *count > 0).collect()
     }
 
@@ -102,5 +116,13 @@ impl Counters {
     pub fn bytes(&self) -> BTreeMap<&'static str, u64> {
         let named = MsgType::ALL.iter().map(|kind| (kind.name(), self.bytes[*kind as usize]));
         named.filter(|(_, bytes)| *bytes > 0).collect()
+    }
+}
+
+/// As reports and `[expect]` name it.
+pub(crate) fn reason_name(reason: Refusal) -> String {
+    match serde_json::to_value(reason) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => unreachable!("a reason is written as its name"),
     }
 }

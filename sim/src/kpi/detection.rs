@@ -44,7 +44,7 @@ impl Detection {
     /// To be called before `views` has forgotten what a stopped node saw, and before it learns of a death.
     pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>, views: &Views) {
         match *o {
-            Observation::NodeStarted { node, .. } => self.recovered(node),
+            Observation::NodeStarted { node, .. } | Observation::NodeTurned { node } => self.recovered(node),
             Observation::NodeStopped { node, how: Stop::Leave } => self.recovered(node),
             Observation::NodeStopped { node, how: Stop::CrashKept | Stop::CrashLost | Stop::CrashUnsynced } => {
                 self.cannot_observe(node);
@@ -77,7 +77,8 @@ impl Detection {
     /// Opens a failure, where the observer is live and does not hold the victim for lost already.
     fn fails(&mut self, truth: &Truth, observer: NodeNo, victim: NodeNo, views: &Views) {
         let open = &mut self.open[observer * self.nodes + victim];
-        let can = observer != victim && truth.live(observer) && truth.now >= self.warmup;
+        let honest = truth.honest(observer) && truth.honest(victim);
+        let can = honest && observer != victim && truth.live(observer) && truth.now >= self.warmup;
         if can && *open == Time::NEVER && views.held_for_live(observer, victim) {
             *open = truth.now;
         }

@@ -128,15 +128,16 @@ impl Jobs {
                 });
             }
             Observation::Certified { node, job, .. } => {
-                self.with(job, |this, state| {
-                    if state.consensus == Claim::Awaited {
-                        state.consensus = Claim::Certified;
-                        this.consensus.record(truth.now.since(state.at).as_micros());
-                    }
-                });
+                self.on_certified(truth.now, job);
                 self.on_learned(truth.now, node, job);
             }
-            Observation::ClaimLearned { node, job, .. } => self.on_learned(truth.now, node, job),
+            Observation::ClaimLearned { node, job, claimer, .. } => {
+                // When a liar has its certificate is known by when an honest node believes it.
+                if !truth.honest(claimer) {
+                    self.on_certified(truth.now, job);
+                }
+                self.on_learned(truth.now, node, job);
+            }
             Observation::ExecutionStarted { job, .. } => {
                 let executions = self.executions.entry(job).or_default();
                 *executions += 1;
@@ -201,6 +202,15 @@ impl Jobs {
         self.jobs.insert(job, state);
     }
 
+    fn on_certified(&mut self, now: Time, job: JobId) {
+        self.with(job, |this, state| {
+            if state.consensus == Claim::Awaited {
+                state.consensus = Claim::Certified;
+                this.consensus.record(now.since(state.at).as_micros());
+            }
+        });
+    }
+
     fn on_learned(&mut self, now: Time, node: NodeNo, job: JobId) {
         self.with(job, |this, state| {
             if state.learned.reached(now, node) {
@@ -232,7 +242,8 @@ impl Jobs {
         for job in self.pending.iter().copied().collect::<Vec<_>>() {
             self.with(job, |this, state| {
                 let submitter = state.submitter;
-                if !truth.live(submitter) {
+                let there = truth.live(submitter) && truth.honest(submitter);
+                if !there {
                     state.broadcast.give_up();
                 }
                 let reachable = |node| node == submitter || contact.is(submitter, node);
@@ -246,7 +257,7 @@ impl Jobs {
                     state.consensus = Claim::NotJudged;
                     state.learned.give_up();
                 }
-                if !truth.live(submitter) {
+                if !there {
                     state.learned.give_up();
                 }
                 if let Some(last) = state.learned.keep(reachable) {
@@ -279,7 +290,7 @@ impl Jobs {
         let Some(load) = &scenario.workload else { return };
         for state in self.jobs.values() {
             let due = state.at + load.job.deadline + scenario.settle;
-            if !state.ended && due <= truth.now && truth.up[state.submitter] {
+            if !state.ended && due <= truth.now && truth.up[state.submitter] && truth.honest(state.submitter) {
                 self.counts.lost += 1;
                 if state.at >= self.warmup {
                     self.lost.record(1);

@@ -552,17 +552,22 @@ fn counters_count_the_whole_run_and_refusals_are_named() {
     let findings = run.end(10_000);
     assert_eq!(findings.refusals, BTreeMap::from([("bad_signature".to_string(), 1)]));
     let expected = [
+        ("blacklisted_byzantine", 0),
         ("certificates", 1),
         ("certificates_provisional", 0),
         ("deaths_detected", 0),
         ("degraded", 1),
         ("duplicate_executions", 0),
+        ("evidence_proven", 0),
         ("executions_fenced", 1),
         ("false_deaths", 0),
         ("frames_cut", 7),
         ("jobs_completed", 1),
         ("jobs_failed", 0),
         ("jobs_submitted", 1),
+        ("misdeeds", 0),
+        ("nodes_byzantine", 0),
+        ("quarantined_byzantine", 0),
         ("recovered", 1),
         ("refused", 1),
         ("quarantines", 1),

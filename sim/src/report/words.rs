@@ -155,6 +155,8 @@ pub fn fault(fault: &Fault) -> String {
         FaultKind::Join { nodes: n } => format!("join {}", nodes(n)),
         FaultKind::Leave { nodes: n } => format!("leave {}", nodes(n)),
         FaultKind::Rotate { nodes: n } => format!("rotate {}", nodes(n)),
+        FaultKind::Clock { nodes: n, .. } => format!("clock {}", nodes(n)),
+        FaultKind::Byzantine { nodes: n, behaviour } => format!("{} {}", behaviour.name(), nodes(n)),
     }
 }
 

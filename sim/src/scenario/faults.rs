@@ -8,25 +8,27 @@ use marlos::identity::chain::OVERLAP;
 use marlos::time::{Span, Time};
 use marlos::wire::message::MAX_ROTATIONS;
 
+use super::byzantine;
 use super::diagnostic::{Problem, did_you_mean, list};
 use super::fields::{Fields, Item, Read};
 use super::nodes::Names;
 use super::{CrashConnection, Fault, FaultKind, NodeNo, Storage, limits};
 
 /// Each kind with its own keys, in the order of the contract.
-const KINDS: [(&str, &[&str]); 9] = [
+const KINDS: [(&str, &[&str]); 11] = [
     ("partition", &["groups"]),
     ("one_way", &["from", "to"]),
     ("link", &["between", "latency", "loss", "bandwidth"]),
     ("crash", &["nodes", "storage", "connection"]),
     ("pause", &["nodes"]),
     ("slow", &["nodes", "factor"]),
+    ("clock", &["nodes", "skew", "drift_ppm", "jump"]),
+    // And those of the behaviour.
+    ("byzantine", &["nodes", "behaviour"]),
     ("join", &["nodes"]),
     ("leave", &["nodes"]),
     ("rotate", &["nodes"]),
 ];
-
-const LATER: [&str; 2] = ["clock", "byzantine"];
 
 /// All faults, sorted by time; those of one instant stay in the order of the file.
 pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time) -> Read<Vec<Fault>> {
@@ -66,12 +68,19 @@ fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Repea
     } else {
         &["at", "for", "until", "every", "times", "kind"]
     };
-    let fields = Fields::of(item, &format!("a `{kind_name}` fault"), &[common, own].concat())?;
+    let spec = if kind_name == "byzantine" { Some(byzantine::spec_of(item)?) } else { None };
+    let own = spec.map_or(own.to_vec(), byzantine::keys_of);
+    let what = spec.map_or(format!("a `{kind_name}` fault"), |spec| format!("a `{}` behaviour", spec.name));
+    let fields = Fields::of(item, &what, &[common, &own].concat())?;
     let (at, until) = times(&fields, duration)?;
     let repeats = Repeats::read(&fields, at, until, duration)?;
     let nodes_item = own.iter().find_map(|key| fields.get(key)).unwrap_or(item);
     let nodes = || names.read_list(fields.need("nodes")?);
     let kind = match kind_name {
+        _ if spec.is_some() => {
+            let spec = spec.expect("it was just seen");
+            FaultKind::Byzantine { nodes: nodes()?, behaviour: byzantine::read(spec, &fields, names)? }
+        }
         "partition" => FaultKind::Partition { groups: groups(&fields, names)? },
         "one_way" => {
             FaultKind::OneWay { from: names.read_list(fields.need("from")?)?, to: names.read_list(fields.need("to")?)? }
@@ -90,6 +99,7 @@ fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Repea
                 _ => CrashConnection::Silent,
             },
         },
+        "clock" => clock(&fields, nodes()?)?,
         "pause" => FaultKind::Pause { nodes: nodes()? },
         "slow" => FaultKind::Slow {
             nodes: nodes()?,
@@ -111,8 +121,7 @@ fn kind_of(item: Item<'_>) -> Read<usize> {
     let kind = Item { name: name.get_ref().as_ref(), value };
     let names = KINDS.map(|(name, _)| name);
     let text = kind.text()?;
-    // `one-way` is a slip that the distance of letters does not show next to a reserved word.
-    match kind.one_of(&names, &LATER) {
+    match kind.one_of(&names, &[]) {
         Ok(index) => Ok(index),
         Err(problem) if problem.help.is_none() => Err(match did_you_mean(&text.replace('-', "_"), names) {
             Some(hint) => problem.help(hint),
@@ -228,6 +237,16 @@ fn link(fields: &Fields<'_>, names: &Names) -> Read<FaultKind> {
     Ok(FaultKind::Link { between, latency, loss, bandwidth_bps })
 }
 
+fn clock(fields: &Fields<'_>, nodes: Vec<NodeNo>) -> Read<FaultKind> {
+    let wrong = |key| fields.get(key).map_or(Ok(0), |item| item.signed_duration(limits::CLOCK));
+    let (skew_us, jump_us) = (wrong("skew")?, wrong("jump")?);
+    let drift_ppm = fields.get("drift_ppm").map_or(Ok(0), |item| item.signed(limits::DRIFT_PPM))?;
+    if (skew_us, drift_ppm, jump_us) == (0, 0, 0) {
+        return Err(fields.problem("this `clock` fault changes nothing", "needs skew, drift_ppm or jump"));
+    }
+    Ok(FaultKind::Clock { nodes, skew_us, drift_ppm, jump_us })
+}
+
 fn named_nodes(kind: &FaultKind) -> usize {
     match kind {
         FaultKind::Partition { groups } => groups.iter().map(Vec::len).sum(),
@@ -238,7 +257,9 @@ fn named_nodes(kind: &FaultKind) -> usize {
         | FaultKind::Slow { nodes, .. }
         | FaultKind::Join { nodes }
         | FaultKind::Leave { nodes }
-        | FaultKind::Rotate { nodes } => nodes.len(),
+        | FaultKind::Rotate { nodes }
+        | FaultKind::Clock { nodes, .. }
+        | FaultKind::Byzantine { nodes, .. } => nodes.len(),
     }
 }
 
@@ -275,7 +296,9 @@ fn refuse_overlaps(faults: &[(Fault, Range<usize>)], names: &Names) -> Read<()> 
             | FaultKind::OneWay { .. }
             | FaultKind::Link { .. }
             | FaultKind::Slow { .. }
-            | FaultKind::Rotate { .. } => continue,
+            | FaultKind::Rotate { .. }
+            | FaultKind::Clock { .. }
+            | FaultKind::Byzantine { .. } => continue,
         };
         for node in nodes {
             busy[*node].push((from, until, index));

@@ -225,6 +225,32 @@ impl<'t> Item<'t> {
         Ok(span)
     }
 
+    /// A duration that may be below zero, such as `"-2s"`, in microseconds.
+    pub(super) fn signed_duration(&self, most: Span) -> Read<i64> {
+        let Some(text) = self.value.get_ref().as_str() else {
+            return Err(self.wrong_type("a duration in quotes, with its unit"));
+        };
+        let (sign, size) = match text.trim().strip_prefix('-') {
+            Some(size) => (-1, size),
+            None => (1, text),
+        };
+        let span = Span::parse(size)
+            .map_err(|message| self.problem(format!("`{}`: {message}", self.name), "such as \"2s\" or \"-150ms\""))?;
+        if span > most {
+            return Err(self.out_of(format!("\"{text}\""), format!("-{most}"), most));
+        }
+        Ok(sign * span.as_micros().cast_signed())
+    }
+
+    /// A whole number that may be below zero.
+    pub(super) fn signed(&self, most: u64) -> Read<i64> {
+        let DeValue::Integer(number) = self.value.get_ref() else {
+            return Err(self.wrong_type("a whole number"));
+        };
+        let value = i64::from_str_radix(number.as_str(), number.radix()).ok();
+        value.filter(|value| value.unsigned_abs() <= most).ok_or_else(|| self.out_of(number, format!("-{most}"), most))
+    }
+
     /// A percentage such as `"0.1%"`.
     pub(super) fn percentage(&self) -> Read<Ppm> {
         let Some(text) = self.value.get_ref().as_str() else {

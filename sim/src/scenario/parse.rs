@@ -10,7 +10,7 @@ use super::fields::{Fields, Item, Read};
 use super::jobs::Frame;
 use super::network::Beside;
 use super::set::{Setting, with_settings};
-use super::{Crypto, Diagnostic, Fault, Scenario, faults, jobs, network, nodes, targets};
+use super::{Crypto, Diagnostic, Fault, FaultKind, Scenario, faults, jobs, network, nodes, targets};
 use crate::fault;
 
 /// Bounds on what a file may ask for, so that a slip of the finger does not fill the memory.
@@ -31,6 +31,10 @@ pub mod limits {
     pub const REGIONS: usize = 256;
     /// Simulated time.
     pub const DURATION: Span = Span::secs(30 * 86_400);
+    /// How wrong a clock may be.
+    pub const CLOCK: Span = Span::secs(366 * 86_400);
+    /// How much faster or slower than right it may run, in parts per million: a tenth.
+    pub const DRIFT_PPM: u64 = 100_000;
     /// What one message or signature costs a processor.
     pub const CPU: Span = Span::secs(1);
     /// By what a `slow` fault multiplies, in millionths: a hundredth to a thousand.
@@ -99,6 +103,14 @@ fn read_text(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
+/// A behaviour that needs to know who votes, if there is one.
+fn makes_up_ids(faults: &[Fault]) -> Option<&'static str> {
+    faults.iter().find_map(|fault| match &fault.kind {
+        FaultKind::Byzantine { behaviour, .. } if behaviour.needs_fixed_membership() => Some(behaviour.name()),
+        _ => None,
+    })
+}
+
 fn read(text: &str, overrides: Overrides, beside: Beside<'_>) -> Read<Scenario> {
     if text.len() as u64 > limits::FILE_BYTES {
         return Err(Problem::new(0..0, format!("more than {} bytes", limits::FILE_BYTES), "too long"));
@@ -116,6 +128,10 @@ fn read(text: &str, overrides: Overrides, beside: Beside<'_>) -> Read<Scenario> 
     let faults = faults::read(fields.get("fault"), &nodes.names, frame.duration)?;
     nodes.set_min_peers(fault::initial_nodes(nodes.specs.len(), &faults).iter().filter(|there| **there).count())?;
     settles(&fields, &faults, frame)?;
+    if let Some(behaviour) = makes_up_ids(&faults).filter(|_| !nodes.fixed_membership) {
+        let message = format!("`{behaviour}` makes up ids, and here everyone votes: nothing is promised then");
+        return Err(fields.need("nodes")?.problem(message, "say `membership = \"fixed\"` in `[nodes]`"));
+    }
     let workload = fields.get("workload").map(|item| jobs::read(item, &nodes.names, frame)).transpose()?;
     Ok(Scenario {
         name,
@@ -125,6 +141,7 @@ fn read(text: &str, overrides: Overrides, beside: Beside<'_>) -> Read<Scenario> 
         duration: frame.duration,
         warmup: frame.warmup,
         settle: frame.settle,
+        fixed_membership: nodes.fixed_membership,
         nodes: nodes.specs,
         network,
         workload,

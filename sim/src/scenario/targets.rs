@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use marlos::io::Refusal;
 use toml::de::DeValue;
 
 use super::diagnostic::{Problem, did_you_mean, list};
 use super::fields::{Fields, Item, Read};
 use super::{Comparison, Expectation, KpiTarget, Statistic};
+use crate::byzantine::BEHAVIOURS;
 use crate::observe::COUNTERS;
 
 /// A KPI as scenarios name it.
@@ -68,6 +70,41 @@ const OPERATORS: [(&str, Comparison); 5] = [
     ("==", Comparison::Equal),
     (">", Comparison::Greater),
     ("<", Comparison::Less),
+];
+
+/// Reasons to refuse, as `[expect]` names them.
+const REASONS: [&str; Refusal::ALL.len()] = [
+    "too_large",
+    "malformed",
+    "wrong_version",
+    "wrong_network",
+    "wrong_recipient",
+    "unknown_sender",
+    "blacklisted",
+    "rate_limited",
+    "stale_timestamp",
+    "replayed",
+    "stale_incarnation",
+    "bad_signature",
+    "from_self",
+    "bad_record",
+    "too_many_members",
+    "not_a_member",
+    "unknown_job",
+    "too_many_jobs",
+    "out_of_place",
+    "electorate_differs",
+    "wrong_coordinator",
+    "bad_certificate",
+    "quarantined",
+    "bad_transaction",
+    "conflicting_transaction",
+    "insufficient_balance",
+    "bad_evidence",
+    "retired_key",
+    "stale_rotation",
+    "forked_key",
+    "cannot_open",
 ];
 
 /// `[kpi]`.
@@ -174,22 +211,50 @@ pub(super) fn read_expect(item: Option<Item<'_>>) -> Read<Vec<Expectation>> {
         return Ok(Vec::new());
     };
     let fields = Fields::of(item, "`[expect]`", COUNTERS)?;
-    let read = |item: Item<'_>| {
-        let (comparison, number) = operator(item)?;
-        let value = number.parse::<u64>().map_err(|_| not_compared(item))?;
-        Ok(Expectation { counter: item.name.to_owned(), comparison, value })
-    };
-    fields.iter().map(|(_, item)| read(item)).collect()
+    let mut expected = Vec::new();
+    for (_, item) in fields.iter() {
+        match (item.name, item.value.get_ref()) {
+            ("refused" | "misdeeds", DeValue::Table(_)) => {
+                let parts = Fields::of(item, &format!("`{}`", item.name), &parts_of(item.name))?;
+                for (_, part) in parts.iter() {
+                    expected.push(expectation(part, format!("{}.{}", item.name, part.name))?);
+                }
+            }
+            (name, _) => expected.push(expectation(item, name.to_owned())?),
+        }
+    }
+    Ok(expected)
+}
+
+/// The parts of a counter that can be asked for one by one: `refused = { bad_signature = ">= 1" }`.
+fn parts_of(counter: &str) -> Vec<&'static str> {
+    match counter {
+        "refused" => REASONS.to_vec(),
+        _ => BEHAVIOURS.map(|spec| spec.name).to_vec(),
+    }
+}
+
+fn expectation(item: Item<'_>, counter: String) -> Read<Expectation> {
+    let (comparison, number) = operator(item)?;
+    let value = number.parse::<u64>().map_err(|_| not_compared(item))?;
+    Ok(Expectation { counter, comparison, value })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kpi::counters::reason_name;
 
     #[test]
     fn what_can_have_a_target_is_what_is_measured() {
         let named: Vec<&str> = KPIS.iter().map(|kpi| kpi.name).collect();
         let measured: Vec<&str> = crate::kpi::KPIS.iter().map(|kpi| kpi.name).collect();
         assert_eq!(named, measured);
+    }
+
+    #[test]
+    fn every_reason_to_refuse_can_be_expected_by_its_name() {
+        let names: Vec<String> = Refusal::ALL.iter().map(|reason| reason_name(*reason)).collect();
+        assert_eq!(REASONS.as_slice(), names);
     }
 }

@@ -56,6 +56,19 @@ impl World {
             (FaultKind::Rotate { .. }, false) => {}
             (FaultKind::Slow { nodes, .. }, _) => self.set_slow(nodes),
             (FaultKind::Pause { nodes }, true) => nodes.iter().for_each(|node| self.set_paused(*node, true, watcher)),
+            (FaultKind::Clock { nodes, skew_us, drift_ppm, jump_us }, true) => {
+                for node in nodes {
+                    let clock = &mut self.slots[*node].clock;
+                    clock.begin(step.fault, step.at, *skew_us, *drift_ppm, *jump_us);
+                }
+            }
+            (FaultKind::Clock { nodes, .. }, false) => {
+                nodes.iter().for_each(|node| self.slots[*node].clock.end(step.fault));
+            }
+            (FaultKind::Byzantine { nodes, behaviour }, true) => {
+                self.begin_misbehaviour(step.fault, nodes, behaviour, watcher);
+            }
+            (FaultKind::Byzantine { .. }, false) => self.troupe.end(step.fault),
             (FaultKind::Pause { nodes }, false) => {
                 for node in nodes {
                     let still = |kind: &FaultKind| matches!(kind, FaultKind::Pause { nodes } if nodes.contains(node));
@@ -89,6 +102,9 @@ impl World {
         self.observe(&Observation::NodeStarted { node, restart }, watcher);
         let records = self.slots[node].store.records();
         self.handle(node, Input::Start(&records), watcher);
+        if self.troupe.has(node) {
+            self.start_misbehaviour(node, None, watcher);
+        }
     }
 
     /// A node's process dies, and takes from its store what the fault says.
@@ -111,7 +127,7 @@ impl World {
 
     /// A node's identity gets another key, which its process is told of, if it runs.
     pub(super) fn rotate(&mut self, node: NodeNo, watcher: &mut dyn Watcher) {
-        let at = self.now();
+        let at = self.now(node);
         let slot = &mut self.slots[node];
         let turn = slot.keys.chain().len() as u64 + 1;
         let secret = self.draws.seed_of(Purpose::NodeKey, node, turn);
@@ -144,6 +160,7 @@ impl World {
         for job in running {
             self.observe(&Observation::ExecutionEnded { node, job, by_itself: false }, watcher);
         }
+        self.troupe.forget(node);
         self.network.node_down(self.sight.truth.now, node, connection);
         self.sight.truth.up[node] = false;
         self.observe(&Observation::NodeStopped { node, how }, watcher);

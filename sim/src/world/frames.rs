@@ -7,7 +7,7 @@ use crate::network::FrameNo;
 use crate::scenario::NodeNo;
 
 /// Where a frame really comes from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Who sealed it.
     pub sender: NodeNo,
@@ -44,7 +44,11 @@ impl Frames {
     pub fn seal(&mut self, bytes: &[u8], sender: NodeNo, at: Time) -> FrameNo {
         let number = self.sealed;
         self.sealed += 1;
-        let origin = Origin { sender, at, number };
+        self.put(bytes, Origin { sender, at, number })
+    }
+
+    /// A frame that was sealed before.
+    pub fn put(&mut self, bytes: &[u8], origin: Origin) -> FrameNo {
         let mut room = self.spare.pop().unwrap_or_default();
         room.extend_from_slice(bytes);
         let frame = Some(Frame { bytes: room, origin, verified: None, keepers: 1 });
@@ -58,6 +62,12 @@ impl Frames {
                 u32::try_from(self.held.len() - 1).expect("fewer than 2^32 frames are under way")
             }
         }
+    }
+
+    /// Where a frame under way comes from.
+    #[must_use]
+    pub fn origin(&self, no: FrameNo) -> Origin {
+        self.held[no as usize].as_ref().expect("a frame is held until it is released").origin
     }
 
     /// It is needed until it was released once more.

@@ -4,6 +4,7 @@ use marlos::io::{Action, Event, Outbox};
 use marlos::time::Time;
 use sha2::{Digest, Sha256};
 
+use crate::byzantine::said::Whom;
 use crate::scenario::NodeNo;
 
 /// How many hashed calls lie between two entries of the trail.
@@ -67,6 +68,14 @@ impl ActionHash {
             let digest = self.sha.clone().finalize();
             self.trail.push(u64::from_be_bytes(digest[..8].try_into().expect("SHA-256 has 32 bytes")));
         }
+    }
+
+    /// What really leaves a misbehaving node.
+    pub fn spoken(&mut self, now: Time, node: NodeNo, whom: Whom, frame: &[u8]) {
+        self.number(now.0);
+        self.number(node as u64);
+        self.bytes(format!("{whom:?}").as_bytes());
+        self.bytes(frame);
     }
 
     /// The hash after every 1,000 calls, shortened.

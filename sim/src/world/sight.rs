@@ -54,9 +54,16 @@ pub(super) struct Sight {
 impl Sight {
     #[inline]
     pub(super) fn observe(&mut self, o: &Observation<'_>, memo: &mut Memo, watcher: &mut dyn Watcher) {
-        self.kpis.observe(&self.truth, o);
         self.timeline.observe(&self.truth, o);
-        let sound = self.checks.observe(&self.truth, o, memo);
+        // Whoever has misbehaved is not judged, and nothing that it says of itself is believed.
+        let judged = o.reporter().is_none_or(|node| self.truth.honest(node));
+        let sound = if judged {
+            self.kpis.observe(&self.truth, o);
+            self.checks.observe(&self.truth, o, memo)
+        } else {
+            self.kpis.observe_dishonest(&self.truth, o);
+            self.checks.observe_dishonest(&self.truth, o)
+        };
         if let Some(change) = o.lasting() {
             self.stories.observe(self.truth.now, &change);
             if self.changes.len() == LAST_CHANGES {
