@@ -121,7 +121,7 @@ impl Node {
         if !matches!(envelope.header.kind, MsgType::PeerAnnounce | MsgType::PeerRecords) {
             return Err(Refusal::BadSignature);
         }
-        let record = self.record_of_sender(envelope)?.ok_or(Refusal::BadSignature)?;
+        let record = self.record_of_sender(envelope).ok().flatten().ok_or(Refusal::BadSignature)?;
         let network_id = self.config.network_id.clone();
         let (mut cx, parts) = self.split(now, verify, out);
         parts.members.take_new_key(&mut cx, from, &record, &envelope.signed(&network_id), &envelope.signature)?;
