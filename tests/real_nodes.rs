@@ -16,7 +16,7 @@ mod processes;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use nodes::{BINARY, Node, free_port, start, start_as, start_at, until, until_quietly};
