@@ -209,7 +209,81 @@ pub enum Plant {
     HeadsIgnored,
     /// A claim that lapsed is counted twice.
     PenaltyTwice,
+    /// A voter votes for another winner while its vote for the first is still a lease.
+    LeaseUnheld,
+    /// A node that lost its store votes on jobs on which it may have voted before.
+    VoteFloorIgnored,
+    /// The dead are forgotten at once, so that both sides of a partition reach a quorum.
+    ForgottenWhenDead,
+    /// A coordinator names a winner as often as it is asked to, in one round.
+    ProposesTwice,
+    /// A transaction is certified with one vote fewer than the quorum.
+    LedgerQuorumOneShort,
+    /// A payer's own transaction is not persisted before it is sent.
+    TransactionForgotten,
+    /// A message may be as old as it likes.
+    StampsIgnored,
+    /// An envelope's signature is not looked at.
+    SignaturesUnchecked,
+    /// Who sends too much is told by when it arrives alone.
+    BanByArrival,
+    /// A sign of life of a dead member does not bring it back.
+    DeadStayDead,
+    /// Members with other records than one's own are not told.
+    RecordsIgnored,
 }
+
+#[cfg(feature = "plant")]
+impl Plant {
+    /// Every defect.
+    pub const ALL: [Plant; 30] = [
+        Plant::QuorumOneShort,
+        Plant::VotesForgotten,
+        Plant::VotesNotPersisted,
+        Plant::AnyCoordinator,
+        Plant::ReplayWindowOff,
+        Plant::ReplayAfterRestart,
+        Plant::ExecuteWithoutClaim,
+        Plant::DeadlineIgnored,
+        Plant::LeaseIgnored,
+        Plant::FenceIgnored,
+        Plant::AnnouncesDropped,
+        Plant::EvidenceUnchecked,
+        Plant::NothingBundled,
+        Plant::ProvisionalForQuorum,
+        Plant::DoubleVote,
+        Plant::BalanceUnchecked,
+        Plant::PaidTwice,
+        Plant::HeadsIgnored,
+        Plant::PenaltyTwice,
+        Plant::LeaseUnheld,
+        Plant::VoteFloorIgnored,
+        Plant::ForgottenWhenDead,
+        Plant::ProposesTwice,
+        Plant::LedgerQuorumOneShort,
+        Plant::TransactionForgotten,
+        Plant::StampsIgnored,
+        Plant::SignaturesUnchecked,
+        Plant::BanByArrival,
+        Plant::DeadStayDead,
+        Plant::RecordsIgnored,
+    ];
+}
+
+/// Whether this defect is planted; never, in a build without the feature `plant`.
+macro_rules! planted {
+    ($config:expr, $plant:ident) => {{
+        #[cfg(feature = "plant")]
+        let planted = $config.plant == crate::config::Plant::$plant;
+        #[cfg(not(feature = "plant"))]
+        let planted = {
+            let _ = &$config;
+            false
+        };
+        planted
+    }};
+}
+pub(crate) use planted;
 
 impl Default for Config {
     fn default() -> Config {

@@ -28,6 +28,8 @@ pub struct Keys {
     chain: Vec<KeyLink>,
     /// The key before, until the network knows that it is replaced.
     old: Option<SigningKey>,
+    /// The public key, where the private half is elsewhere and `signing` stands for nobody.
+    absent: Option<[u8; 32]>,
 }
 
 impl Keys {
@@ -40,7 +42,7 @@ impl Keys {
     /// An identity that has only its first key.
     fn first(signing: SigningKey) -> Keys {
         let genesis = signing.verifying_key().to_bytes();
-        Keys { signing, id: NodeId::of_key(&genesis), genesis, chain: Vec::new(), old: None }
+        Keys { signing, id: NodeId::of_key(&genesis), genesis, chain: Vec::new(), old: None, absent: None }
     }
 
     /// Reads what [`Keys::to_pem`] writes. The signatures of a chain are for one network, and not checked here.
@@ -71,6 +73,15 @@ impl Keys {
             };
         }
         Ok(keys)
+    }
+
+    /// An identity whose private half is elsewhere: for who replays a recording, and answers [`Verify::sign`] with the signatures in it.
+    #[must_use]
+    pub fn without_secret(genesis: [u8; 32], chain: Vec<KeyLink>) -> Keys {
+        let present = *chain::last_key(&genesis, &chain);
+        let mut keys = Keys::first(SigningKey::from_bytes(&[0; 32]));
+        (keys.id, keys.genesis, keys.chain, keys.absent) = (NodeId::of_key(&genesis), genesis, chain, Some(present));
+        keys
     }
 
     /// The same identity with the next key, made of 32 random bytes; the present one is kept beside it.
@@ -188,12 +199,16 @@ impl Keys {
     /// The present public key.
     #[must_use]
     pub fn public(&self) -> [u8; 32] {
-        self.signing.verifying_key().to_bytes()
+        self.absent.unwrap_or_else(|| self.signing.verifying_key().to_bytes())
     }
 
     /// Signs. Deterministic (RFC 8032): the same message always has the same signature.
+    ///
+    /// # Panics
+    /// Where the private half is elsewhere.
     #[must_use]
     pub fn sign(&self, message: &Signed<'_>) -> Signature {
+        assert!(self.absent.is_none(), "the private half of {} is not here", self.id);
         Signature(self.signing.sign(&message.digest()).to_bytes())
     }
 }

@@ -249,6 +249,57 @@ fn mistakes_are_named_and_nothing_is_ever_replaced() {
     assert!(code == Some(2) && text.contains("node.redb cannot be used"), "{text}");
 }
 
+/// Records the process that it becomes.
+fn recorder(file: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("exec \"$0\" \"$@\" --record {file}"), BINARY]);
+    shell
+}
+
+#[test]
+fn a_recorded_process_says_the_same_when_it_is_replayed_without_its_key() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("one.rec");
+    let mut one = start_as(recorder("one.rec"), root.path(), "one", None, "here");
+    let two = start(root.path(), "two", Some(&one), "there");
+    until("both know each other", || [&one, &two].iter().all(|n| n.peers("alive").len() == 1));
+    for (from, to) in [(&one, "there"), (&two, "here")] {
+        let done = from.run(&["submit", "--wait", "--require", to, "--", "echo hello"]);
+        assert_eq!(done.status.code(), Some(0), "{done:?}");
+    }
+    kill_process(one.pid(), Signal::TERM).unwrap();
+    assert_eq!(one.child.wait().unwrap().code(), Some(0), "it ends as always");
+
+    let bytes = std::fs::read(&file).unwrap();
+    let replayed = marlos::recording::replay::node(&bytes).expect("it can be replayed");
+    assert_eq!(replayed.end, marlos::recording::replay::End::Same, "{replayed:?}");
+    assert!(replayed.who.contains(&one.id()) && replayed.calls > 20, "{replayed:?}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+
+    // One bit of what it heard, and the recording is not taken for what happened.
+    let mut altered = bytes.clone();
+    let middle = altered.len() / 2;
+    altered[middle] ^= 1;
+    assert!(marlos::recording::replay::node(&altered).unwrap_err().contains("altered"));
+    let keys = root.path().join("one/keys").read_dir().unwrap().flatten().next().unwrap().path();
+    let pem = std::fs::read_to_string(keys).unwrap();
+    let key = marlos::identity::Keys::from_pem(&pem).unwrap();
+    assert!(replayed.who.contains(&key.id().to_string()));
+    // The last 32 bytes of the file's DER are the private key.
+    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, base64).unwrap();
+    let at = der.windows(2).position(|pair| pair == [0x04, 0x20]).expect("an octet string of 32 bytes") + 2;
+    let secret = &der[at..at + 32];
+    assert!(!bytes.windows(32).any(|window| window == secret), "the private key is in the recording");
+
+    // A recording never replaces another.
+    let again =
+        recorder("one.rec").args(["run", "--no-multicast", "--data-dir", "two2"]).current_dir(root.path()).output();
+    let again = again.unwrap();
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("one.rec"), "{again:?}");
+}
+
 /// Ignores what it is asked, and leaves a child in another session and directory.
 fn stubborn(first: &str, second: &str) -> String {
     format!("trap '' TERM HUP INT; (setsid sh -c 'cd /; exec sleep {first}' &); while :; do sleep {second}; done")

@@ -390,6 +390,7 @@ impl World {
         machine.handle(now, input, &mut self.memo, &mut outbox);
         machine.check_invariants();
         self.hash.actions(now.mono, node, &outbox);
+        watcher.called(now.mono, self.sight.truth.event, node, &outbox);
         let cost = self.slots[node].cpu.cost(&input, self.memo.take_asked());
         if cost > Span::ZERO {
             let until = self.slots[node].cpu.begin(now.mono, cost, outbox);

@@ -2,7 +2,7 @@
 
 use super::{Auctions, Claim, Effect, Job, Proposal, Timer};
 use crate::auction::round::{Promise, may_vote};
-use crate::config::Config;
+use crate::config::{Config, planted};
 use crate::cx::{Ctx, store_key};
 use crate::evidence::votes::{double_votes, votes_of};
 use crate::id::{JobId, NodeId, PeerIdx};
@@ -11,7 +11,7 @@ use crate::io::{Event, Refusal};
 use crate::membership::Members;
 use crate::membership::electorate::Electorate;
 use crate::quorum;
-use crate::time::Span;
+use crate::time::{Span, Time};
 use crate::wire::message::{CertificateRequest, ClaimCertificate, ClaimVote, Evidence, JobClaim};
 use crate::wire::{Payload, Signature, Signed, binary};
 
@@ -35,9 +35,11 @@ impl Auctions {
             return Err(Refusal::Quarantined);
         }
         if !votes_forgotten_planted(cx.config) {
-            may_vote(&job.promise, proposal.round, proposal.winner, cx.now.mono)?;
+            let leased = if planted!(cx.config, LeaseUnheld) { Time(0) } else { job.promise.lease_until };
+            may_vote(&Promise { lease_until: leased, ..job.promise }, proposal.round, proposal.winner, cx.now.mono)?;
         }
-        if job.broadcast.body.submitted < self.vote_floor || members.electorate().position(own).is_none() {
+        let forgot = job.broadcast.body.submitted < self.vote_floor && !planted!(cx.config, VoteFloorIgnored);
+        if forgot || members.electorate().position(own).is_none() {
             return Ok(());
         }
         job.promise = Promise { voted: Some((proposal.round, proposal.winner)), lease_until: cx.now.mono + lease };

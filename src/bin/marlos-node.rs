@@ -128,6 +128,9 @@ struct Run {
     /// The address to bind
     #[arg(long, value_name = "ADDR")]
     bind: Option<IpAddr>,
+    /// Writes everything that the node hears to a new file, without the private key; for `marlos-sim replay`
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -201,7 +204,9 @@ impl Run {
         if let Some(port) = self.api_port {
             document.api.address.set_port(port);
         }
-        Ok(document.resolve()?)
+        let mut settings = document.resolve()?;
+        settings.record = self.record;
+        Ok(settings)
     }
 }
 

@@ -250,6 +250,8 @@ pub struct Settings {
     pub sub_port: u16,
     /// Things to tell the operator at start.
     pub notices: Vec<String>,
+    /// Where this process is recorded, if it is.
+    pub record: Option<PathBuf>,
 }
 
 impl Document {
@@ -357,7 +359,7 @@ impl Document {
         };
         let node = self.node_config(&host, sub_port)?;
         let data_dir = self.node.data_dir.clone();
-        Ok(Settings { node, data_dir, sub_port, notices, document: self })
+        Ok(Settings { node, data_dir, sub_port, notices, record: None, document: self })
     }
 
     fn node_config(&self, host: &str, sub_port: u16) -> Result<Config, String> {

@@ -22,13 +22,13 @@ use super::executor::{Executor, Finished};
 use super::files;
 use super::front::Counters;
 use super::inbound::{FromPeer, Waiting, Worth};
+use super::record::Recording;
 use super::refusals::Refusals;
 use super::store::Store;
 use super::zmq::{TOPIC_ALL, Transport, topic_of};
 use crate::Node;
 use crate::id::{JobId, Link};
-use crate::identity::StrictVerifier;
-use crate::io::{Action, Command, Event, Input, JobSpec, JobStatus, Outbox, Outcome, Record, To};
+use crate::io::{Action, Command, Event, Input, JobSpec, JobStatus, Outbox, Outcome, Record, To, Verify};
 use crate::time::{Now, Time, WallTime};
 
 /// Small frames that are handed over in one turn.
@@ -72,7 +72,7 @@ pub struct Sources {
 #[derive(Debug)]
 pub struct Engine {
     node: Node,
-    verify: StrictVerifier,
+    recording: Recording,
     hands: Hands,
     reporter: Reporter,
     gathered: Batch,
@@ -113,12 +113,12 @@ impl Clock {
 impl Engine {
     /// A node that has not started.
     #[must_use]
-    pub fn new(node: Node, store: Store, results: Results, hands: Hands, hub: Hub) -> Engine {
+    pub fn new(node: Node, store: Store, results: Results, hands: Hands, hub: Hub, recording: Recording) -> Engine {
         let clock = Clock { start: Instant::now() };
         let blacklist_duration = node.view().config().blacklist_duration;
         Engine {
             node,
-            verify: StrictVerifier,
+            recording,
             reporter: Reporter::new(hub, results, Arc::clone(&hands.refusals), clock.mono(), blacklist_duration),
             hands,
             gathered: Batch::default(),
@@ -189,6 +189,7 @@ impl Engine {
     /// The store cannot be written.
     pub async fn leave(&mut self) -> Result<(), String> {
         self.handle(Input::Command(Command::Leave));
+        self.recording.end();
         self.finish().await?;
         let (_, ()) = tokio::join!(tokio::time::sleep(GOODBYE), self.hands.executor.stop());
         self.writer.finish().await
@@ -282,7 +283,9 @@ impl Engine {
     }
 
     fn handle(&mut self, input: Input<'_>) {
-        self.node.handle(self.clock.now(), input, &mut self.verify, &mut self.gathered.outbox);
+        let (node, now) = (&mut self.node, self.clock.now());
+        let handle = |input: Input<'_>, verify: &mut dyn Verify, out: &mut Outbox| node.handle(now, input, verify, out);
+        self.recording.call(now, input, &mut self.gathered.outbox, handle);
     }
 
     /// Where the store is free, hands over what was gathered, and does what needs no memory.

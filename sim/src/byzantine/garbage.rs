@@ -25,11 +25,11 @@ pub(super) const SPEC: Spec = Spec {
     under_way: AS_SENT,
     keys: &[
         Key::choice("what", &["each", "noise", "truncated", "flipped", "bomb", "nested"], "what it is"),
-        Key::duration("every", Span::millis(100), Span::millis(1), Span::secs(3_600), "how far apart"),
+        Key::duration("interval", Span::millis(100), Span::millis(1), Span::secs(3_600), "how far apart"),
     ],
-    example: "what = \"bomb\"\nevery = \"1s\"",
+    example: "what = \"bomb\"\ninterval = \"1s\"",
     begin: |behaviour| {
-        let (what, every) = (behaviour.choice("what"), behaviour.duration("every"));
+        let (what, every) = (behaviour.choice("what"), behaviour.duration("interval"));
         Box::new(Garbage { what, every, heard: Vec::new(), bomb: None })
     },
 };
