@@ -192,7 +192,9 @@ impl Kpis {
             }
             Observation::NodeStopped { node, .. } => self.heartbeats.on_break(now, node, false),
             Observation::NodeTurned { node } => self.heartbeats.on_break(now, node, false),
-            Observation::NodePaused { node, paused } => self.heartbeats.on_break(now, node, !paused && truth.honest(node)),
+            Observation::NodePaused { node, paused } => {
+                self.heartbeats.on_break(now, node, !paused && truth.honest(node))
+            }
             Observation::Discovered { node, peer } => self.discovery.on_discovered(now, node, peer, &self.contact),
             Observation::PeerState { .. } => self.on_peer_state(truth, o),
             _ => {}

@@ -27,7 +27,9 @@ pub(super) const SPEC: Spec = Spec {
         ),
     ],
     example: "how = \"pongs\"\nby = \"10s\"",
-    begin: |behaviour| Box::new(Clock { how: behaviour.choice("how"), by: behaviour.duration("by"), since: Time::NEVER }),
+    begin: |behaviour| {
+        Box::new(Clock { how: behaviour.choice("how"), by: behaviour.duration("by"), since: Time::NEVER })
+    },
 };
 
 #[derive(Debug)]

@@ -125,8 +125,7 @@ impl DoubleSpend {
         transaction.transaction_signature = scene.sign(keys, &transaction.signed_bytes());
         scene.misdeed();
         scene.wake_at(scene.now.mono + COLLECTED_AFTER);
-        self.seconds
-            .insert(key, Second { transaction: transaction.clone(), votes: BTreeMap::new(), certified: false });
+        self.seconds.insert(key, Second { transaction: transaction.clone(), votes: BTreeMap::new(), certified: false });
         Some(transaction)
     }
 
@@ -169,7 +168,8 @@ fn votes_of(scene: &mut Scene<'_>, mut copy: marlos::Node, heard: &Heard<'_>) ->
                 votes.push(said);
             }
         }
-        let Some(due) = copy.next_deadline().filter(|due| votes.is_empty() && *due <= now.mono + Span::millis(100)) else {
+        let Some(due) = copy.next_deadline().filter(|due| votes.is_empty() && *due <= now.mono + Span::millis(100))
+        else {
             break;
         };
         let later = due.max(now.mono);

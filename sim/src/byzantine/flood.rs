@@ -68,7 +68,10 @@ impl Flood {
     fn frame(&self, scene: &mut Scene<'_>, whom: Whom) -> Said {
         let noise = noise(scene, self.size);
         if self.of == "junk" {
-            return Said { whom, form: Form::Sealed(Sealed { kind: MsgType::OutputChunk, bytes: noise, origin: None }) };
+            return Said {
+                whom,
+                form: Form::Sealed(Sealed { kind: MsgType::OutputChunk, bytes: noise, origin: None }),
+            };
         }
         let job_id = JobId(noise[..16].try_into().expect("a frame is longer"));
         let chunk = Payload::OutputChunk(OutputChunk { job_id, round: 0, offset: 0, bytes: noise });

@@ -22,7 +22,11 @@ pub(super) const SPEC: Spec = Spec {
            signed (\"record\").",
     under_way: AS_SENT,
     keys: &[
-        Key::choice("how", &["each", "signature", "key", "id", "record"], "what is forged; each is all of them by turns"),
+        Key::choice(
+            "how",
+            &["each", "signature", "key", "id", "record"],
+            "what is forged; each is all of them by turns",
+        ),
         Key::share("share", 50, "how many of its own frames are accompanied by a forged one"),
         Key::nodes("of", "in whose name"),
     ],

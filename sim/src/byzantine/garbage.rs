@@ -89,12 +89,14 @@ impl Garbage {
                 bytes
             }
             "bomb" => {
-                let zeros = || Payload::OutputChunk(OutputChunk {
-                    job_id: JobId([0; 16]),
-                    round: 0,
-                    offset: 0,
-                    bytes: vec![0; UNPACKED],
-                });
+                let zeros = || {
+                    Payload::OutputChunk(OutputChunk {
+                        job_id: JobId([0; 16]),
+                        round: 0,
+                        offset: 0,
+                        bytes: vec![0; UNPACKED],
+                    })
+                };
                 let bomb = self.bomb.get_or_insert_with(zeros).clone();
                 let mut bytes = self.sealed(scene, bomb);
                 bytes[KIND_AT] = MsgType::Ping as u8;

@@ -87,7 +87,9 @@ impl Misbehaviour for Lie {
     fn wake(&mut self, scene: &mut Scene<'_>) {
         let reports = slander(scene);
         scene.misdeed();
-        scene.say(scene.open(Whom::All, vec![Payload::ReputationUpdate(ReputationUpdate { proven_digest: 0, reports })]));
+        scene.say(
+            scene.open(Whom::All, vec![Payload::ReputationUpdate(ReputationUpdate { proven_digest: 0, reports })]),
+        );
         scene.wake_at(scene.now.mono + self.every);
     }
 }

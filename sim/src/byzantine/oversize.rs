@@ -25,7 +25,9 @@ pub(super) const SPEC: Spec = Spec {
         Key::duration("interval", Span::millis(500), Span::millis(1), Span::secs(3_600), "how far apart"),
     ],
     example: "what = \"list\"\ninterval = \"100ms\"",
-    begin: |behaviour| Box::new(Oversize { what: behaviour.choice("what"), every: behaviour.duration("interval"), said: 0 }),
+    begin: |behaviour| {
+        Box::new(Oversize { what: behaviour.choice("what"), every: behaviour.duration("interval"), said: 0 })
+    },
 };
 
 #[derive(Debug)]

@@ -84,10 +84,10 @@ impl Role {
 impl Misbehaviour for Withhold {
     fn say(&mut self, scene: &mut Scene<'_>, said: Said) {
         let Form::Open(open) = &said.form else { return scene.say(said) };
-        let owed = |payload: &&Payload| {
-            Role::of(payload).is_some_and(|role| self.role == Role::Any || self.role == role)
-        };
-        let (kept, rest): (Vec<Payload>, Vec<Payload>) = open.payloads.iter().cloned().partition(|payload| owed(&payload));
+        let owed =
+            |payload: &&Payload| Role::of(payload).is_some_and(|role| self.role == Role::Any || self.role == role);
+        let (kept, rest): (Vec<Payload>, Vec<Payload>) =
+            open.payloads.iter().cloned().partition(|payload| owed(&payload));
         kept.iter().for_each(|_| scene.misdeed());
         let with = |payloads| {
             let mut open = open.clone();
@@ -102,4 +102,3 @@ impl Misbehaviour for Withhold {
         }
     }
 }
-

@@ -275,10 +275,7 @@ mod tests {
         let (mut check, mut world) = (S4::new(&scenario), History::new(&scenario));
         let frame = accepted(MsgType::Ping, (0, 1, 0, 0, 7, 1));
         assert_eq!(world.at(1, frame.clone(), |truth, o| check.observe(truth, o)), Ok(()));
-        for o in [
-            Observation::NodeStopped { node: 1, how },
-            Observation::NodeStarted { node: 1, restart: true },
-        ] {
+        for o in [Observation::NodeStopped { node: 1, how }, Observation::NodeStarted { node: 1, restart: true }] {
             assert_eq!(world.at(2, o, |truth, o| check.observe(truth, o)), Ok(()));
         }
         world.at(3, frame, |truth, o| check.observe(truth, o)).err()

@@ -76,7 +76,11 @@ impl S5 {
             }
             Observation::Proven { node, peer } if truth.honest(peer) => {
                 let proven = Fact::now(truth, node, format!("it holds misbehaviour of n{peer} for proven"));
-                return Err(Box::new(Violation { check: "S5", sentence: INNOCENT, facts: [self.start_of(peer), proven] }));
+                return Err(Box::new(Violation {
+                    check: "S5",
+                    sentence: INNOCENT,
+                    facts: [self.start_of(peer), proven],
+                }));
             }
             Observation::Quarantined { node, peer } if truth.honest(peer) && !self.unreliable[peer] => {
                 let there = Fact {

@@ -66,8 +66,12 @@ fn quoted(span: Span) -> String {
 pub(crate) fn described(key: &Key) -> String {
     let unless = written(key, &key.unless_said()).unwrap_or_else(|| "all that the fault does not name".to_owned());
     match key.takes {
-        Takes::Choice(names) => format!("{}: {}; one of {}, unless said {unless}", key.name, key.what, names.join(", ")),
-        Takes::Duration(_, least, most) => format!("{}: {}; {least} to {most}, unless said {unless}", key.name, key.what),
+        Takes::Choice(names) => {
+            format!("{}: {}; one of {}, unless said {unless}", key.name, key.what, names.join(", "))
+        }
+        Takes::Duration(_, least, most) => {
+            format!("{}: {}; {least} to {most}, unless said {unless}", key.name, key.what)
+        }
         Takes::Whole(_, least, most) => format!("{}: {}; {least} to {most}, unless said {unless}", key.name, key.what),
         Takes::Share(_) | Takes::Nodes => format!("{}: {}; unless said {unless}", key.name, key.what),
     }

@@ -27,7 +27,6 @@ const KINDS: [(&str, &[&str]); 10] = [
     ("leave", &["nodes"]),
 ];
 
-
 /// All faults, sorted by time; those of one instant stay in the order of the file.
 pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time) -> Read<Vec<Fault>> {
     let Some(item) = item else {

@@ -248,9 +248,7 @@ impl<'t> Item<'t> {
             return Err(self.wrong_type("a whole number"));
         };
         let value = i64::from_str_radix(number.as_str(), number.radix()).ok();
-        value
-            .filter(|value| value.unsigned_abs() <= most)
-            .ok_or_else(|| self.out_of(number, format!("-{most}"), most))
+        value.filter(|value| value.unsigned_abs() <= most).ok_or_else(|| self.out_of(number, format!("-{most}"), most))
     }
 
     /// A percentage such as `"0.1%"`.

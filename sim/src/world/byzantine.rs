@@ -6,10 +6,10 @@ use marlos::time::{Span, Time};
 
 use super::frames::Frame;
 use super::{Watcher, World, WorldEvent};
+use crate::byzantine::Behaviour;
 use crate::byzantine::said::{Heard, Said, Whom};
 use crate::byzantine::scene::Scene;
 use crate::byzantine::troupe::{Spoken, Troupe};
-use crate::byzantine::Behaviour;
 use crate::observe::Observation;
 use crate::scenario::NodeNo;
 
