@@ -124,13 +124,16 @@ fn assert_safe(outcome: &Outcome) {
 
 #[test]
 fn what_is_said_again_is_refused_for_what_is_wrong_with_it() {
-    for (changed, reason) in
-        [("nonce", "bad_signature"), ("recipient", "wrong_recipient"), ("network", "wrong_network")]
-    {
+    for (changed, reason) in [
+        ("nonce", "bad_signature"),
+        ("recipient", "wrong_recipient"),
+        ("recipient", "bad_signature"),
+        ("network", "wrong_network"),
+    ] {
         let keys = format!("\"replay\"\nafter = \"at_once\"\nchanged = \"{changed}\"\nshare = \"100%\"");
         let (outcome, deeds) = misdeeds(&world(&keys));
         let refused = outcome.refusals.get(reason).copied().unwrap_or(0);
-        assert!(deeds > 100 && refused > 100, "{changed}: {deeds} said again, {:?}", outcome.refusals);
+        assert!(deeds > 100 && refused > 50, "{changed}: {deeds} said again, {:?}", outcome.refusals);
         assert_safe(&outcome);
     }
     let (outcome, deeds) = misdeeds(&world("\"replay\"\nafter = \"at_once\"\nchanged = \"nothing\""));
