@@ -178,7 +178,7 @@ impl Auctions {
 
     /// Begins a round: everyone who has the job bids or declines to the coordinator of its own view (6.2).
     fn enter_round(&mut self, cx: &mut Ctx<'_>, members: &Members, active: u32, id: JobId, round: u32) {
-        let coordinator = election::coordinator(cx.config.election, id, round, &members.alive_ids());
+        let coordinator = election::coordinator(cx.config.election, id, round, &members.coordinators(cx.config, false));
         self.jobs.get_mut(&id).expect("the caller found it").begin(round, coordinator);
         self.timers.disarm((id, Timer::BidsClose));
         if !members.may_claim(self.jobs[&id].needs(cx.config)) {
@@ -550,18 +550,9 @@ fn check_proposal(
 /// Whether `node` coordinates the round, among the members held for alive, or among those and the suspected ones: two views
 /// that differ by a suspicion must not cost a round.
 fn is_coordinator(config: &Config, members: &Members, job: JobId, round: u32, node: NodeId) -> bool {
-    if two_coordinators_planted(config)
-        || election::coordinator(config.election, job, round, &members.alive_ids()) == node
-    {
-        return true;
-    }
-    let mut hopeful: Vec<NodeId> = members
-        .iter()
-        .filter(|(_, peer)| matches!(peer.state, PeerState::Alive | PeerState::Suspect))
-        .map(|(_, peer)| peer.record.node_id)
-        .collect();
-    hopeful.sort_unstable();
-    election::coordinator(config.election, job, round, &hopeful) == node
+    let elected =
+        |suspects| election::coordinator(config.election, job, round, &members.coordinators(config, suspects)) == node;
+    two_coordinators_planted(config) || elected(false) || elected(true)
 }
 
 fn two_coordinators_planted(config: &Config) -> bool {

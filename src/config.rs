@@ -81,7 +81,8 @@ pub struct Config {
     pub max_active_jobs: u32,
     /// Open jobs that this node keeps, its own and others'. Bounds the memory that a submitter can fill.
     pub max_known_jobs: u32,
-    /// The stake of a bid.
+    /// The stake of a bid, and what a claim that lapses costs. It must be the same on all nodes: one with another value sees
+    /// other balances.
     pub stake: Tokens,
     /// What every account begins with. It must be the same on all nodes: one with another value sees other balances, and
     /// votes for transactions that no other node would.
@@ -204,6 +205,8 @@ pub enum Plant {
     PaidTwice,
     /// A node that is told how far all accounts are neither asks for what it lacks nor sends what the other lacks.
     HeadsIgnored,
+    /// A claim that lapsed is counted twice.
+    PenaltyTwice,
 }
 
 impl Default for Config {

@@ -100,6 +100,8 @@ pub mod store_key {
     pub const TRANSACTION: u8 = b't';
     /// Followed by a job id: a payment that no transaction carries yet.
     pub const PAYMENT: u8 = b'p';
+    /// Followed by a node id: what it was awarded of the stakes of others.
+    pub const PENALTIES: u8 = b'l';
     /// Followed by a node id: what proves its misbehaviour.
     pub const PROVEN: u8 = b'e';
 

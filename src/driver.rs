@@ -1,9 +1,9 @@
 //! The real driver: one task owns the node, feeds it with what comes in, and does what it says (architecture.md).
 //!
 //! In reading order: [`config`] is what the operator says; [`engine`] is the loop; [`store`], [`zmq`], [`beacon`] and
-//! [`executor`], with its [`supervisor`]s, are its hands; [`front`] stands between strangers and the `zeromq` crate, and [`inbound`] between the front
-//! and the loop; [`events`] is what it tells; [`api`] is where local programs ask, and [`cli`] is one of them, which
-//! has a [`doctor`].
+//! [`executor`], with its [`supervisor`]s, are its hands; [`front`] stands between strangers and the `zeromq` crate, and
+//! [`inbound`] between the front and the loop; [`refusals`] counts what was not let in; [`events`] is what it tells; [`api`] is
+//! where local programs ask, and [`cli`] is one of them, which has a [`doctor`].
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -22,6 +22,7 @@ pub mod executor;
 pub mod files;
 pub mod front;
 pub mod inbound;
+pub mod refusals;
 pub mod store;
 pub mod supervisor;
 pub mod zmq;
@@ -36,6 +37,7 @@ use tokio::sync::mpsc;
 use self::config::Settings;
 use self::engine::{Engine, Hands};
 use crate::Node;
+use crate::wire::{Door, network_tag};
 
 /// Connections' silence is four heartbeats.
 const IDLE_HEARTBEATS: u64 = 4;
@@ -92,22 +94,29 @@ pub async fn run(settings: Settings) -> Result<(), String> {
 
     let (inbound, waiting) = inbound::channel(network.message_queue_size as usize);
     let counters = std::sync::Arc::<front::Counters>::default();
+    let refusals = std::sync::Arc::<refusals::Refusals>::default();
     let limits = front::Limits {
         max_message: u64::from(settings.node.max_message_size) + FRAMING,
         queue_messages: network.socket_high_water_mark as usize,
         queue_bytes: QUEUE_BYTES,
         idle: Duration::from_micros(settings.node.heartbeat_interval.times(IDLE_HEARTBEATS).as_micros()),
+        message: front::MESSAGE_TIMEOUT,
     };
     let transport = zmq::Transport::bind(
         zmq::Where {
             pub_address: (network.bind, network.pub_port).into(),
             sub_address: (network.bind, settings.sub_port).into(),
             directory: &settings.data_dir,
-            id,
+            door: Door {
+                network_tag: network_tag(&settings.node.network_id),
+                own_id: id,
+                max_message_size: settings.node.max_message_size,
+            },
             limits,
         },
         inbound,
         std::sync::Arc::clone(&counters),
+        std::sync::Arc::clone(&refusals),
     )
     .await?;
     let (beacon, beacons) = beacon::Beacon::bind(beacon::Where {
@@ -125,7 +134,7 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let node = Node::new(settings.node, keys, ChaCha8Rng::from_seed(seed)).map_err(|e| e.to_string())?;
     tracing::info!(node_id = %id, pub_endpoint = %node.view().config().pub_endpoint, api = %api.address(), "marlos-node runs");
 
-    let hands = Hands { transport, beacon, executor, counters };
+    let hands = Hands { transport, beacon, executor, counters, refusals };
     let mut engine = Engine::new(node, store, results, hands, hub);
     engine.start(&records).await?;
     drop(records);

@@ -202,6 +202,10 @@ pub enum Event {
     /// An account is now at this transaction: `row` names all that it has paid so far, `transfers` and `total` are what this
     /// brought where the transaction itself is known.
     TransactionApplied { account: NodeId, seq: u64, row: [u8; 32], transfers: u32, total: Tokens },
+    /// A quorum says that a claimer has let this node down so many times: in these bytes of the outbox (a `PenaltyRecords`).
+    PenaltyCertified { submitter: NodeId, claimer: NodeId, number: u64, certificate: Range<u32> },
+    /// Stakes of so many claims that lapsed are the submitter's, `total` of them since the last time.
+    PenaltyApplied { submitter: NodeId, claimer: NodeId, number: u64, total: Tokens },
     /// One payer has signed two transactions of one number, in these bytes of the outbox (two `TokenTransaction`s): the first
     /// keeps its vote, and no other of that number gets one.
     ConflictingTransactions { account: NodeId, seq: u64, records: Range<u32> },

@@ -15,15 +15,14 @@
 //! transaction of a number it has used. As a voter it is one of those that the quorum allows to be faulty: it may vote again for
 //! the one number of each account that was under way when its store was lost.
 //!
-//! A stake is bound by a claim and released with the job. It is not slashed yet: who was away while somebody was slashed would have to
-//! learn of it, and a record of all slashings that grows for ever is what rows are there to avoid. A failed execution is not to
-//! be slashed in any case: only submitter and executor saw it.
+//! A stake is bound by a claim and released with the job, or by a better claim; where the claim lapsed, it is lost to the submitter.
 //!
 //! `transaction` is what is signed, `account` the sums, `bound` what jobs and claims have bound: all three pure. `settle` makes
-//! this node's transactions, `vote` judges and certifies everyone's, `sync` fetches what was missed.
+//! this node's transactions, `vote` judges and certifies everyone's, `penalty` takes stakes, `sync` fetches what was missed.
 
 pub mod account;
 pub mod bound;
+pub mod penalty;
 pub mod settle;
 mod sync;
 pub mod transaction;
@@ -34,11 +33,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use account::Accounts;
 pub use account::Supply;
 use bound::{Bound, RESERVE_PERCENT};
+use penalty::{Pair, Penalties};
 use settle::Own;
 use sync::Asks;
 use vote::Poll;
 
-use crate::auction::Funds;
+use crate::auction::{Claim, Funds};
 use crate::config::Config;
 use crate::cx::Ctx;
 use crate::id::{ElectorateId, JobId, NodeId};
@@ -47,7 +47,7 @@ use crate::membership::Members;
 use crate::time::Time;
 use crate::timers::Timers;
 use crate::units::Tokens;
-use crate::wire::message::{AccountRecord, TokenTransaction, Transfer};
+use crate::wire::message::{AccountRecord, PenaltyRecord, TokenTransaction, Transfer};
 
 /// All accounts, and this node's part in them: as payer, as voter, as who keeps them.
 #[derive(Clone, Debug)]
@@ -55,6 +55,7 @@ pub struct Ledger {
     owner: NodeId,
     accounts: Accounts,
     bound: Bound,
+    penalties: Penalties,
     /// Accounts of which more than the certified record is known.
     polls: BTreeMap<NodeId, Poll>,
     own: Own,
@@ -94,6 +95,8 @@ enum Timer {
     Repeat,
     /// Not enough members have said how far the own account is.
     Ask,
+    /// Votes for penalties have waited long enough for company.
+    Penalties,
 }
 
 /// What the store remembers of money.
@@ -101,6 +104,8 @@ enum Timer {
 pub struct Remembered {
     /// The newest record of each account.
     pub records: Vec<AccountRecord>,
+    /// What each submitter was awarded.
+    pub penalties: Vec<(NodeId, Vec<PenaltyRecord>)>,
     /// The last transaction of each account that was voted for, or made.
     pub transactions: Vec<TokenTransaction>,
     /// Payments that no transaction carries yet.
@@ -115,8 +120,9 @@ impl Ledger {
     pub fn new(owner: NodeId, config: &Config) -> Ledger {
         let mut ledger = Ledger {
             owner,
-            accounts: Accounts::new(config.genesis_balance),
+            accounts: Accounts::new(config.genesis_balance, config.stake),
             bound: Bound::default(),
+            penalties: Penalties::default(),
             polls: BTreeMap::new(),
             own: Own::default(),
             asks: Asks::default(),
@@ -139,6 +145,13 @@ impl Ledger {
         for record in remembered.records {
             if record.seq > self.accounts.seq(record.account) && self.accounts.follows(&record).is_ok() {
                 self.accounts.adopt(record);
+            }
+        }
+        for (submitter, records) in remembered.penalties {
+            for PenaltyRecord { claimer, number, proof, .. } in records {
+                let pair = Pair { submitter, claimer };
+                self.accounts.penalise(pair, number, proof);
+                self.penalties.recall(pair, number);
             }
         }
         for transaction in remembered.transactions {
@@ -177,6 +190,7 @@ impl Ledger {
     #[must_use]
     pub fn bound(&self, account: NodeId) -> (Tokens, Tokens) {
         let (reserved, staked) = self.bound.parts(account);
+        let staked = staked + self.stakes(self.penalties.owed(account));
         let tokens = |sum| Tokens(u64::try_from(sum).expect("bonds are added before they are taken away"));
         (tokens(reserved), tokens(staked))
     }
@@ -185,7 +199,11 @@ impl Ledger {
         if self.unchecked {
             return i128::from(u64::MAX);
         }
-        self.accounts.balance(account) - self.bound.of(account)
+        self.accounts.balance(account) - self.bound.of(account) - self.stakes(self.penalties.owed(account))
+    }
+
+    fn stakes(&self, number: u64) -> i128 {
+        i128::from(self.stake.0) * i128::from(number)
     }
 
     /// Whether this node may submit a job that pays this much.
@@ -215,11 +233,14 @@ impl Ledger {
         std::mem::take(&mut self.funds_changed).then_some(&self.funds)
     }
 
-    /// Somebody holds the claim of a round: its stake is bound. To be called for every claim, in order.
-    pub fn on_claim(&mut self, job: JobId, round: u32, claimer: NodeId) {
-        self.bound.claim(job, round, claimer, self.stake);
+    /// Somebody holds a claim: its stake is bound, and that of the claim it ends is free.
+    pub fn on_claim(&mut self, job: JobId, claim: &Claim) {
+        if let Some(freed) = self.bound.claim(job, claim, self.stake) {
+            self.note_free(freed);
+            self.touched.insert(freed);
+        }
         self.funds_changed |= self.funds.unfunded.remove(&job);
-        self.note_free(claimer);
+        self.note_free(claim.claimer);
         if let Some((submitter, _)) = self.bound.job(job) {
             self.note_free(submitter);
         }
@@ -264,6 +285,7 @@ impl Ledger {
                 Timer::Settle => self.on_settle_timer(cx, members),
                 Timer::Repeat => self.repeat(cx, members),
                 Timer::Ask => self.ask_for_own(cx, members),
+                Timer::Penalties => self.on_penalties_timer(cx, members),
             }
         }
     }
@@ -276,6 +298,7 @@ impl Ledger {
         }
         while let Some(account) = self.touched.pop_first() {
             self.apply_waiting(cx, account);
+            self.apply_penalties(cx, account);
             self.fund(account);
             // What still may not be voted on waits.
             let _ = self.vote_on_pending(cx, members, account);
@@ -292,7 +315,8 @@ impl Ledger {
     pub fn supply(&self) -> Supply {
         let (reserved, staked) = self.bound.counted();
         let supply = self.accounts.supply();
-        Supply { free: supply.total - self.bound.total(), reserved, staked, ..supply }
+        let owed = self.stakes(self.penalties.owed_by_all());
+        Supply { free: supply.total - self.bound.total() - owed, reserved, staked: staked + owed, ..supply }
     }
 
     /// Asserts that no money was made or lost, and that nobody has less than nothing: linear, for tests and checkers.
@@ -304,6 +328,7 @@ impl Ledger {
     /// Asserts what must always hold, in constant time.
     pub fn check_invariants(&self) {
         self.bound.check_invariants();
+        self.penalties.check_invariants();
         assert!(self.touched.is_empty(), "every account that changed was looked at");
         assert!(self.funds.unfunded.len() <= self.bound.len(), "what waits for money is known");
     }

@@ -30,7 +30,8 @@
 //! - [`evidence`]: proof of misbehaviour. `check`, pure, is what holds, and why no honest node can make it.
 //! - [`sync`]: asking for what was missed.
 //! - [`ledger`]: who has how much, and how a job is paid, once. `transaction` is what is signed, `account` adds up, `bound` says what
-//!   open jobs and claims bind: all three pure. `settle` makes transactions, `vote` judges them, `sync` fetches what was missed.
+//!   open jobs and claims bind: all three pure. `settle` makes transactions, `vote` judges them, `penalty` takes
+//!   stakes of claims that lapsed, `sync` fetches what was missed.
 //! - [`egress`]: what leaves, in one envelope per destination, after everything that must be durable first.
 //! - [`metrics`]: what the node counts of itself.
 //! - [`cx`] and [`timers`]: what every handler gets, and deadlines by name.

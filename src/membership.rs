@@ -35,6 +35,8 @@ pub struct Members {
     /// Whether members came or went since the electorate was built: see [`Members::settle`].
     changed: bool,
     records_digest: u32,
+    /// Where it is said who votes: those, sorted. Only their records must be the same everywhere.
+    listed: Option<Vec<NodeId>>,
     reachable: u32,
     connections: u32,
     degraded: bool,
@@ -110,6 +112,7 @@ impl Members {
             // Alone may be enough: the first `settle` says so.
             changed: true,
             records_digest: 0,
+            listed: listed(config),
             reachable: 1,
             connections: 0,
             degraded: true,
@@ -122,7 +125,7 @@ impl Members {
             clock: clock::Clock::default(),
         };
         members.peers[0].state = PeerState::Alive;
-        members.records_digest = record_digest(&members.peers[0].record);
+        members.records_digest = members.digest_of(&members.peers[0].record);
         members.rebuild_electorate(config);
         members
     }
@@ -163,11 +166,24 @@ impl Members {
         self.peers.iter().enumerate().map(|(at, peer)| (index(at), peer))
     }
 
-    /// The ids of the members that are held for alive, the node itself included, sorted.
+    /// Who may coordinate (protocol.md, section 6): the members that are held for alive, sorted, the node itself included; those
+    /// under suspicion too, if `suspects`. Where it is said who votes, only voters: names cost nothing, and with enough
+    /// of them somebody would coordinate every auction.
     #[must_use]
-    pub fn alive_ids(&self) -> Vec<NodeId> {
-        let alive = |(_, at): &(&NodeId, &PeerIdx)| self.peers[at.at()].state == PeerState::Alive;
-        self.index.iter().filter(alive).map(|(id, _)| *id).collect()
+    pub fn coordinators(&self, config: &Config, suspects: bool) -> Vec<NodeId> {
+        let there = |(_, at): &(&NodeId, &PeerIdx)| match self.peers[at.at()].state {
+            PeerState::Alive => true,
+            PeerState::Suspect => suspects,
+            PeerState::Known | PeerState::Dead | PeerState::Left => false,
+        };
+        let mut there: Vec<NodeId> = self.index.iter().filter(there).map(|(id, _)| *id).collect();
+        if matches!(config.membership, Mode::Fixed(_)) {
+            there.retain(|id| self.electorate.position(*id).is_some());
+        }
+        if there.is_empty() {
+            there.push(self.id(PeerIdx::SELF)); // it does not vote and reaches no voter: it waits for its own proposal in vain
+        }
+        there
     }
 
     /// How many members are held for alive, the node itself included.
@@ -262,7 +278,7 @@ impl Members {
         let replaced = self.index.insert(record.node_id, peer);
         assert!(replaced.is_none(), "the member was not known");
         self.hints[usize::from(record.node_id.0[0])] = peer;
-        self.records_digest ^= record_digest(&record);
+        self.records_digest ^= self.digest_of(&record);
         self.peers.push(Peer::new(record, cx.now.mono));
         self.changed = true;
         cx.report(Event::PeerDiscovered { peer });
@@ -273,19 +289,25 @@ impl Members {
 
     /// Puts a newer record of a member in place of the one held.
     fn replace_record(&mut self, peer: PeerIdx, record: Announce) {
-        let held = &mut self.peers[peer.at()];
+        let held = &self.peers[peer.at()];
         if !held.forgotten {
-            self.records_digest ^= record_digest(&held.record) ^ record_digest(&record);
+            self.records_digest ^= self.digest_of(&held.record) ^ self.digest_of(&record);
         }
-        held.record = record;
+        self.peers[peer.at()].record = record;
+    }
+
+    /// What a record adds to the digest of all records. What is only said to be a member adds nothing where others vote: everyone may
+    /// have heard of other inventions, and would be told of them for ever.
+    fn digest_of(&self, record: &Announce) -> u32 {
+        let counts = self.listed.as_ref().is_none_or(|listed| listed.binary_search(&record.node_id).is_ok());
+        if counts { record_digest(record) } else { 0 }
     }
 
     /// Takes a member out of the electorate, or back in.
     fn set_forgotten(&mut self, peer: PeerIdx, forgotten: bool) {
-        let entry = &mut self.peers[peer.at()];
-        if entry.forgotten != forgotten {
-            entry.forgotten = forgotten;
-            self.records_digest ^= record_digest(&entry.record);
+        if self.peers[peer.at()].forgotten != forgotten {
+            self.peers[peer.at()].forgotten = forgotten;
+            self.records_digest ^= self.digest_of(&self.peers[peer.at()].record);
             self.changed = true;
         }
     }
@@ -308,10 +330,19 @@ impl Members {
 
     /// Subscribes to a member, where there is room for another connection.
     fn dial(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
-        let entry = &mut self.peers[peer.at()];
-        if entry.dialled || self.connections >= cx.config.max_peers {
+        if self.peers[peer.at()].dialled {
             return;
         }
+        if self.connections >= cx.config.max_peers {
+            // Who was never heard, or not for long, makes room: or names that anybody can make up would take every place.
+            let silent = |at: &usize| {
+                let other = &self.peers[*at];
+                other.dialled && !matches!(other.state, PeerState::Alive | PeerState::Suspect)
+            };
+            let Some(silent) = (0..self.peers.len()).find(silent) else { return };
+            self.hang_up(cx, index(silent));
+        }
+        let entry = &mut self.peers[peer.at()];
         entry.dialled = true;
         self.connections += 1;
         let endpoint = cx.out.put(entry.record.pub_endpoint.as_bytes());
@@ -468,6 +499,18 @@ impl Peer {
     #[must_use]
     pub fn forgotten(&self) -> bool {
         self.forgotten
+    }
+}
+
+/// Who votes, sorted, where the configuration says so.
+fn listed(config: &Config) -> Option<Vec<NodeId>> {
+    match &config.membership {
+        Mode::Open => None,
+        Mode::Fixed(ids) => {
+            let mut ids = ids.clone();
+            ids.sort_unstable();
+            Some(ids)
+        }
     }
 }
 

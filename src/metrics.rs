@@ -127,6 +127,8 @@ impl Tally {
             | Event::TransactionVoted { .. }
             | Event::TransactionCertified { .. }
             | Event::TransactionApplied { .. }
+            | Event::PenaltyCertified { .. }
+            | Event::PenaltyApplied { .. }
             | Event::ConflictingTransactions { .. }
             | Event::ClockOffset { .. } => {}
         }

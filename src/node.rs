@@ -23,7 +23,7 @@ use crate::evidence::Proofs;
 use crate::guard::Guard;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::identity::Keys;
-use crate::io::{Command, Event, Input, JobSpec, Outbox, Record, Refusal, SubmitRefusal, To, Verify};
+use crate::io::{Command, Event, Input, JobSpec, Outbox, PeerState, Record, Refusal, SubmitRefusal, To, Verify};
 use crate::jobs::{self, Jobs};
 use crate::ledger::Ledger;
 use crate::membership::Members;
@@ -228,7 +228,7 @@ impl Node {
         for (id, broadcast, proof) in stored.claims {
             let claim = Claim::of(&proof);
             parts.ledger.on_job_seen(id, broadcast.submitter, broadcast.body.payment);
-            parts.ledger.on_claim(id, claim.round, claim.claimer);
+            parts.ledger.on_claim(id, &claim);
             parts.auctions.recover(&cx, id, broadcast, claim, Some(proof));
         }
         for (id, record) in own_jobs {
@@ -363,6 +363,7 @@ impl Node {
                 if members.is_teller_of(members.id(PeerIdx::SELF), from) {
                     ledger.send_heads(cx, members, from);
                 }
+                ledger.repeat_penalty_votes(cx, members, Some(asker));
                 Ok(())
             }
             Payload::OutputChunk(chunk) => jobs.on_output_chunk(cx, members, from, &chunk),
@@ -372,6 +373,8 @@ impl Node {
             Payload::AccountHeads(heads) => ledger.on_heads(cx, members, from, &heads),
             Payload::AccountRequest(request) => ledger.on_account_request(cx, members, from, &request),
             Payload::AccountRecord(record) => ledger.take_record(cx, members, from, record),
+            Payload::PenaltyVote(vote) => ledger.on_penalty_vote(cx, members, from, &vote),
+            Payload::PenaltyRecords(records) => ledger.on_penalties(cx, members, from, records),
             Payload::ReputationUpdate(update) => parts.on_reputation(cx, from, &update),
             Payload::Evidence(evidence) => parts.on_evidence(cx, from, *evidence),
         }
@@ -536,8 +539,12 @@ impl Parts<'_> {
                 }
             }
             Effect::Claimed { job, claim, before } => {
-                self.ledger.on_claim(job, claim.round, claim.claimer);
+                self.ledger.on_claim(job, &claim);
                 if let Some(lapsed) = before.filter(|before| *before != claim.claimer) {
+                    let dead = |peer| self.members.peer(peer).state == PeerState::Dead;
+                    if self.members.find(lapsed).is_some_and(dead) {
+                        self.ledger.on_lapsed(cx, self.members, job, lapsed);
+                    }
                     self.reputation.on_deed(cx, self.members, lapsed, Deed::Timeout);
                 }
                 if let Some(held) = self.auctions.job(job) {
@@ -573,7 +580,10 @@ impl Parts<'_> {
                 let Some(held) = self.auctions.job(job).filter(|held| held.broadcast.submitter == asker) else {
                     return;
                 };
-                if let Some(claim) = held.standing().filter(|claim| claim.claimer == cx.self_id()) {
+                // Its proof is forgotten when the job expires, which its submitter may outwait: then it is not run once more.
+                let proven = held.certificate.as_ref().map(|proof| (proof.statement.round, proof.statement.winner));
+                let own = |claim: &Claim| claim.claimer == cx.self_id() && proven == Some((claim.round, claim.claimer));
+                if let Some(claim) = held.standing().filter(own) {
                     self.jobs.on_won(cx, self.members, job, claim, held);
                 }
             }

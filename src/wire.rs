@@ -90,6 +90,10 @@ impl<'a> Envelope<'a> {
         match frame.first() {
             Some(&VERSION) => {
                 let (header, payload, signed, signature) = binary::split(frame)?;
+                // Before the signature: hashing what is too long for its kind is work that a stranger could ask for.
+                if payload.len() > header.kind.max_payload(max_message_size) as usize {
+                    return Err(Refusal::TooLarge);
+                }
                 Ok(Envelope { header, signature, body: Body::Binary { signed, payload } })
             }
             Some(b'{') => {
@@ -135,14 +139,49 @@ impl<'a> Envelope<'a> {
                 let unpacked = compress::gunzip(payload, limit)?;
                 binary::payloads(&self.header, &unpacked, max_message_size, each)
             }
-            Body::Binary { payload, .. } => {
-                if payload.len() > limit as usize {
-                    return Err(Refusal::TooLarge);
-                }
-                binary::payloads(&self.header, payload, max_message_size, each)
-            }
+            Body::Binary { payload, .. } => binary::payloads(&self.header, payload, max_message_size, each),
             Body::Json { payload, .. } => json::payloads(&self.header, payload, max_message_size, each),
         }
+    }
+}
+
+/// What a header has to say for a node to look further. Admission asks it, and so does a driver that drops in front of the node
+/// what the node would refuse anyway: one function, so that they cannot disagree.
+#[derive(Clone, Copy, Debug)]
+pub struct Door {
+    /// The tag of the node's network.
+    pub network_tag: u16,
+    /// The node itself.
+    pub own_id: NodeId,
+    /// The longest frame, in bytes.
+    pub max_message_size: u32,
+}
+
+impl Door {
+    /// Whether this network, this node and not this node's own message is meant.
+    ///
+    /// # Errors
+    /// `WrongNetwork`, `WrongRecipient` or `FromSelf`.
+    pub fn check(&self, header: &Header) -> Result<(), Refusal> {
+        if header.network_tag != self.network_tag {
+            return Err(Refusal::WrongNetwork);
+        }
+        if header.to.is_some_and(|to| to != self.own_id) {
+            return Err(Refusal::WrongRecipient);
+        }
+        if header.sender == self.own_id { Err(Refusal::FromSelf) } else { Ok(()) }
+    }
+
+    /// All that can be said against a frame without keys, memory or allocation. A frame of the JSON codec passes: to read its
+    /// header is to parse it.
+    ///
+    /// # Errors
+    /// Those of [`Envelope::peek`] and of [`Door::check`].
+    pub fn glance(&self, frame: &[u8]) -> Result<(), Refusal> {
+        if frame.first() == Some(&b'{') && frame.len() <= self.max_message_size as usize {
+            return Ok(());
+        }
+        self.check(&Envelope::peek(frame, self.max_message_size)?.header)
     }
 }
 

@@ -8,171 +8,21 @@
     reason = "the processes under test have sockets and clocks, and the measured times are for people"
 )]
 
+#[path = "support/nodes.rs"]
+mod nodes;
 #[path = "support/processes.rs"]
 mod processes;
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::AtomicU16;
-use std::sync::atomic::Ordering::Relaxed;
+use std::net::{TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nodes::{BINARY, Node, free_port, start, start_as, start_at, until, until_quietly};
 use processes::with_argument;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
-
-const BINARY: &str = env!("CARGO_BIN_EXE_marlos-node");
-/// Far more than anything takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(240);
-
-/// A process and its data. It is killed when the test ends, however it ends.
-struct Node {
-    child: Child,
-    data: PathBuf,
-    pub_port: u16,
-    sub_port: u16,
-    beacon_port: u16,
-    log: PathBuf,
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-            eprintln!("--- {}\n{log}", self.log.display());
-        }
-    }
-}
-
-/// A port below those that the system gives to outgoing connections, of which there are many here.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let offset = (std::process::id() * 97 + u32::from(NEXT.fetch_add(1, Relaxed))) % 2_000;
-        let port = 30_000 + offset as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
-/// Starts a node; tries other ports where somebody else was faster.
-fn start(root: &Path, name: &str, bootstrap: Option<&Node>, capabilities: &str) -> Node {
-    start_as(Command::new(BINARY), root, name, bootstrap, capabilities)
-}
-
-/// Starts a node with this command, which its own arguments follow.
-fn start_as(by: Command, root: &Path, name: &str, bootstrap: Option<&Node>, capabilities: &str) -> Node {
-    start_at(by, root, name, bootstrap, capabilities, None)
-}
-
-/// Starts a node at these ports, where they are given.
-fn start_at(
-    by: Command,
-    root: &Path,
-    name: &str,
-    bootstrap: Option<&Node>,
-    capabilities: &str,
-    ports: Option<(u16, u16, u16)>,
-) -> Node {
-    static LIVES: AtomicU16 = AtomicU16::new(0);
-    for _ in 0..5 {
-        let data = root.join(name);
-        let log = root.join(format!("{name}.{}.log", LIVES.fetch_add(1, Relaxed)));
-        let (pub_port, sub_port, beacon_port) = ports.unwrap_or_else(|| (free_port(), free_port(), free_port()));
-        let _ = std::fs::remove_file(data.join("api-address"));
-        let mut command = Command::new(by.get_program());
-        command
-            .args(by.get_args())
-            .args(["run", "--no-multicast", "--bind", "127.0.0.1", "--api-port", "0", "--name", name])
-            .args(["--pub-port", &pub_port.to_string(), "--sub-port", &sub_port.to_string()])
-            .args(["--beacon-port", &beacon_port.to_string()])
-            .arg("--data-dir")
-            .arg(&data)
-            .env("MARLOS_JOBS_SHELL_ALLOW", "*")
-            .env("MARLOS_NODE_CAPABILITIES", capabilities)
-            .env("MARLOS_LEDGER_SETTLE_AFTER", "1")
-            .current_dir(root)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(&log).unwrap());
-        if let Some(first) = bootstrap {
-            let peer = format!("127.0.0.1:{}/{}/{}", first.pub_port, first.sub_port, first.beacon_port);
-            command.args(["--bootstrap", &peer]);
-        }
-        let child = command.spawn().unwrap();
-        let mut node = Node { child, data, pub_port, sub_port, beacon_port, log };
-        let since = Instant::now();
-        while node.child.try_wait().unwrap().is_none() {
-            if node.data.join("api-address").exists() {
-                return node;
-            }
-            assert!(since.elapsed() < PATIENCE, "{name} does not start");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-    panic!("{name} found no free ports in five attempts");
-}
-
-impl Node {
-    fn run(&self, arguments: &[&str]) -> Output {
-        // The data directory goes before the job's own words.
-        let (first, rest) = arguments.split_first().unwrap();
-        Command::new(BINARY).arg(first).arg("--data-dir").arg(&self.data).args(rest).output().unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        // Before the job's own words, which stand last.
-        let output = self.run(&[&arguments[..1], &["--json"], &arguments[1..]].concat());
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    fn id(&self) -> String {
-        self.json(&["id"])["node_id"].as_str().unwrap().to_owned()
-    }
-
-    /// The ids of the peers that it sees in this state.
-    fn peers(&self, state: &str) -> Vec<String> {
-        let peers = self.json(&["peers"]);
-        let of_state = peers.as_array().unwrap().iter().filter(|p| p["state"] == state);
-        of_state.map(|p| p["node_id"].as_str().unwrap().to_owned()).collect()
-    }
-
-    /// Kills it as a power switch would.
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
-    }
-}
-
-/// Polls until it is so.
-fn until_quietly(mut so: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !so() {
-        assert!(since.elapsed() < PATIENCE, "not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Polls until it is so, and says how long that took.
-fn until(what: &str, mut so: impl FnMut() -> bool) -> Duration {
-    let since = Instant::now();
-    while !so() {
-        assert!(since.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    eprintln!("{:>8.1?}  {what}", since.elapsed());
-    since.elapsed()
-}
 
 #[test]
 fn three_nodes_meet_run_jobs_and_notice_deaths() {

@@ -140,7 +140,7 @@ fn examples() -> Vec<(MsgType, Payload)> {
         (MsgType::JobResult, Payload::JobResult(result)),
         (
             MsgType::AccountHeads,
-            Payload::AccountHeads(AccountHeads { heads: vec![AccountHead { account: AGENT, seq: 7 }] }),
+            Payload::AccountHeads(AccountHeads { heads: vec![AccountHead { account: AGENT, seq: 7, penalties: 2 }] }),
         ),
         (MsgType::StateRequest, Payload::StateRequest(StateRequest { since: STAMP })),
         (MsgType::Takeover, Payload::Takeover(Takeover { job_id: JOB, round: 2, electorate })),
@@ -156,7 +156,7 @@ fn examples() -> Vec<(MsgType, Payload)> {
             Payload::LedgerVote(LedgerVote { seq: 300, electorate, vote_signature: Signature([0x51; 64]) }),
         ),
         (MsgType::LedgerCertificate, Payload::LedgerCertificate(LedgerCertificate { seq: 300, proof: proof() })),
-        (MsgType::AccountRequest, Payload::AccountRequest(AccountRequest { account: AGENT })),
+        (MsgType::AccountRequest, Payload::AccountRequest(AccountRequest { account: AGENT, penalties: 2 })),
         (
             MsgType::AccountRecord,
             Payload::AccountRecord(AccountRecord {
@@ -165,6 +165,27 @@ fn examples() -> Vec<(MsgType, Payload)> {
                 row: vec![RowEntry { to: NodeId([0xa2; 16]), paid: Tokens(21_000_000) }],
                 proof: Some(HeadProof { transaction: [0x7d; 32], votes: proof() }),
                 pending: Some(transaction()),
+            }),
+        ),
+        (
+            MsgType::PenaltyVote,
+            Payload::PenaltyVote(PenaltyVote {
+                claimer: NodeId([0xa2; 16]),
+                number: 3,
+                electorate,
+                vote_signature: Signature([0x51; 64]),
+            }),
+        ),
+        (
+            MsgType::PenaltyRecords,
+            Payload::PenaltyRecords(PenaltyRecords {
+                submitter: AGENT,
+                penalties: vec![PenaltyRecord {
+                    claimer: NodeId([0xa2; 16]),
+                    number: 3,
+                    jobs: vec![JOB],
+                    proof: proof(),
+                }],
             }),
         ),
         (MsgType::ReputationUpdate, Payload::ReputationUpdate(update)),

@@ -19,17 +19,26 @@
 //! keep what belongs to one node by [`scene::Scene::me`]. Then a test in `tests/byzantine.rs` that it does what it says as often as it says, and a
 //! scenario in `scenarios/byzantine/`.
 
+mod bogus_coordinator;
 mod clock;
 mod double_spend;
+mod eclipse;
+mod equivocate;
+mod false_claim;
+mod false_result;
 mod flood;
 mod forge;
 mod garbage;
+mod ghost;
+mod grind;
 mod lie;
 mod oversize;
 mod replay;
 pub mod said;
 pub mod scene;
 pub mod settings;
+mod strangers;
+mod sybil;
 pub mod troupe;
 mod twin;
 mod withhold;
@@ -45,16 +54,24 @@ use scene::Scene;
 use settings::{Key, Setting};
 
 /// Every behaviour, in the order in which `marlos-sim faults` shows them. A scenario can name no other.
-pub const BEHAVIOURS: [&Spec; 10] = [
+pub const BEHAVIOURS: [&Spec; 18] = [
     &forge::SPEC,
     &replay::SPEC,
     &flood::SPEC,
     &oversize::SPEC,
     &garbage::SPEC,
+    &equivocate::SPEC,
     &withhold::SPEC,
+    &bogus_coordinator::SPEC,
+    &false_claim::SPEC,
+    &ghost::SPEC,
+    &false_result::SPEC,
     &lie::SPEC,
     &clock::SPEC,
     &double_spend::SPEC,
+    &sybil::SPEC,
+    &eclipse::SPEC,
+    &grind::SPEC,
     &twin::SPEC,
 ];
 
@@ -147,6 +164,12 @@ impl Behaviour {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.spec.name
+    }
+
+    /// Whether it makes up ids, which would vote where everyone may: then nothing is promised, so a scenario has to say who votes.
+    #[must_use]
+    pub fn needs_fixed_membership(&self) -> bool {
+        [sybil::SPEC.name, eclipse::SPEC.name].contains(&self.spec.name)
     }
 
     /// Its keys, each with what the scenario says.

@@ -146,10 +146,7 @@ impl Checks {
     /// # Errors
     /// As [`Checks::observe`].
     pub fn observe_dishonest(&mut self, truth: &Truth, o: &Observation<'_>) -> Result<(), Box<Violation>> {
-        let found = match o {
-            Observation::TransactionCertified { .. } => self.ledger.observe(truth, o),
-            _ => Ok(()),
-        };
+        let found = self.ledger.observe_dishonest(truth, o);
         if let Err(violation) = &found {
             self.violation.get_or_insert_with(|| (**violation).clone());
         }
@@ -172,7 +169,7 @@ impl Checks {
         self.s1.observe(truth, o, &self.contact, &self.electorates, verify)?;
         self.s2.observe(truth, o, &self.contact)?;
         self.s3.observe(truth, o, &self.electorates, verify)?;
-        self.ledger.observe(truth, o)
+        self.ledger.observe(truth, o, &self.electorates, verify)
     }
 
     /// Judges, at the end of the run: safety, then liveness, then what the scenario expects of what was `counted`
@@ -205,7 +202,7 @@ impl Checks {
                 "ledger",
                 self.ledger.checked(),
                 self.s3.no_occasion(truth.now),
-                "certified transactions and views of all money, none made or lost, and no job paid twice",
+                "certified transactions, penalties and views of all money, none made or lost, and no job paid twice",
             ),
         ];
         let quiet = Quiet::of(scenario);

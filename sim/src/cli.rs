@@ -8,6 +8,7 @@ mod faults;
 mod list;
 mod new;
 mod run;
+mod sweep;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub use faults::faults;
 pub use list::list;
 pub use new::{new, template};
 pub use run::{Format, Log, Run, RunOptions, run};
+pub use sweep::{Merge, Sweep, merge, sweep};
 
 /// Exit code for wrong usage and invalid scenarios.
 pub const USAGE: u8 = 2;
@@ -38,6 +40,10 @@ pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 pub enum Command {
     /// Runs scenarios, prints the KPI table, writes results
     Run(Run),
+    /// Runs many seeds and settings in parallel, and names the worst
+    Sweep(Sweep),
+    /// Joins the results of the shards of a sweep
+    Merge(Merge),
     /// Random timelines of faults on top of a scenario, many runs of them
     Chaos(ChaosOptions),
     /// Says whether scenarios are valid, and what is wrong with them
@@ -66,6 +72,8 @@ impl Command {
         let scenarios = Path::new(SCENARIOS);
         match self {
             Command::Run(arguments) => run(&arguments.files, &arguments.options, console),
+            Command::Sweep(arguments) => sweep(arguments, console),
+            Command::Merge(arguments) => merge(arguments, console),
             Command::Chaos(options) => chaos(options, console),
             Command::Check { files } => check(files, console),
             Command::List => list(scenarios, console),

@@ -30,6 +30,7 @@
 //! - [`outcome`]: everything that was found, as plain data.
 //! - [`report`]: tables, JSON, CSV, histograms and plots of it: the only place that writes files.
 //! - [`many`]: many runs on all cores, their results in order.
+//! - [`sweep`]: scenarios, settings and seeds together: what is kept of each run, and what is said of all.
 //! - [`log`]: what happened, a line each; [`retrace`]: what was said just before a violation.
 //! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
@@ -53,6 +54,7 @@ pub mod report;
 pub mod retrace;
 pub mod scenario;
 pub mod story;
+pub mod sweep;
 pub mod timeline;
 pub mod token;
 pub mod workload;

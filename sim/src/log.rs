@@ -99,6 +99,12 @@ fn columns(o: &Observation<'_>) -> (Option<NodeNo>, &'static str, String) {
         Observation::TransactionApplied { node, account, seq, .. } => {
             (Some(node), "tx_applied", format!("n{account} #{seq}"))
         }
+        Observation::PenaltyCertified { node, claimer, number, .. } => {
+            (Some(node), "penalty_certified", format!("n{claimer} #{number}"))
+        }
+        Observation::PenaltyApplied { node, submitter, claimer, number, .. } => {
+            (Some(node), "penalty_applied", format!("n{claimer} #{number} to n{submitter}"))
+        }
     }
 }
 

@@ -82,6 +82,10 @@ pub enum Observation<'a> {
     TransactionCertified { node: NodeNo, seq: u64, certificate: &'a [u8] },
     /// A node has applied what an account has paid; `supply` is all money as it sees it, where that was counted.
     TransactionApplied { node: NodeNo, account: NodeNo, seq: u64, row: [u8; 32], supply: Option<Supply> },
+    /// A submitter holds the votes for a penalty: `certificate` is the encoded `PenaltyRecords`.
+    PenaltyCertified { node: NodeNo, claimer: NodeNo, number: u64, certificate: &'a [u8] },
+    /// A node has taken stakes of a claimer and given them to a submitter; `supply` as above.
+    PenaltyApplied { node: NodeNo, submitter: NodeNo, claimer: NodeNo, number: u64, supply: Option<Supply> },
 }
 
 /// What `[expect]` of a scenario can count.
@@ -100,6 +104,7 @@ pub const COUNTERS: &[&str] = &[
     "certificates",
     "certificates_provisional",
     "transactions",
+    "penalties",
     "rounds_beyond_first",
     "refused",
     "misdeeds",
@@ -174,6 +179,12 @@ impl Observation<'_> {
             Observation::TransactionApplied { node, account, seq, row, supply } => {
                 Observation::TransactionApplied { node, account, seq, row, supply }
             }
+            Observation::PenaltyCertified { node, claimer, number, .. } => {
+                Observation::PenaltyCertified { node, claimer, number, certificate: &[] }
+            }
+            Observation::PenaltyApplied { node, submitter, claimer, number, supply } => {
+                Observation::PenaltyApplied { node, submitter, claimer, number, supply }
+            }
         })
     }
 
@@ -231,7 +242,9 @@ impl Observation<'_> {
             | Observation::JobFailed { node, .. }
             | Observation::TransactionVoted { node, .. }
             | Observation::TransactionCertified { node, .. }
-            | Observation::TransactionApplied { node, .. } => Some(node),
+            | Observation::TransactionApplied { node, .. }
+            | Observation::PenaltyCertified { node, .. }
+            | Observation::PenaltyApplied { node, .. } => Some(node),
         }
     }
 }

@@ -49,7 +49,7 @@ pub struct KpiResult {
 }
 
 /// What a check guards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckKind {
     /// Must hold after every event. A violation ends the run with exit code 3.

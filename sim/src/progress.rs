@@ -83,6 +83,50 @@ impl Drop for Progress {
     }
 }
 
+/// A bar of runs, with how many of them did not pass; nothing at all where stderr is no terminal.
+#[derive(Debug)]
+pub struct Runs {
+    bar: Option<ProgressBar>,
+    failed: u64,
+}
+
+impl Runs {
+    /// For so many runs.
+    #[must_use]
+    pub fn new(runs: u64) -> Runs {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND);
+            Runs::styled(ProgressBar::with_draw_target(Some(runs), target))
+        });
+        Runs { bar, failed: 0 }
+    }
+
+    fn styled(bar: ProgressBar) -> ProgressBar {
+        let style = ProgressStyle::with_template("[{bar:30}] {pos} of {len} runs, {msg}, {eta} to go")
+            .expect("the template is a constant that a test draws")
+            .progress_chars("=> ");
+        bar.with_style(style).with_message("none failed")
+    }
+
+    /// One more is done.
+    pub fn done(&mut self, passed: bool) {
+        self.failed += u64::from(!passed);
+        let Some(bar) = &self.bar else { return };
+        if !passed {
+            bar.set_message(format!("{} failed", self.failed));
+        }
+        bar.inc(1);
+    }
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 fn seconds(time: Time) -> u64 {
     time.0 / 1_000_000
 }
@@ -118,6 +162,16 @@ mod tests {
         assert_eq!(progress.bar.as_ref().unwrap().position(), 1);
         progress.at(Time(3), 1 + EVENTS_PER_LOOK);
         assert_eq!(progress.bar.as_ref().unwrap().position(), 3);
+    }
+
+    #[test]
+    fn the_bar_of_a_sweep_counts_runs_and_failures() {
+        let bar = Runs::styled(ProgressBar::with_draw_target(Some(3), ProgressDrawTarget::hidden()));
+        let mut runs = Runs { bar: Some(bar.clone()), failed: 0 };
+        runs.done(true);
+        assert_eq!((bar.position(), bar.message().as_str()), (1, "none failed"));
+        runs.done(false);
+        assert_eq!((bar.position(), bar.message().as_str()), (2, "1 failed"));
     }
 
     #[test]

@@ -41,14 +41,30 @@ const OURS: [&str; 9] = [
 /// # Errors
 /// Where a file cannot be written, with its name. Where `dir` holds anything but results: it is left as it is.
 pub fn write(outcome: &Outcome, resolved_toml: &str, dir: &Path) -> io::Result<()> {
+    replace(dir, "summary.json", &OURS, |partial| fill(outcome, resolved_toml, partial))
+}
+
+/// Puts what `fill` writes into an empty directory in the place of `dir`, which may hold `ours` with `marker` among them, and
+/// nothing else.
+///
+/// # Errors
+/// As [`write`], and those of `fill`.
+pub(crate) fn replace<T>(
+    dir: &Path,
+    marker: &str,
+    ours: &[&str],
+    fill: impl FnOnce(&Path) -> io::Result<T>,
+) -> io::Result<T> {
     // Through a link the directory behind it is meant; its siblings are on the same file system.
     let dir = if dir.exists() { dir.canonicalize().map_err(|e| at(dir, "read", &e))? } else { dir.to_owned() };
-    refuse_foreign(&dir)?;
+    refuse_foreign(&dir, marker, ours)?;
     let partial = sibling(&dir, "partial")?;
     if let Some(parent) = dir.parent() {
         std::fs::create_dir_all(parent).map_err(|e| at(parent, "create", &e))?;
     }
-    let written = fill(outcome, resolved_toml, &partial).and_then(|()| swap(&partial, &dir));
+    let created = std::fs::create_dir(&partial).map_err(|e| at(&partial, "create", &e));
+    let filled = created.and_then(|()| fill(&partial));
+    let written = filled.and_then(|filled| swap(&partial, &dir).map(|()| filled));
     if written.is_err() {
         // The first error is the one to tell; what is left of the attempt only takes up room.
         let _ = std::fs::remove_dir_all(&partial);
@@ -56,9 +72,9 @@ pub fn write(outcome: &Outcome, resolved_toml: &str, dir: &Path) -> io::Result<(
     written
 }
 
-/// Writes all files into a directory that does not exist yet.
+/// Writes all files into an empty directory.
 fn fill(outcome: &Outcome, resolved_toml: &str, dir: &Path) -> io::Result<()> {
-    for new in [dir.to_owned(), dir.join("histograms"), dir.join("plots")] {
+    for new in [dir.join("histograms"), dir.join("plots")] {
         std::fs::create_dir(&new).map_err(|e| at(&new, "create", &e))?;
     }
     put(&dir.join("summary.json"), summary::json(outcome).as_bytes())?;
@@ -92,7 +108,7 @@ fn swap(partial: &Path, dir: &Path) -> io::Result<()> {
 }
 
 /// Only an empty directory or one that holds results and nothing else may be replaced.
-fn refuse_foreign(dir: &Path) -> io::Result<()> {
+fn refuse_foreign(dir: &Path, marker: &str, ours: &[&str]) -> io::Result<()> {
     if !dir.exists() {
         return Ok(());
     }
@@ -111,10 +127,10 @@ fn refuse_foreign(dir: &Path) -> io::Result<()> {
     if names.is_empty() {
         return Ok(());
     }
-    if !names.iter().any(|n| n == "summary.json") {
-        return refuse(format!("does not hold results, for there is no summary.json beside {}", names[0]));
+    if !names.iter().any(|n| n == marker) {
+        return refuse(format!("does not hold such results, for there is no {marker} beside {}", names[0]));
     }
-    match names.iter().find(|n| !OURS.contains(&n.as_str()) && !n.starts_with("trace.")) {
+    match names.iter().find(|n| !ours.contains(&n.as_str()) && !n.starts_with("trace.")) {
         Some(foreign) => refuse(format!("holds {foreign}, which is no part of a run's results")),
         None => Ok(()),
     }
@@ -140,12 +156,13 @@ pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
     put(path, text.as_bytes())
 }
 
+/// Writes a file.
 #[expect(clippy::disallowed_methods, reason = "results are files")]
-fn put(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn put(path: &Path, content: &[u8]) -> io::Result<()> {
     std::fs::write(path, content).map_err(|e| at(path, "write", &e))
 }
 
 /// The same error, with what could not be done to which path.
-fn at(path: &Path, what: &str, e: &io::Error) -> io::Error {
+pub(crate) fn at(path: &Path, what: &str, e: &io::Error) -> io::Error {
     io::Error::new(e.kind(), format!("cannot {what} {}: {e}", path.display()))
 }

@@ -10,6 +10,7 @@ mod jobs;
 mod network;
 mod nodes;
 mod parse;
+mod set;
 mod targets;
 mod write;
 
@@ -23,6 +24,7 @@ use crate::byzantine::Behaviour;
 
 pub use diagnostic::Diagnostic;
 pub use parse::{Overrides, limits};
+pub use set::Setting;
 pub use write::ranges;
 
 /// A node as the world numbers it.
@@ -47,6 +49,8 @@ pub struct Scenario {
     pub settle: Span,
     /// The nodes, in the order of their numbers; at least one, and all of one group have one configuration.
     pub nodes: Vec<NodeSpec>,
+    /// Whether these nodes vote and nobody else, whatever ids somebody makes up.
+    pub fixed_membership: bool,
     /// The network between them.
     pub network: NetworkSpec,
     /// The jobs that arrive, if any.

@@ -17,7 +17,8 @@ mod store;
 
 use std::collections::VecDeque;
 
-use marlos::id::{JobId, Link};
+use marlos::config::Membership;
+use marlos::id::{JobId, Link, NodeId};
 use marlos::io::{Action, Command, Input, JobSpec, JobStatus, Outbox, Outcome as JobOutcome, To};
 use marlos::time::{Now, Span, Time, WallTime};
 use marlos::wire::{MsgType, binary};
@@ -105,7 +106,8 @@ impl World {
     /// # Panics
     /// Where a node's configuration is invalid: reading the scenario has checked it.
     #[must_use]
-    pub fn new(scenario: Scenario) -> World {
+    pub fn new(mut scenario: Scenario) -> World {
+        name_voters(&mut scenario);
         let n = scenario.nodes.len();
         let draws = Draws::new(scenario.seed);
         let regions: Vec<Option<usize>> = scenario.nodes.iter().map(|node| node.region).collect();
@@ -451,7 +453,10 @@ impl World {
                 Action::Send { to, kind, frame } if sends => {
                     let whom = match to {
                         To::All => Whom::All,
-                        To::One(peer) => Whom::One(self.slots[node].world_number(*peer)),
+                        To::One(peer) => match self.slots[node].world_number(*peer) {
+                            Some(peer) => Whom::One(peer),
+                            None => continue, // somebody's invention hears nothing
+                        },
                         To::Beacon => Whom::Beacon,
                     };
                     self.publish(node, whom, *kind, outbox.slice(frame), None, watcher);
@@ -641,6 +646,17 @@ impl World {
             last_changes: if violation.is_some() { changes.iter().map(line).collect() } else { Vec::new() },
             wall: Wall::default(),
             scenario: self.scenario,
+        }
+    }
+}
+
+/// Where nobody but these nodes votes, they have to know each other's ids, which hang on the seed.
+fn name_voters(scenario: &mut Scenario) {
+    if scenario.fixed_membership {
+        let draws = Draws::new(scenario.seed);
+        let ids: Vec<NodeId> = (0..scenario.nodes.len()).map(|node| slot::keys_of(&draws, node).id()).collect();
+        for node in &mut scenario.nodes {
+            node.config.membership = Membership::Fixed(ids.clone());
         }
     }
 }

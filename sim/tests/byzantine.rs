@@ -19,6 +19,7 @@ warmup = "5s"
 settle = "12s"
 [nodes]
 count = 7
+membership = "fixed"
 [network]
 profile = "lan"
 [workload]

@@ -281,6 +281,7 @@ const CHANCES: &[Chance] = &[
     Chance { plant: "nothing-bundled", check: "S5", exit: 3, scenario: CROWDED },
     Chance { plant: "announces-dropped", check: "L1", exit: 4, scenario: QUIET },
     Chance { plant: "deadline-ignored", check: "L2", exit: 4, scenario: CUT_OFF },
+    Chance { plant: "penalty-twice", check: "ledger", exit: 3, scenario: SLEEPER },
     Chance { plant: "heads-ignored", check: "L3", exit: 4, scenario: MISSED },
 ];
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -13,10 +13,16 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::guard::rate::Bucket;
+use crate::time::Time;
+
 /// The largest datagram: it passes every path without being cut in pieces.
 const MAX_DATAGRAM: usize = 1_200;
 /// Beacons that may wait for the loop. More of them at once are a flood.
 const QUEUE: usize = 256;
+/// Datagrams that are looked at in a second, and at once: a hundred nodes send forty. Each may cost a signature check, and whoever
+/// floods the port can claim any address, so all share this; a flood drowns beacons then, and nothing else.
+const PER_SECOND: u32 = 500;
 /// How often the names of bootstrap hosts are looked up again.
 const LOOKUP: Duration = Duration::from_secs(60);
 
@@ -173,9 +179,16 @@ pub async fn echo(group: IpAddr, bind: IpAddr) -> io::Result<()> {
 
 async fn receive(socket: Arc<UdpSocket>, into: mpsc::Sender<Bytes>, counters: Arc<BeaconCounters>) {
     let mut buffer = vec![0; MAX_DATAGRAM + 1];
+    let (start, mut bucket) = (Instant::now(), Bucket::full(PER_SECOND, Time(0)));
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, _)) if length <= MAX_DATAGRAM => {
+                let now = Time(u64::try_from(start.elapsed().as_micros()).expect("584,000 years"));
+                if !bucket.has_token(now, PER_SECOND, PER_SECOND) {
+                    counters.dropped.fetch_add(1, Relaxed);
+                    continue;
+                }
+                bucket.take();
                 if into.try_send(Bytes::copy_from_slice(&buffer[..length])).is_err() {
                     counters.dropped.fetch_add(1, Relaxed);
                 }

@@ -19,13 +19,14 @@ use super::events::results::Results;
 use super::events::{Hub, Reporter};
 use super::executor::{Executor, Finished};
 use super::front::Counters;
-use super::inbound::{FromPeer, Waiting};
+use super::inbound::{FromPeer, Waiting, Worth};
+use super::refusals::Refusals;
 use super::store::Store;
 use super::zmq::{TOPIC_ALL, Transport, topic_of};
 use crate::Node;
 use crate::id::{JobId, Link};
 use crate::identity::StrictVerifier;
-use crate::io::{Action, Command, Event, Input, JobSpec, JobStatus, Outbox, Outcome, Record, Refusal, To};
+use crate::io::{Action, Command, Event, Input, JobSpec, JobStatus, Outbox, Outcome, Record, To};
 use crate::time::{Now, Time, WallTime};
 
 /// Small frames that are handed over in one turn.
@@ -46,6 +47,8 @@ pub struct Hands {
     pub executor: Executor,
     /// What the front counts.
     pub counters: Arc<Counters>,
+    /// What the front refuses, and what of it all is logged.
+    pub refusals: Arc<Refusals>,
 }
 
 /// What the loop hears.
@@ -112,8 +115,8 @@ impl Engine {
         Engine {
             node,
             verify: StrictVerifier,
+            reporter: Reporter::new(hub, results, Arc::clone(&hands.refusals), clock.mono(), blacklist_duration),
             hands,
-            reporter: Reporter::new(hub, results, clock.mono(), blacklist_duration),
             gathered: Batch::default(),
             writer: Writer::new(store),
             stopping: Vec::new(),
@@ -211,9 +214,7 @@ impl Engine {
             FromPeer::Frame { link, connection, bytes } => {
                 let before = self.gathered.outbox.actions.len();
                 self.handle(Input::Frame { link: *link, bytes });
-                if self.gathered.outbox.actions[before..].iter().any(is_junk) {
-                    waiting.strike(*connection);
-                }
+                waiting.judge(*connection, Worth::of(&self.gathered.outbox.actions[before..]), bytes.len());
             }
             FromPeer::Up(link) => self.handle(Input::Connected(*link)),
             FromPeer::Down(link) => self.handle(Input::Disconnected(*link)),
@@ -333,10 +334,4 @@ impl Engine {
             Action::Report(event) => self.reporter.report(self.clock.mono(), event, outbox, &self.node),
         }
     }
-}
-
-/// Whether a frame was refused for what only a broken or hostile sender does.
-fn is_junk(action: &Action) -> bool {
-    let Action::Report(Event::Refused { reason, .. }) = action else { return false };
-    matches!(reason, Refusal::TooLarge | Refusal::Malformed | Refusal::WrongVersion | Refusal::BadSignature)
 }

@@ -4,12 +4,14 @@ pub mod answers;
 pub mod results;
 pub mod text;
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use self::results::Results;
+use super::refusals::Refusals;
 use crate::Node;
 use crate::io::{Event, JobStatus, Outbox};
 use crate::metrics::Tally;
@@ -17,8 +19,6 @@ use crate::time::{Span, Time};
 
 /// Events that a slow listener may be behind.
 const STREAM: usize = 1_024;
-/// Refusals that are logged in a second; the others are only counted.
-const REFUSALS_PER_SECOND: u32 = 10;
 
 /// Where events are published to whoever listens.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ pub struct Reporter {
     hub: Hub,
     started: Instant,
     results: Results,
-    refusals: Throttle,
+    refusals: Arc<Refusals>,
     counts: Counts,
     tally: Tally,
     /// Bytes that the connections had moved when the tally was last told.
@@ -81,42 +81,15 @@ pub struct Counts {
     pub applied: u64,
 }
 
-/// Lets a few through each second and counts the rest.
-#[derive(Debug)]
-struct Throttle {
-    window: Instant,
-    passed: u32,
-    held: u64,
-}
-
-impl Throttle {
-    fn new() -> Throttle {
-        Throttle { window: Instant::now(), passed: 0, held: 0 }
-    }
-
-    /// Whether this one may be logged, and how many were not before it.
-    fn pass(&mut self) -> Option<u64> {
-        if self.window.elapsed() >= Duration::from_secs(1) {
-            (self.window, self.passed) = (Instant::now(), 0);
-        }
-        if self.passed >= REFUSALS_PER_SECOND {
-            self.held += 1;
-            return None;
-        }
-        self.passed += 1;
-        Some(std::mem::take(&mut self.held))
-    }
-}
-
 impl Reporter {
     /// Nothing was told yet in this life; these are the results of earlier ones.
     #[must_use]
-    pub fn new(hub: Hub, results: Results, now: Time, blacklist_duration: Span) -> Reporter {
+    pub fn new(hub: Hub, results: Results, refusals: Arc<Refusals>, now: Time, blacklist_duration: Span) -> Reporter {
         Reporter {
             hub,
             started: Instant::now(),
             results,
-            refusals: Throttle::new(),
+            refusals,
             counts: Counts::default(),
             tally: Tally::new(now, blacklist_duration),
             told_bytes: 0,
@@ -171,10 +144,8 @@ impl Reporter {
                 tracing::trace!(?event);
             }
             Event::Refused { link, from, reason } => {
-                if let Some(held) = self.refusals.pass() {
-                    let from = from.map(|peer| id(peer).to_string()).unwrap_or_default();
-                    tracing::debug!(link = link.0, from, ?reason, not_logged = held, "refused");
-                }
+                let from = from.map(|peer| id(peer).to_string()).unwrap_or_default();
+                self.refusals.log(*link, &from, *reason, Instant::now());
             }
             Event::Started { incarnation } => tracing::info!(incarnation, "started"),
             Event::PeerDiscovered { peer } => tracing::info!(peer = %id(*peer), "discovered"),
@@ -202,19 +173,5 @@ impl Reporter {
             Event::JobFailed { job, reason } => tracing::warn!(%job, ?reason, "failed without a result"),
             other => tracing::debug!(event = ?other),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_of_refusals_is_not_a_flood_of_lines() {
-        let mut throttle = Throttle::new();
-        let passed = (0..1_000).filter(|_| throttle.pass().is_some()).count();
-        assert_eq!(passed, REFUSALS_PER_SECOND as usize);
-        throttle.window -= Duration::from_secs(2);
-        assert_eq!(throttle.pass(), Some(990));
     }
 }

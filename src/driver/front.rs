@@ -7,6 +7,7 @@
 
 pub mod publish;
 pub mod queue;
+pub mod standing;
 pub mod subscribe;
 pub mod zmtp;
 
@@ -14,13 +15,15 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
+
+use self::standing::{Sentence, Standing, Standings};
 
 /// A handshake that takes longer is not one.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,6 +35,10 @@ pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_CONNECTIONS: usize = 256;
 /// Of these, from one IP address. A site behind one address has fewer nodes; tests on one machine have several.
 const MAX_PER_IP: usize = 64;
+/// Junk frames that a broken protocol or limit counts for: after fifty of them an address stays out for a while.
+const VIOLATION: u32 = 4;
+/// And a connection that ended before its handshake did: whoever dials and hangs up has us work, too.
+const NO_HANDSHAKE: u32 = 1;
 /// The pause after `accept` failed, usually for want of file descriptors: without it the loop spins.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -46,6 +53,8 @@ pub struct Limits {
     pub queue_bytes: usize,
     /// Silence of a publisher after which its connection counts as dead.
     pub idle: Duration,
+    /// A message that has begun has to end within this: [`MESSAGE_TIMEOUT`].
+    pub message: Duration,
 }
 
 /// What the front counts.
@@ -61,6 +70,10 @@ pub struct Counters {
     pub unasked: AtomicU64,
     /// Connections turned away because there were too many.
     pub turned_away: AtomicU64,
+    /// Connections turned away because of what their address had done.
+    pub kept_out: AtomicU64,
+    /// Connections cut off because of the junk that came over them.
+    pub cut_off: AtomicU64,
     /// Connections closed because they broke the protocol or a limit.
     pub refused: AtomicU64,
 }
@@ -68,9 +81,28 @@ pub struct Counters {
 impl Counters {
     /// Takes note of how a connection ended.
     pub fn ended(&self, error: &io::Error) {
-        if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::TimedOut) {
-            self.refused.fetch_add(1, Relaxed);
+        match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::TimedOut => drop(self.refused.fetch_add(1, Relaxed)),
+            io::ErrorKind::PermissionDenied => drop(self.cut_off.fetch_add(1, Relaxed)),
+            _ => {}
         }
+    }
+}
+
+/// Whose connection it is.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// Its address.
+    pub ip: IpAddr,
+    /// What that address has done at this port.
+    pub standing: Arc<Standing>,
+    shook_hands: Arc<AtomicBool>,
+}
+
+impl Visitor {
+    /// It has shaken hands.
+    pub fn welcome(&self) {
+        self.shook_hands.store(true, Relaxed);
     }
 }
 
@@ -114,10 +146,10 @@ impl Drop for Place {
 /// Accepts for ever, within the bounds, and gives each connection to `serve`.
 pub async fn accept<F, C>(listener: TcpListener, what: &'static str, counters: Arc<Counters>, serve: F)
 where
-    F: Fn(TcpStream) -> C,
+    F: Fn(TcpStream, Visitor) -> C,
     C: Future<Output = io::Error> + Send + 'static,
 {
-    let gate = Arc::new(Gate::default());
+    let (gate, standings) = (Arc::new(Gate::default()), Standings::default());
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -127,19 +159,41 @@ where
                 continue;
             }
         };
-        let Some(place) = gate.enter(from.ip().to_canonical()) else {
+        let ip = from.ip().to_canonical();
+        let standing = standings.of(ip, Instant::now());
+        if !standing.lets_in(Instant::now()) {
+            counters.kept_out.fetch_add(1, Relaxed);
+            continue;
+        }
+        let Some(place) = gate.enter(ip) else {
             counters.turned_away.fetch_add(1, Relaxed);
             continue;
         };
         prepare(&stream);
-        let connection = serve(stream);
+        let visitor = Visitor { ip, standing, shook_hands: Arc::default() };
+        let connection = serve(stream, visitor.clone());
         let counters = Arc::clone(&counters);
         tokio::spawn(async move {
             let _place = place;
             let error = connection.await;
             counters.ended(&error);
+            if let Some(frames) = guilt(&error, visitor.shook_hands.load(Relaxed)) {
+                let sentence = visitor.standing.charge(frames, Instant::now());
+                if let Sentence::CutOff(Some(time)) = sentence {
+                    tracing::warn!(%ip, what, shut_s = time.as_secs(), "an address stays out for what it did");
+                }
+            }
             tracing::debug!(%from, what, %error, "connection ended");
         });
+    }
+}
+
+/// What the end of a connection counts for, in junk frames.
+fn guilt(error: &io::Error, shook_hands: bool) -> Option<u32> {
+    match error.kind() {
+        io::ErrorKind::InvalidData => Some(VIOLATION),
+        _ if !shook_hands => Some(NO_HANDSHAKE),
+        _ => None,
     }
 }
 

@@ -163,7 +163,10 @@ fn become_job(arguments: &[OsString]) -> String {
             (Resource::Nproc, tasks_of_user() + processes),
             (Resource::As, memory),
         ] {
-            rustix::process::setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
+            // What the node itself was given less of, it cannot give more of.
+            let most = rustix::process::getrlimit(resource).maximum;
+            let limit = Some(most.map_or(limit, |most| most.min(limit)));
+            rustix::process::setrlimit(resource, Rlimit { current: limit, maximum: limit })?;
         }
         Ok(())
     };

@@ -7,17 +7,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use zeromq::{PubSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqMessage};
 
-use super::front::subscribe::{Heard, Listening, Mark, MarkKind, listen};
+use super::front::standing::Standing;
+use super::front::subscribe::{Listening, Mark, MarkKind, listen};
 use super::front::{self, Counters, Limits, publish};
-use super::inbound::{FromPeer, Inbound};
+use super::inbound::{End, FromPeer, Inbound};
+use super::refusals::Refusals;
 use crate::id::{Link, NodeId};
+use crate::wire::Door;
 
 /// The topic of everyone.
 pub const TOPIC_ALL: &str = "*";
@@ -81,8 +84,8 @@ pub struct Where<'a> {
     pub sub_address: SocketAddr,
     /// A directory of ours, for the inner sockets.
     pub directory: &'a Path,
-    /// The node's id: its second topic.
-    pub id: NodeId,
+    /// What a frame's header has to say, and whose topic is the second one.
+    pub door: Door,
     /// Bounds of each connection.
     pub limits: Limits,
 }
@@ -92,7 +95,12 @@ impl Transport {
     ///
     /// # Errors
     /// A sentence that names the address or directory that cannot be used.
-    pub async fn bind(at: Where<'_>, inbound: Inbound, counters: Arc<Counters>) -> Result<Transport, String> {
+    pub async fn bind(
+        at: Where<'_>,
+        inbound: Inbound,
+        counters: Arc<Counters>,
+        refusals: Arc<Refusals>,
+    ) -> Result<Transport, String> {
         let pub_listener = bind(at.pub_address, "pub_port")?;
         let sub_listener = bind(at.sub_address, "sub_port")?;
         let directory = SocketDirectory::new(at.directory)
@@ -107,7 +115,10 @@ impl Transport {
         let shared = Arc::new(Shared {
             listening: Listening {
                 inner: inner_sub,
-                topics: [TOPIC_ALL.to_owned(), topic_of(at.id)],
+                door: at.door,
+                inbound: inbound.clone(),
+                refusals,
+                topics: [TOPIC_ALL.to_owned(), topic_of(at.door.own_id)],
                 limits: at.limits,
                 large: Arc::new(Semaphore::new(LARGE_POOL)),
             },
@@ -120,16 +131,19 @@ impl Transport {
             Task(tokio::spawn(receive(subscriber, Arc::clone(&shared)))),
             Task(tokio::spawn(front::accept(pub_listener, "PUB", Arc::clone(&shared.counters), {
                 let shared = Arc::clone(&shared);
-                move |stream| {
+                move |stream, visitor| {
                     let shared = Arc::clone(&shared);
-                    async move { shared.serve(stream, None).await }
+                    async move { shared.serve(stream, || visitor.welcome(), None).await }
                 }
             }))),
             Task(tokio::spawn(front::accept(sub_listener, "SUB", Arc::clone(&shared.counters), {
                 let shared = Arc::clone(&shared);
-                move |stream| {
+                move |stream, visitor| {
                     let shared = Arc::clone(&shared);
-                    async move { shared.listen(stream, Link::INBOUND).await.1 }
+                    async move {
+                        let standing = Arc::clone(&visitor.standing);
+                        shared.listen(stream, Link::INBOUND, standing, || visitor.welcome()).await.1
+                    }
                 }
             }))),
         ];
@@ -176,25 +190,51 @@ fn bind(address: SocketAddr, key: &str) -> Result<tokio::net::TcpListener, Strin
 
 impl Shared {
     /// A subscriber of ours, until it ends.
-    async fn serve(&self, stream: tokio::net::TcpStream, up: Option<oneshot::Sender<()>>) -> io::Error {
-        match publish::serve(stream, &self.inner_pub, &self.listening.limits, &self.counters, up).await {
+    async fn serve(
+        &self,
+        stream: tokio::net::TcpStream,
+        welcome: impl FnOnce(),
+        up: Option<oneshot::Sender<()>>,
+    ) -> io::Error {
+        match publish::serve(stream, &self.inner_pub, &self.listening.limits, &self.counters, welcome, up).await {
             Ok(()) => io::ErrorKind::UnexpectedEof.into(),
             Err(error) => error,
         }
     }
 
     /// A publisher, until it ends.
-    async fn listen(&self, stream: tokio::net::TcpStream, link: Link) -> (Heard, io::Error) {
+    async fn listen(
+        &self,
+        stream: tokio::net::TcpStream,
+        link: Link,
+        standing: Arc<Standing>,
+        welcome: impl FnOnce(),
+    ) -> (Heard, io::Error) {
         let connection = self.next_connection.fetch_add(1, Relaxed);
-        let ended = self.inbound.watch(connection);
-        tokio::select! {
-            end = listen(stream, link, connection, &self.listening, &self.counters) => end,
-            () = ended.closed() => {
-                let heard = Heard { up: true, messages: 0 };
-                (heard, io::Error::new(io::ErrorKind::InvalidData, "too much of what it sent was refused"))
+        let watched = self.inbound.watch(connection, standing);
+        let mut heard = Heard { up: true, of_use: false };
+        let error = tokio::select! {
+            (up, error) = listen(stream, link, connection, &self.listening, &self.counters, welcome) => {
+                heard.up = up;
+                error
             }
-        }
+            end = watched.closed(link != Link::INBOUND) => match end {
+                End::CutOff => io::Error::new(io::ErrorKind::PermissionDenied, "too much of what came was refused"),
+                End::Unheard => io::Error::new(io::ErrorKind::TimedOut, "nothing of use came"),
+            },
+        };
+        heard.of_use = watched.was_of_use();
+        (heard, error)
     }
+}
+
+/// How a subscription went, besides its error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Heard {
+    /// It was up, so that its end has to be reported.
+    up: bool,
+    /// Something that came over it was of use: a back-off may start over.
+    of_use: bool,
 }
 
 /// The pauses between attempts: doubling, and spread so that peers of one that restarts do not come all at once.
@@ -220,19 +260,21 @@ impl Backoff {
 
 async fn keep_subscribed(shared: Arc<Shared>, link: Link, endpoint: String) {
     let mut backoff = Backoff::new();
+    let standing = Arc::new(Standing::new(Instant::now()));
     loop {
         match front::dial(&endpoint).await {
             Ok(stream) => {
-                let (heard, error) = shared.listen(stream, link).await;
+                let (heard, error) = shared.listen(stream, link, Arc::clone(&standing), || {}).await;
                 shared.counters.ended(&error);
-                tracing::debug!(link = link.0, endpoint, %error, messages = heard.messages, "subscription ended");
+                tracing::debug!(link = link.0, endpoint, %error, "subscription ended");
                 if heard.up {
                     shared.inbound.put(FromPeer::Down(link)).await;
                 }
-                // Only real traffic is a reason to be quick again: a peer that greets and closes is not.
-                if heard.messages > 0 {
+                // Only what is of use is a reason to be quick again: a peer that greets and closes, or sends junk, is none.
+                if heard.of_use {
                     backoff.reset();
                 }
+                tokio::time::sleep(standing.shut_for(Instant::now())).await;
             }
             Err(error) => tracing::trace!(link = link.0, endpoint, %error, "not reached"),
         }
@@ -248,7 +290,7 @@ async fn keep_reached(shared: Arc<Shared>, link: Link, endpoint: String) {
             let (up, is_up) = oneshot::channel();
             let mut reported = false;
             let error = {
-                let mut serving = std::pin::pin!(shared.serve(stream, Some(up)));
+                let mut serving = std::pin::pin!(shared.serve(stream, || {}, Some(up)));
                 tokio::select! {
                     error = &mut serving => error,
                     Ok(()) = is_up => {

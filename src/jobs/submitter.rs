@@ -206,12 +206,14 @@ impl Submitter {
                 if result.output.len() > OUTPUT_CHUNK || result.output.len() > result.output_bytes as usize {
                     return Err(Refusal::Malformed);
                 }
-                own.on_sign_of_life(cx);
-                self.timers.arm(id, own.due());
-                // Asked twice, it came twice: what is there already is worth more.
-                let known = own.partial.as_ref().is_some_and(|partial| partial.output.len() >= result.output.len());
+                // Asked twice, it came twice: what is there already is worth more, and shows no progress. Another length is another word.
+                let known = own.partial.as_ref().is_some_and(|partial| {
+                    partial.output_bytes == result.output_bytes && partial.output.len() >= result.output.len()
+                });
                 if !known {
                     own.partial = Some(result);
+                    own.on_sign_of_life(cx);
+                    self.timers.arm(id, own.due());
                 }
                 self.gather(cx, members, id, effects);
             }

@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::penalty::Pair;
 use super::transaction::{LedgerStatement, Row, row_digest, row_of_entries};
 use crate::id::{ElectorateId, NodeId};
 use crate::io::Refusal;
+use crate::quorum::Proof;
 use crate::units::Tokens;
-use crate::wire::message::{AccountRecord, HeadProof, RowEntry};
+use crate::wire::message::{AccountRecord, HeadProof, PenaltyRecord, RowEntry};
 
 /// Every account that this node knows. One is opened for each member, and for each payee of a certified transaction, and stays.
 #[derive(Clone, Debug, Default)]
 pub struct Accounts {
     accounts: BTreeMap<NodeId, Account>,
+    /// How many stakes each submitter was awarded of each claimer, and what proves it.
+    penalties: BTreeMap<Pair, (u64, Proof)>,
     genesis: Tokens,
+    stake: Tokens,
     digest: u64,
 }
 
@@ -29,6 +34,10 @@ pub struct Account {
     spent: Tokens,
     /// The sum of what stands for it in the rows of others.
     received: Tokens,
+    /// Stakes of others that it was awarded.
+    awarded: Tokens,
+    /// Its own stakes that it has lost.
+    lost: Tokens,
 }
 
 /// All money, counted anew.
@@ -51,10 +60,10 @@ pub struct Supply {
 }
 
 impl Accounts {
-    /// None yet; each will begin with `genesis`.
+    /// None yet; each will begin with `genesis`, and loses `stake` for a claim that lapses.
     #[must_use]
-    pub fn new(genesis: Tokens) -> Accounts {
-        Accounts { accounts: BTreeMap::new(), genesis, digest: 0 }
+    pub fn new(genesis: Tokens, stake: Tokens) -> Accounts {
+        Accounts { genesis, stake, ..Accounts::default() }
     }
 
     /// Opens an account, where there is none. Says whether there was none.
@@ -91,17 +100,83 @@ impl Accounts {
     #[must_use]
     pub fn balance(&self, id: NodeId) -> i128 {
         let Some(account) = self.accounts.get(&id) else { return 0 };
-        i128::from(self.genesis.0) + i128::from(account.received.0) - i128::from(account.spent.0)
+        account.income(self.genesis) - i128::from(account.spent.0)
     }
 
     /// Whether an account can have paid `spent` in all by what is known here.
     #[must_use]
     pub fn covers(&self, id: NodeId, spent: Tokens) -> bool {
-        let received = self.accounts.get(&id).map_or(Tokens(0), |account| account.received);
-        u128::from(spent.0) <= u128::from(self.genesis.0) + u128::from(received.0)
+        let income = self.accounts.get(&id).map_or(i128::from(self.genesis.0), |account| account.income(self.genesis));
+        i128::from(spent.0) <= income
     }
 
-    /// One number for all certified transactions: equal where everyone has applied the same.
+    /// How many stakes a submitter was awarded of a claimer.
+    #[must_use]
+    pub fn penalty(&self, pair: Pair) -> u64 {
+        self.penalties.get(&pair).map_or(0, |(number, _)| *number)
+    }
+
+    /// What a submitter was awarded, as it is passed on and stored.
+    #[must_use]
+    pub fn penalties(&self, submitter: NodeId) -> Vec<PenaltyRecord> {
+        let of_it = self.awarded_to(submitter);
+        of_it
+            .map(|(claimer, number, proof)| PenaltyRecord { claimer, number, jobs: Vec::new(), proof: proof.clone() })
+            .collect()
+    }
+
+    /// How many stakes a submitter was awarded, of all claimers.
+    #[must_use]
+    pub fn penalties_of(&self, submitter: NodeId) -> u64 {
+        self.awarded_to(submitter).map(|(_, number, _)| number).sum()
+    }
+
+    fn awarded_to(&self, submitter: NodeId) -> impl Iterator<Item = (NodeId, u64, &Proof)> {
+        let (least, most) = (NodeId([0; 16]), NodeId([0xff; 16]));
+        let pairs = Pair { submitter, claimer: least }..=Pair { submitter, claimer: most };
+        self.penalties.range(pairs).map(|(pair, (number, proof))| (pair.claimer, *number, proof))
+    }
+
+    /// What a penalty takes beyond what was taken before.
+    ///
+    /// # Panics
+    /// Where it is more than there can be: the caller has checked it.
+    fn taken(&self, pair: Pair, number: u64) -> Tokens {
+        let more = number.checked_sub(self.penalty(pair)).expect("the number only grows");
+        Tokens(self.stake.0.checked_mul(more).expect("checked where it came in"))
+    }
+
+    /// Whether the claimer has what a penalty takes, by what is known here.
+    #[must_use]
+    pub fn covers_penalty(&self, pair: Pair, number: u64) -> bool {
+        let has = if self.accounts.contains_key(&pair.claimer) {
+            self.balance(pair.claimer)
+        } else {
+            i128::from(self.genesis.0)
+        };
+        i128::from(self.taken(pair, number).0) <= has
+    }
+
+    /// Takes a proven penalty from the claimer and gives it to the submitter.
+    ///
+    /// # Panics
+    /// Where it is not newer: the caller has checked it.
+    pub fn penalise(&mut self, pair: Pair, number: u64, proof: Proof) {
+        let before = self.penalty(pair);
+        assert!(number > before, "the number only grows");
+        let more = self.taken(pair, number);
+        self.open(pair.submitter);
+        self.open(pair.claimer);
+        let fits = "all money fits: `Config::validate`";
+        let submitter = self.accounts.get_mut(&pair.submitter).expect("just opened");
+        submitter.awarded = submitter.awarded.checked_add(more).expect(fits);
+        let claimer = self.accounts.get_mut(&pair.claimer).expect("just opened");
+        claimer.lost = claimer.lost.checked_add(more).expect(fits);
+        self.penalties.insert(pair, (number, proof));
+        self.digest ^= penalty_digest(pair, before) ^ penalty_digest(pair, number);
+    }
+
+    /// One number for all certified transactions and penalties: equal where everyone has applied the same.
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.digest
@@ -157,6 +232,12 @@ impl Accounts {
     #[must_use]
     pub fn supply(&self) -> Supply {
         let mut received: BTreeMap<NodeId, u128> = BTreeMap::new();
+        let (mut awarded, mut lost): (BTreeMap<NodeId, u128>, BTreeMap<NodeId, u128>) = Default::default();
+        for (pair, (number, _)) in &self.penalties {
+            let stakes = u128::from(*number) * u128::from(self.stake.0);
+            *awarded.entry(pair.submitter).or_default() += stakes;
+            *lost.entry(pair.claimer).or_default() += stakes;
+        }
         for account in self.accounts.values() {
             for (to, paid) in &account.row {
                 *received.entry(*to).or_default() += u128::from(paid.0);
@@ -170,11 +251,14 @@ impl Accounts {
             assert_eq!(u128::from(account.spent.0), spent, "what {id} spent is the sum of its row");
             let got = received.remove(id).unwrap_or_default();
             assert_eq!(u128::from(account.received.0), got, "what {id} got is what others paid it");
+            let stakes = [&mut awarded, &mut lost].map(|sums| sums.remove(id).unwrap_or_default());
+            let kept = [account.awarded, account.lost].map(|sum| u128::from(sum.0));
+            assert_eq!(kept, stakes, "what {id} was awarded and lost is what the penalties say");
             let balance = self.balance(*id);
             supply.total += balance;
             supply.lowest = supply.lowest.min(balance);
         }
-        assert!(received.is_empty(), "every payee has an account");
+        assert!(received.is_empty() && awarded.is_empty() && lost.is_empty(), "everyone named has an account");
         supply.free = supply.total;
         supply
     }
@@ -197,7 +281,15 @@ impl Account {
             proof: None,
             spent: Tokens(0),
             received: Tokens(0),
+            awarded: Tokens(0),
+            lost: Tokens(0),
         }
+    }
+
+    /// What it may have spent in all, in micro-tokens.
+    fn income(&self, genesis: Tokens) -> i128 {
+        [genesis, self.received, self.awarded].iter().map(|sum| i128::from(sum.0)).sum::<i128>()
+            - i128::from(self.lost.0)
     }
 
     /// The number of its newest certified transaction.
@@ -237,6 +329,19 @@ impl Account {
     }
 }
 
+fn penalty_digest(pair: Pair, number: u64) -> u64 {
+    if number == 0 {
+        return 0;
+    }
+    let hash = Sha256::new()
+        .chain_update(b"penalty")
+        .chain_update(pair.submitter.0)
+        .chain_update(pair.claimer.0)
+        .chain_update(number.to_le_bytes())
+        .finalize();
+    u64::from_le_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
+}
+
 impl AccountRecord {
     /// What the votes for it must be of, if it came about by this transaction.
     ///
@@ -260,6 +365,7 @@ mod tests {
     use proptest::prelude::*;
 
     const GENESIS: Tokens = Tokens(100);
+    const STAKE: Tokens = Tokens(10);
 
     fn id(n: u8) -> NodeId {
         NodeId([n; 16])
@@ -272,7 +378,7 @@ mod tests {
 
     #[test]
     fn money_moves_and_is_neither_made_nor_lost() {
-        let mut accounts = Accounts::new(GENESIS);
+        let mut accounts = Accounts::new(GENESIS, STAKE);
         (1..=3).for_each(|n| assert!(accounts.open(id(n))));
         // Of whom, its number, what it has paid in all; then who is paid more, and the balances of 1, 2, 3 and 4.
         type Step<'a> = (u8, u64, &'a [(u8, u64)], &'a [u8], [i128; 4]);
@@ -297,7 +403,7 @@ mod tests {
 
     #[test]
     fn an_account_is_covered_up_to_what_it_began_with_and_got() {
-        let mut accounts = Accounts::new(GENESIS);
+        let mut accounts = Accounts::new(GENESIS, STAKE);
         accounts.open(id(1));
         assert!(accounts.covers(id(1), Tokens(100)) && !accounts.covers(id(1), Tokens(101)));
         accounts.adopt(record(2, 1, &[(1, 7)]));
@@ -308,7 +414,7 @@ mod tests {
 
     #[test]
     fn a_record_that_takes_back_what_was_paid_does_not_follow() {
-        let mut accounts = Accounts::new(GENESIS);
+        let mut accounts = Accounts::new(GENESIS, STAKE);
         accounts.adopt(record(1, 1, &[(2, 7), (3, 1)]));
         let table: [(&[(u8, u64)], bool); 5] = [
             (&[(2, 7), (3, 1)], true),
@@ -328,7 +434,7 @@ mod tests {
             let records =
                 [record(1, 1, &[(2, 7)]), record(2, 4, &[(1, 3)]), record(3, 1, &[(1, 1)]), record(4, 2, &[(3, 50)])];
             let apply = |order: &[usize]| {
-                let mut accounts = Accounts::new(GENESIS);
+                let mut accounts = Accounts::new(GENESIS, STAKE);
                 for at in order {
                     accounts.adopt(records[*at].clone());
                 }

@@ -1,11 +1,12 @@
 //! What open jobs and claims bind of their submitters' and claimers' money, by what this voter knows (protocol.md, section 8). Pure.
 //!
-//! No message says it: a job reserves 120 % of its payment from when it becomes known, and a claim binds a stake, until a
+//! No message says it: a job reserves 120 % of its payment from when it becomes known, and its claim binds a stake, until a
 //! certified transaction of the submitter names the job, or the job expires. A job whose reserve did not fit waits for money,
-//! and gets no vote meanwhile.
+//! and gets no vote meanwhile. A better claim frees the stake of the one that it ends, or leaves it to `penalty`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::auction::Claim;
 use crate::id::{JobId, NodeId};
 use crate::units::Tokens;
 
@@ -14,9 +15,6 @@ pub const RESERVE_PERCENT: u64 = 120;
 /// Jobs known to be paid that are remembered, so that nobody votes to pay them again: a guess, as many as `max_known_jobs`.
 /// Who pays twice harms only himself.
 const PAID_JOBS: usize = 65_536;
-/// Claims of one job that bind a stake at once; of more, the oldest is let go.
-const CLAIMS: usize = 16;
-
 /// What is bound.
 #[derive(Clone, Debug, Default)]
 pub struct Bound {
@@ -34,18 +32,8 @@ struct Bond {
     submitter: NodeId,
     most: Tokens,
     reserved: bool,
-    claims: Vec<Claim>,
-}
-
-/// A claim of a job, and the stake that it binds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// Its round.
-    pub round: u32,
-    /// Whose.
-    pub claimer: NodeId,
-    /// How much it binds.
-    pub stake: Tokens,
+    /// The claim of the job, and the stake that it binds.
+    claim: Option<(Claim, Tokens)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,7 +49,7 @@ impl Bound {
             return false;
         }
         let most = payment.percent(RESERVE_PERCENT);
-        self.jobs.insert(job, Bond { submitter, most, reserved: false, claims: Vec::new() });
+        self.jobs.insert(job, Bond { submitter, most, reserved: false, claim: None });
         self.waiting.insert((submitter, job));
         true
     }
@@ -81,35 +69,26 @@ impl Bound {
         funded
     }
 
-    /// Somebody holds the claim of a round. Whatever was known of the job's money, a quorum has granted it.
-    pub fn claim(&mut self, job: JobId, round: u32, claimer: NodeId, stake: Tokens) {
-        let Some(bond) = self.jobs.get(&job) else { return };
-        let newest = bond.claims.last().copied();
-        if newest.is_some_and(|newest| newest.round >= round) {
-            return;
+    /// Somebody holds a claim. Whatever was known of the job's money, a quorum has granted it. Returns whose stake is free with it.
+    pub fn claim(&mut self, job: JobId, claim: &Claim, stake: Tokens) -> Option<NodeId> {
+        let held = self.jobs.get(&job)?.claim;
+        if held.is_some_and(|(held, _)| !claim.beats(&held, job)) {
+            return None;
         }
-        if !bond.reserved {
+        if !self.jobs[&job].reserved {
             self.reserve(job);
         }
-        let oldest = (self.jobs[&job].claims.len() >= CLAIMS).then_some(0);
-        // A later round for the same claimer is the same stake.
-        let same = self.jobs[&job].claims.iter().position(|claim| claim.claimer == claimer);
-        if let Some(at) = same.or(oldest) {
-            self.drop_claim(job, at);
-        }
-        self.jobs.get_mut(&job).expect("known").claims.push(Claim { round, claimer, stake });
-        self.sums.entry(claimer).or_default().staked += i128::from(stake.0);
+        let freed = self.free_stake(job);
+        self.jobs.get_mut(&job).expect("found above").claim = Some((*claim, stake));
+        self.sums.entry(claim.claimer).or_default().staked += i128::from(stake.0);
+        freed.filter(|freed| *freed != claim.claimer)
     }
 
     /// A job is over: what it bound is free. Returns whose money that was.
     pub fn release(&mut self, job: JobId) -> Vec<NodeId> {
         let Some(bond) = self.jobs.get(&job) else { return Vec::new() };
         let submitter = bond.submitter;
-        let mut freed: Vec<NodeId> = bond.claims.iter().map(|claim| claim.claimer).collect();
-        freed.push(submitter);
-        while !self.jobs[&job].claims.is_empty() {
-            self.drop_claim(job, 0);
-        }
+        let freed = self.free_stake(job).into_iter().chain([submitter]).collect();
         let bond = self.jobs.remove(&job).expect("just seen");
         if bond.reserved {
             self.sums.entry(submitter).or_default().reserved -= i128::from(bond.most.0);
@@ -171,7 +150,7 @@ impl Bound {
     #[must_use]
     pub fn counted(&self) -> (i128, i128) {
         let reserved = self.jobs.values().filter(|bond| bond.reserved).map(|bond| i128::from(bond.most.0)).sum();
-        let staked = self.jobs.values().flat_map(|bond| &bond.claims).map(|claim| i128::from(claim.stake.0)).sum();
+        let staked = self.jobs.values().filter_map(|bond| bond.claim).map(|(_, stake)| i128::from(stake.0)).sum();
         (reserved, staked)
     }
 
@@ -201,9 +180,10 @@ impl Bound {
         self.sums.entry(bond.submitter).or_default().reserved += i128::from(bond.most.0);
     }
 
-    fn drop_claim(&mut self, job: JobId, at: usize) {
-        let claim = self.jobs.get_mut(&job).expect("the caller found it").claims.remove(at);
-        self.sums.entry(claim.claimer).or_default().staked -= i128::from(claim.stake.0);
+    fn free_stake(&mut self, job: JobId) -> Option<NodeId> {
+        let (claim, stake) = self.jobs.get_mut(&job)?.claim.take()?;
+        self.sums.entry(claim.claimer).or_default().staked -= i128::from(stake.0);
+        Some(claim.claimer)
     }
 
     /// Asserts what must always hold, in constant time.
@@ -227,22 +207,48 @@ mod tests {
         JobId([n; 16])
     }
 
+    fn held(round: u32, claimer: u8, provisional: bool) -> Claim {
+        Claim { round, claimer: node(claimer), backup: None, provisional, lapsed: None }
+    }
+
+    fn claim(bound: &mut Bound, round: u32, claimer: u8, provisional: bool) -> Option<NodeId> {
+        bound.claim(job(1), &held(round, claimer, provisional), STAKE)
+    }
+
+    #[test]
+    fn of_two_provisional_claims_the_loser_frees_its_stake_in_whatever_order_they_come() {
+        let better = if held(0, 2, true).beats(&held(0, 3, true), job(1)) { 2 } else { 3 };
+        for order in [[2, 3], [3, 2]] {
+            let mut bound = Bound::default();
+            bound.see(job(1), node(1), Tokens(100));
+            for claimer in order {
+                claim(&mut bound, 0, claimer, true);
+            }
+            assert_eq!(
+                [2, 3].map(|n| bound.of(node(n))),
+                [2, 3].map(|n| if n == better { 10 } else { 0 }),
+                "{order:?}"
+            );
+        }
+    }
+
     #[test]
     fn what_is_bound_is_free_again_when_the_job_is_named_or_expires() {
         type Step = fn(&mut Bound);
         // Node 1 submits for 100 each, 2 and 3 claim; then what is bound of 1, 2 and 3.
-        let table: [(&str, Step, [i128; 3]); 11] = [
+        let table: [(&str, Step, [i128; 3]); 12] = [
             ("job 1 is seen", |b| assert!(b.see(job(1), node(1), Tokens(100))), [0, 0, 0]),
             ("and funded", |b| assert_eq!(b.fund(node(1), 1_000), [job(1)]), [120, 0, 0]),
             ("seen again", |b| assert!(!b.see(job(1), node(1), Tokens(100))), [120, 0, 0]),
-            ("claimed", |b| b.claim(job(1), 0, node(2), STAKE), [120, 10, 0]),
-            ("an older round", |b| b.claim(job(1), 0, node(3), STAKE), [120, 10, 0]),
-            ("the same claimer again", |b| b.claim(job(1), 1, node(2), STAKE), [120, 10, 0]),
-            ("taken over", |b| b.claim(job(1), 2, node(3), STAKE), [120, 10, 10]),
-            ("named by another", |b| assert_eq!(b.name(node(3), job(1)), []), [120, 10, 10]),
-            ("named", |b| assert_eq!(b.name(node(1), job(1)), [node(2), node(3), node(1)]), [0, 0, 0]),
+            ("claimed", |b| assert_eq!(claim(b, 0, 2, false), None), [120, 10, 0]),
+            ("another of that round", |b| assert_eq!(claim(b, 0, 3, false), None), [120, 10, 0]),
+            ("the same claimer again", |b| assert_eq!(claim(b, 1, 2, false), None), [120, 10, 0]),
+            ("provisionally", |b| assert_eq!(claim(b, 2, 3, true), None), [120, 10, 0]),
+            ("taken over", |b| assert_eq!(claim(b, 2, 3, false), Some(node(2))), [120, 0, 10]),
+            ("named by another", |b| assert_eq!(b.name(node(3), job(1)), []), [120, 0, 10]),
+            ("named", |b| assert_eq!(b.name(node(1), job(1)), [node(3), node(1)]), [0, 0, 0]),
             ("a paid job again", |b| assert!(!b.see(job(1), node(1), Tokens(100))), [0, 0, 0]),
-            ("a claim of it", |b| b.claim(job(1), 3, node(2), STAKE), [0, 0, 0]),
+            ("a claim of it", |b| assert_eq!(claim(b, 3, 2, false), None), [0, 0, 0]),
         ];
         let mut bound = Bound::default();
         for (what, step, expected) in table {
@@ -267,7 +273,7 @@ mod tests {
         assert_eq!(bound.fund(node(1), 120), [job(3)]);
         assert_eq!(bound.fund(node(2), i128::from(u64::MAX) - 1), [], "more than there is");
         // A quorum that has seen the money grants what this voter would not.
-        bound.claim(job(4), 0, node(3), STAKE);
+        bound.claim(job(4), &held(0, 3, false), STAKE);
         assert!(!bound.is_waiting(job(4)));
         assert_eq!(bound.release(job(4)), [node(3), node(2)]);
         assert_eq!(bound.of(node(2)), 0);

@@ -15,11 +15,10 @@ use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Event, JobStatus, Refusal};
 use crate::membership::Members;
 use crate::quorum::Proof;
-use crate::time::WallTime;
+use crate::time::{Span, WallTime};
 use crate::units::Tokens;
 use crate::wire::message::{
-    AccountRecord, AccountRequest, HeadProof, JobBody, LedgerCertificate, LedgerVote, TokenTransaction, Transfer,
-    TransferReason,
+    AccountRecord, HeadProof, JobBody, LedgerCertificate, LedgerVote, TokenTransaction, Transfer, TransferReason,
 };
 use crate::wire::{Payload, Signature, Signed, binary};
 
@@ -106,8 +105,9 @@ impl Ledger {
         }
     }
 
-    /// This node leaves: what it owes does not wait for company.
+    /// This node leaves: what it owes, and is owed, does not wait for company.
     pub fn on_leave(&mut self, cx: &mut Ctx<'_>, members: &Members) {
+        self.on_penalties_timer(cx, members);
         if self.own.queue.iter().any(is_payment) {
             self.on_settle_timer(cx, members);
         }
@@ -125,11 +125,14 @@ impl Ledger {
         if self.own.queue.len() >= cx.config.settle_batch as usize {
             self.timers.arm(Timer::Settle, cx.now.mono);
         } else if self.own.queue.iter().any(is_payment) && !self.timers.is_armed(Timer::Settle) {
-            // A certificate holds votes of two thirds of the members and goes to all of them: its bytes grow with their square, and a
-            // job may cost bytes in proportion to them. So with more than ten, payments wait for more company.
-            let wait = cx.config.settle_after.times((self.accounts.count() / 10).max(1));
-            self.timers.arm(Timer::Settle, cx.now.mono + wait);
+            self.timers.arm(Timer::Settle, cx.now.mono + self.company(cx));
         }
+    }
+
+    /// How long what a quorum signs waits for company. A certificate holds votes of two thirds of the members and goes to all of
+    /// them: its bytes grow with their square, and a job may cost bytes in proportion to them. So with more than ten, it waits longer.
+    pub(super) fn company(&self, cx: &Ctx<'_>) -> Span {
+        cx.config.settle_after.times((self.accounts.count() / 10).max(1))
     }
 
     pub(super) fn on_settle_timer(&mut self, cx: &mut Ctx<'_>, members: &Members) {
@@ -324,7 +327,7 @@ impl Ledger {
         self.check_answers(cx, members);
         let Some(asked_before) = self.own.answers.as_ref().map(|_| self.own.asked) else { return };
         if asked_before {
-            cx.broadcast(&Payload::AccountRequest(AccountRequest { account: self.owner }));
+            cx.broadcast(&self.request(self.owner));
         } else {
             self.ask_others(cx, members, self.owner, members.electorate().quorum() as usize - 1);
         }

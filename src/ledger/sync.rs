@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::Ledger;
+use super::account::Account;
 use super::transaction::row_digest;
 use super::vote::is_proven;
 use crate::config::Config;
@@ -47,13 +48,17 @@ impl Asks {
 }
 
 impl Ledger {
-    /// Every account with its newest certified transaction and the digest of all that it has paid, for comparing.
-    pub fn heads(&self) -> impl Iterator<Item = (NodeId, u64, [u8; 32])> {
-        let paid = self.accounts.iter().filter(|(_, account)| account.seq() > 0);
-        paid.map(|(id, account)| (id, account.seq(), account.row_digest()))
+    /// How far every account is that has paid or was awarded anything.
+    fn heads(&self) -> impl Iterator<Item = AccountHead> {
+        let head = |(account, held): (NodeId, &Account)| AccountHead {
+            account,
+            seq: held.seq(),
+            penalties: self.accounts.penalties_of(account),
+        };
+        self.accounts.iter().map(head).filter(|head| head.seq > 0 || head.penalties > 0)
     }
 
-    /// One number for all of [`Ledger::heads`].
+    /// One number for all transactions and penalties that are applied.
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.accounts.digest()
@@ -88,8 +93,7 @@ impl Ledger {
 
     /// Tells a member how far all accounts are here, if any has paid anything.
     pub fn send_heads(&self, cx: &mut Ctx<'_>, members: &Members, to: PeerIdx) {
-        let heads: Vec<AccountHead> =
-            self.heads().take(MAX_ROW).map(|(account, seq, _)| AccountHead { account, seq }).collect();
+        let heads: Vec<AccountHead> = self.heads().take(MAX_ROW).collect();
         if !heads.is_empty() {
             cx.direct(to, members.id(to), &Payload::AccountHeads(AccountHeads { heads }));
         }
@@ -114,17 +118,33 @@ impl Ledger {
         if heads_ignored_planted(cx.config) {
             return Ok(());
         }
-        let known =
-            |account: NodeId| theirs.binary_search_by_key(&account, |head| head.account).map_or(0, |at| theirs[at].seq);
-        let ahead: Vec<NodeId> =
-            self.heads().filter(|(account, seq, _)| *seq > known(*account)).map(|(account, ..)| account).collect();
-        for account in ahead.into_iter().take(RECORDS_AT_ONCE) {
-            self.send_record(cx, members, from, account);
+        let known = |account: NodeId| {
+            let at = theirs.binary_search_by_key(&account, |head| head.account);
+            at.map_or((0, 0), |at| (theirs[at].seq, theirs[at].penalties))
+        };
+        let more = |head: AccountHead| {
+            let (seq, penalties) = known(head.account);
+            let (paid, awarded) = (head.seq > seq, head.penalties > penalties);
+            (paid || awarded).then_some((head.account, paid, awarded))
+        };
+        let ahead: Vec<_> = self.heads().filter_map(more).take(RECORDS_AT_ONCE).collect();
+        for (account, paid, awarded) in ahead {
+            if paid {
+                self.send_record(cx, members, from, account);
+            }
+            if awarded {
+                self.send_penalties(cx, members, from, account);
+            }
         }
-        let behind = theirs.iter().filter(|head| head.seq > self.tip(head.account) && head.account != self.owner);
+        let lacks = |head: &&AccountHead| {
+            let paid = head.seq > self.tip(head.account) && head.account != self.owner;
+            paid || head.penalties > self.accounts.penalties_of(head.account)
+        };
+        let behind = theirs.iter().filter(lacks);
         let behind: Vec<NodeId> = behind.map(|head| head.account).take(RECORDS_AT_ONCE).collect();
         for account in behind {
-            cx.direct(from, members.id(from), &Payload::AccountRequest(AccountRequest { account }));
+            let request = self.request(account);
+            cx.direct(from, members.id(from), &request);
         }
         Ok(())
     }
@@ -148,6 +168,9 @@ impl Ledger {
             return Err(Refusal::NotAMember);
         }
         self.send_record(cx, members, from, request.account);
+        if self.accounts.penalties_of(request.account) > request.penalties {
+            self.send_penalties(cx, members, from, request.account);
+        }
         Ok(())
     }
 
@@ -260,7 +283,8 @@ impl Ledger {
             ask.widely = false;
         }
         if let Some(payer) = members.find(account).filter(|payer| *payer != PeerIdx::SELF) {
-            cx.direct(payer, account, &Payload::AccountRequest(AccountRequest { account }));
+            let request = self.request(account);
+            cx.direct(payer, account, &request);
         }
     }
 
@@ -275,8 +299,13 @@ impl Ledger {
         let in_turn = (1..voters.len()).map(|step| voters[(own + step) % voters.len()].0);
         let peers: Vec<(PeerIdx, NodeId)> = in_turn.filter_map(|id| Some((alive(&id)?, id))).take(wanted).collect();
         for (peer, id) in peers {
-            cx.direct(peer, id, &Payload::AccountRequest(AccountRequest { account }));
+            cx.direct(peer, id, &self.request(account));
         }
+    }
+
+    /// Asks how far an account is.
+    pub(super) fn request(&self, account: NodeId) -> Payload {
+        Payload::AccountRequest(AccountRequest { account, penalties: self.accounts.penalties_of(account) })
     }
 
     /// What was asked about an account; nothing where too many are asked about.

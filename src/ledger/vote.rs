@@ -287,6 +287,7 @@ impl Ledger {
     /// The members changed: certificates that could not be checked perhaps can be now.
     pub(super) fn on_electorate(&mut self, cx: &mut Ctx<'_>, members: &Members) {
         self.on_other_electorate();
+        self.on_other_penalty_electorate(cx, members);
         let now_known = |poll: &mut Poll| {
             poll.unverified.take_if(|certificate| certificate.proof.electorate == members.electorate().digest())
         };

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::{Members, Peer};
+use crate::config::{Config, Membership};
 use crate::cx::{Ctx, store_key};
 use crate::evidence::check::contradict;
 use crate::id::{Link, NodeId, PeerIdx};
@@ -409,7 +410,7 @@ impl Members {
             }
             return Ok(true);
         }
-        if self.peers.len() >= cx.config.max_members as usize {
+        if self.peers.len() >= room_for(cx.config, record.node_id) {
             return Err(Refusal::TooManyMembers);
         }
         check_record(cx, record)?;
@@ -437,6 +438,16 @@ impl Members {
     #[must_use]
     pub fn stored(&self, id: NodeId) -> Option<&Announce> {
         self.gossip.stored.get(&id)
+    }
+}
+
+/// Members beyond which this one is not taken in. Where it is said who votes, everyone else is kept out of their places: names
+/// cost nothing, and whoever makes up a thousand must not keep a voter out.
+fn room_for(config: &Config, id: NodeId) -> usize {
+    let all = config.max_members as usize;
+    match &config.membership {
+        Membership::Fixed(voters) if !voters.contains(&id) => all.saturating_sub(voters.len()),
+        Membership::Fixed(_) | Membership::Open => all,
     }
 }
 

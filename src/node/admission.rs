@@ -8,7 +8,7 @@ use crate::guard::Passage;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::io::{Event, Outbox, Refusal, Verify};
 use crate::time::Now;
-use crate::wire::{Envelope, MsgType, Payload};
+use crate::wire::{Door, Envelope, MsgType, Payload};
 
 impl Node {
     /// Admission (protocol.md, section 5), then dispatch. What fails changes nothing else.
@@ -22,15 +22,11 @@ impl Node {
     ) -> Result<(), (Option<PeerIdx>, Refusal)> {
         let envelope = Envelope::peek(bytes, self.config.max_message_size).map_err(|reason| (None, reason))?;
         let header = envelope.header;
-        if header.network_tag != self.network_tag {
-            return Err((None, Refusal::WrongNetwork));
-        }
-        if header.to.is_some_and(|to| to != self.egress.keys().id()) {
-            return Err((None, Refusal::WrongRecipient));
-        }
-        if header.sender == self.egress.keys().id() {
+        match self.door().check(&header) {
+            Ok(()) => {}
             // A multicast group returns what is sent to it.
-            return if link == Link::BEACON { Ok(()) } else { Err((None, Refusal::FromSelf)) };
+            Err(Refusal::FromSelf) if link == Link::BEACON => return Ok(()),
+            Err(reason) => return Err((None, reason)),
         }
         let known = match self.members.behind(link) {
             Some(peer) if self.members.id(peer) == header.sender => Some(peer),
@@ -67,6 +63,14 @@ impl Node {
             return Err(refuse(Refusal::RateLimited));
         }
         self.admit_and_dispatch(now, link, from, &envelope, bytes, verify, out).map_err(refuse)
+    }
+
+    fn door(&self) -> Door {
+        Door {
+            network_tag: self.network_tag,
+            own_id: self.egress.keys().id(),
+            max_message_size: self.config.max_message_size,
+        }
     }
 
     /// A sender that is no member: heard only if the message carries its own sound record.

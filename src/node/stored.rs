@@ -66,6 +66,9 @@ impl Stored {
                     stored.claims.extend(claim.map(|(broadcast, proof)| (JobId(id), broadcast, proof)));
                 }
                 (Some(store_key::ACCOUNT), Some(_)) => stored.ledger.records.extend(binary::decode(value)),
+                (Some(store_key::PENALTIES), Some(id)) => {
+                    stored.ledger.penalties.extend(binary::decode(value).map(|records| (NodeId(id), records)));
+                }
                 (Some(store_key::TRANSACTION), Some(_)) => stored.ledger.transactions.extend(binary::decode(value)),
                 (Some(store_key::PAYMENT), Some(_)) => stored.ledger.payments.extend(binary::decode::<Transfer>(value)),
                 _ => {}

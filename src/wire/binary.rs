@@ -181,6 +181,8 @@ fn decode_payload(kind: MsgType, sender: NodeId, bytes: &[u8]) -> Result<Payload
         MsgType::AccountRecord => Payload::AccountRecord(decode(bytes)?),
         MsgType::Evidence => Payload::Evidence(decode(bytes)?),
         MsgType::AccountHeads => Payload::AccountHeads(decode(bytes)?),
+        MsgType::PenaltyVote => Payload::PenaltyVote(decode(bytes)?),
+        MsgType::PenaltyRecords => Payload::PenaltyRecords(decode(bytes)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -220,6 +222,8 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::AccountRecord(p) => encode_into(p, out),
         Payload::Evidence(p) => encode_into(p, out),
         Payload::AccountHeads(p) => encode_into(p, out),
+        Payload::PenaltyVote(p) => encode_into(p, out),
+        Payload::PenaltyRecords(p) => encode_into(p, out),
     }
 }
 

@@ -189,6 +189,8 @@ fn decode(kind: MsgType, payload: &Value) -> Result<Payload, Refusal> {
         MsgType::AccountRecord => Payload::AccountRecord(read(payload)?),
         MsgType::Evidence => Payload::Evidence(read(payload)?),
         MsgType::AccountHeads => Payload::AccountHeads(read(payload)?),
+        MsgType::PenaltyVote => Payload::PenaltyVote(read(payload)?),
+        MsgType::PenaltyRecords => Payload::PenaltyRecords(read(payload)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -225,6 +227,8 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::AccountRecord(p) => write(p, out),
         Payload::Evidence(p) => write(p, out),
         Payload::AccountHeads(p) => write(p, out),
+        Payload::PenaltyVote(p) => write(p, out),
+        Payload::PenaltyRecords(p) => write(p, out),
     }
 }
 

@@ -4,6 +4,7 @@
 //! both codecs apply to whatever they decoded.
 
 mod money;
+mod penalty;
 mod standing;
 
 use bincode::{Decode, Encode};
@@ -18,6 +19,7 @@ pub use money::{
     AccountHead, AccountHeads, AccountRecord, AccountRequest, HeadProof, LedgerCertificate, LedgerVote, MAX_ROW,
     MAX_TRANSFERS, RowEntry, TokenTransaction, Transfer, TransferReason,
 };
+pub use penalty::{MAX_LAPSES_NAMED, MAX_PENALTIES, PenaltyRecord, PenaltyRecords, PenaltyVote};
 pub use standing::{
     Contradiction, Evidence, MAX_EVIDENCE_FRAME, MAX_REPORTED, ReputationUpdate, SignedVote, TrustReport,
 };
@@ -78,11 +80,13 @@ pub enum MsgType {
     AccountRecord = 27,
     Evidence = 28,
     AccountHeads = 29,
+    PenaltyVote = 30,
+    PenaltyRecords = 31,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 29] = [
+    pub const ALL: [MsgType; 31] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -112,6 +116,8 @@ impl MsgType {
         MsgType::AccountRecord,
         MsgType::Evidence,
         MsgType::AccountHeads,
+        MsgType::PenaltyVote,
+        MsgType::PenaltyRecords,
     ];
 
     /// The kind with this number.
@@ -153,6 +159,8 @@ impl MsgType {
             MsgType::AccountRecord => "ACCOUNT_RECORD",
             MsgType::Evidence => "EVIDENCE",
             MsgType::AccountHeads => "ACCOUNT_HEADS",
+            MsgType::PenaltyVote => "PENALTY_VOTE",
+            MsgType::PenaltyRecords => "PENALTY_RECORDS",
         }
     }
 
@@ -188,7 +196,9 @@ impl MsgType {
             | MsgType::LedgerVote
             | MsgType::LedgerCertificate
             | MsgType::AccountRequest
-            | MsgType::AccountRecord => true,
+            | MsgType::AccountRecord
+            | MsgType::PenaltyVote
+            | MsgType::PenaltyRecords => true,
         }
     }
 
@@ -204,12 +214,17 @@ impl MsgType {
             | MsgType::LeaseLapsed
             | MsgType::OutputRequest
             | MsgType::LedgerVote
-            | MsgType::AccountRequest => 512,
+            | MsgType::AccountRequest
+            | MsgType::PenaltyVote => 512,
             MsgType::PeerAnnounce => 4_096,
             MsgType::AuctionCoordinate => 8_192,
             MsgType::ReputationUpdate | MsgType::TokenTransaction | MsgType::Evidence => 16 * 1024,
             MsgType::ClaimCertificate | MsgType::LedgerCertificate => 512 * 1024,
-            MsgType::PeerRecords | MsgType::Bundle | MsgType::AccountRecord | MsgType::AccountHeads => 1024 * 1024,
+            MsgType::PeerRecords
+            | MsgType::Bundle
+            | MsgType::AccountRecord
+            | MsgType::AccountHeads
+            | MsgType::PenaltyRecords => 1024 * 1024,
             MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk => max_message_size,
         };
         limit.min(max_message_size)
@@ -250,6 +265,8 @@ pub enum Payload {
     /// In a box, as an announce: it may hold two.
     Evidence(Box<Evidence>),
     AccountHeads(AccountHeads),
+    PenaltyVote(PenaltyVote),
+    PenaltyRecords(PenaltyRecords),
 }
 
 impl Payload {
@@ -285,6 +302,8 @@ impl Payload {
             Payload::AccountRecord(_) => MsgType::AccountRecord,
             Payload::Evidence(_) => MsgType::Evidence,
             Payload::AccountHeads(_) => MsgType::AccountHeads,
+            Payload::PenaltyVote(_) => MsgType::PenaltyVote,
+            Payload::PenaltyRecords(_) => MsgType::PenaltyRecords,
         }
     }
 
@@ -315,8 +334,12 @@ impl Payload {
             Payload::AccountRecord(record) => record.within_limits(),
             Payload::Evidence(evidence) => evidence.within_limits(),
             Payload::AccountHeads(AccountHeads { heads }) => {
-                heads.len() <= MAX_ROW && heads.iter().all(|head| head.seq <= MAX_JSON_INTEGER)
+                let sound = |head: &AccountHead| head.seq.max(head.penalties) <= MAX_JSON_INTEGER;
+                heads.len() <= MAX_ROW && heads.iter().all(sound)
             }
+            Payload::AccountRequest(request) => request.penalties <= MAX_JSON_INTEGER,
+            Payload::PenaltyVote(vote) => vote.within_limits(),
+            Payload::PenaltyRecords(records) => records.within_limits(),
             Payload::Ping(_)
             | Payload::PeerProbe(_)
             | Payload::PeerSeen(_)
@@ -328,7 +351,6 @@ impl Payload {
             | Payload::LeaseLapsed(_)
             | Payload::OutputRequest(_)
             | Payload::StateRequest(_)
-            | Payload::AccountRequest(_)
             // Output is bounded by the size of the message.
             | Payload::JobResult(_)
             | Payload::OutputChunk(_) => true,

@@ -292,6 +292,19 @@ fn account_record() -> impl Strategy<Value = Payload> {
     )
 }
 
+fn account_head() -> impl Strategy<Value = AccountHead> {
+    (node_id(), 0..=1u64 << 53, 0..=1u64 << 53).prop_map(|(account, seq, penalties)| AccountHead {
+        account,
+        seq,
+        penalties,
+    })
+}
+
+fn penalty_record() -> impl Strategy<Value = PenaltyRecord> {
+    (node_id(), 0..=1u64 << 53, vec(job_id(), 0..=MAX_LAPSES_NAMED), proof())
+        .prop_map(|(claimer, number, jobs, proof)| PenaltyRecord { claimer, number, jobs, proof })
+}
+
 /// Every kind of payload, within its limits.
 fn payload() -> impl Strategy<Value = Payload> {
     let pongs = [option::of(pong()), option::of(pong())];
@@ -304,8 +317,7 @@ fn payload() -> impl Strategy<Value = Payload> {
         (any::<u32>(), any::<u32>(), pongs).prop_map(|(members_digest, ledger_digest, pongs)| {
             Payload::Ping(Ping { members_digest, ledger_digest, pongs })
         }),
-        vec((node_id(), 0..=1u64 << 53).prop_map(|(account, seq)| AccountHead { account, seq }), 0..50)
-            .prop_map(|heads| Payload::AccountHeads(AccountHeads { heads })),
+        vec(account_head(), 0..50).prop_map(|heads| Payload::AccountHeads(AccountHeads { heads })),
         (node_id(), amount()).prop_map(|(node_id, us)| Payload::PeerProbe(PeerProbe { node_id, silent_for: Span(us) })),
         (node_id(), amount()).prop_map(|(node_id, us)| Payload::PeerSeen(PeerSeen { node_id, silent_for: Span(us) })),
         Just(Payload::Goodbye(Goodbye {})),
@@ -339,7 +351,16 @@ fn payload() -> impl Strategy<Value = Payload> {
             Payload::LedgerVote(LedgerVote { seq, electorate: ElectorateId(electorate), vote_signature })
         }),
         (0..=1u64 << 53, proof()).prop_map(|(seq, proof)| Payload::LedgerCertificate(LedgerCertificate { seq, proof })),
-        node_id().prop_map(|account| Payload::AccountRequest(AccountRequest { account })),
+        (node_id(), 0..=1u64 << 53)
+            .prop_map(|(account, penalties)| { Payload::AccountRequest(AccountRequest { account, penalties }) }),
+        (node_id(), 0..=1u64 << 53, any::<[u8; 8]>(), signature()).prop_map(
+            |(claimer, number, electorate, vote_signature)| {
+                let electorate = ElectorateId(electorate);
+                Payload::PenaltyVote(PenaltyVote { claimer, number, electorate, vote_signature })
+            }
+        ),
+        (node_id(), vec(penalty_record(), 0..8))
+            .prop_map(|(submitter, penalties)| Payload::PenaltyRecords(PenaltyRecords { submitter, penalties })),
         account_record(),
         (any::<u32>(), vec(trust_report(), 0..=MAX_REPORTED)).prop_map(|(proven_digest, reports)| {
             Payload::ReputationUpdate(ReputationUpdate { proven_digest, reports })

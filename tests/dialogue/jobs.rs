@@ -174,6 +174,49 @@ fn pieces_that_do_not_fit_are_refused_and_one_that_fits_is_taken_once() {
 }
 
 #[test]
+fn an_output_that_is_promised_and_never_sent_costs_a_lease_and_not_the_job() {
+    let (mut net, mut hands) = among_hands(3);
+    let job_id = net.submit(0, shell(Span::secs(60)));
+    let table = Table::with_coordinators(&[2]);
+    let mut statement = table.statement(3, 3, 2);
+    statement.job_id = job_id;
+    hands[2].say(&mut net, 0, &Payload::ClaimCertificate(table.certificate(statement, &[1, 2, 3])));
+    let begun = JobResult { output_bytes: 8, ..result_of(job_id, 3, b"begi") };
+    let mut lapsed_after = None;
+    for seconds in (0..20).step_by(2) {
+        for hand in &mut hands[..2] {
+            let frame = hand.announce(net.now);
+            net.deliver(0, Link::INBOUND, &frame);
+        }
+        hands[2].say(&mut net, 0, &Payload::JobResult(begun.clone()));
+        let lapsed = |net: &Net| {
+            net.said
+                .iter()
+                .any(|said| said.node == 0 && matches!(said.what, What::Sent { kind: MsgType::LeaseLapsed, .. }))
+        };
+        if net.run_until(Span::secs(2), lapsed) {
+            lapsed_after = Some(seconds + 2);
+            break;
+        }
+    }
+    assert!(lapsed_after.is_some_and(|after| (10..=14).contains(&after)), "{lapsed_after:?} s");
+}
+
+#[test]
+fn an_executor_that_corrects_its_result_is_believed() {
+    let (mut net, mut hands) = among_hands(3);
+    let job_id = net.submit(0, shell(Span::secs(30)));
+    let table = Table::with_coordinators(&[2]);
+    let mut statement = table.statement(3, 3, 2);
+    statement.job_id = job_id;
+    hands[2].say(&mut net, 0, &Payload::ClaimCertificate(table.certificate(statement, &[1, 2, 3])));
+    let begun = JobResult { output_bytes: 8_000, ..result_of(job_id, 3, b"begin") };
+    hands[2].say(&mut net, 0, &Payload::JobResult(begun));
+    hands[2].say(&mut net, 0, &Payload::JobResult(result_of(job_id, 3, b"end")));
+    assert_eq!(net.outputs.get(&job_id).map(Vec::as_slice), Some(b"end".as_slice()));
+}
+
+#[test]
 fn the_output_goes_to_the_submitter_and_to_nobody_else() {
     let mut table = claimed();
     let said = finish(&mut table, b"secret");

@@ -14,14 +14,14 @@ use crate::hand::{Hand, among_hands, refusals, sent, shell};
 use crate::jobs::{executors, met_with_idle_submitter, payloads};
 use crate::net::{Net, What, keys};
 
-const GENESIS: Tokens = Tokens::whole(10_000);
+pub const GENESIS: Tokens = Tokens::whole(10_000);
 
-fn id(at: usize) -> NodeId {
+pub fn id(at: usize) -> NodeId {
     keys(at).id()
 }
 
 /// What each node has in the eyes of `at`, in whole tokens more or less than it began with.
-fn gains(net: &Net, at: usize) -> Vec<i64> {
+pub fn gains(net: &Net, at: usize) -> Vec<i64> {
     let view = net.node(at).view();
     assert!(view.supply().holds(), "{:?}", view.supply());
     let whole = |tokens: Tokens| i64::try_from(tokens.0 / 1_000_000).expect("small");
@@ -251,25 +251,25 @@ fn a_node_without_a_free_stake_does_not_bid() {
 }
 
 /// One real node, number 0, and hands 1 to 3 with accounts: four members, a quorum of three.
-struct Bank {
-    net: Net,
-    hands: Vec<Hand>,
-    electorate: ElectorateId,
+pub struct Bank {
+    pub net: Net,
+    pub hands: Vec<Hand>,
+    pub electorate: ElectorateId,
 }
 
 impl Bank {
-    fn new() -> Bank {
+    pub fn new() -> Bank {
         let (net, hands) = among_hands(3);
         let mut ids: Vec<NodeId> = (0..4).map(id).collect();
         ids.sort_unstable();
         Bank { net, hands, electorate: electorate_digest(&ids) }
     }
 
-    fn say(&mut self, who: usize, payload: Payload) -> Vec<What> {
+    pub fn say(&mut self, who: usize, payload: Payload) -> Vec<What> {
         self.hands[who - 1].say(&mut self.net, 0, &payload)
     }
 
-    fn pays(&mut self, who: usize, transaction: &TokenTransaction) -> Vec<What> {
+    pub fn pays(&mut self, who: usize, transaction: &TokenTransaction) -> Vec<What> {
         self.say(who, Payload::TokenTransaction(transaction.clone()))
     }
 
@@ -280,15 +280,20 @@ impl Bank {
     }
 
     fn proof(&self, statement: &LedgerStatement, voters: &[usize]) -> Proof {
+        self.proof_of(&statement.signed_bytes(), voters)
+    }
+
+    /// The votes of these for whatever these bytes say.
+    pub fn proof_of(&self, bytes: &[u8], voters: &[usize]) -> Proof {
         let mut ids: Vec<NodeId> = (0..4).map(id).collect();
         ids.sort_unstable();
         let place = |who: usize| ids.iter().position(|known| *known == id(who)).expect("a member");
-        let votes: Vec<_> = voters.iter().map(|who| (place(*who), signed(*who, &statement.signed_bytes()))).collect();
+        let votes: Vec<_> = voters.iter().map(|who| (place(*who), signed(*who, bytes))).collect();
         Proof::new(self.electorate, 4, &votes)
     }
 
     /// The certificate of an account's first transaction.
-    fn certificate(&self, transaction: &TokenTransaction, voters: &[usize]) -> Payload {
+    pub fn certificate(&self, transaction: &TokenTransaction, voters: &[usize]) -> Payload {
         let proof = self.proof(&self.statement(transaction, &Row::new()), voters);
         Payload::LedgerCertificate(LedgerCertificate { seq: transaction.seq, proof })
     }
@@ -306,17 +311,17 @@ impl Bank {
         }
     }
 
-    fn balance(&self, who: usize) -> u64 {
+    pub fn balance(&self, who: usize) -> u64 {
         self.net.node(0).view().balance(id(who)).0 / 1_000_000
     }
 }
 
-fn signed(who: usize, bytes: &[u8]) -> Signature {
+pub fn signed(who: usize, bytes: &[u8]) -> Signature {
     keys(who).sign(&Signed { network_id: "marlos", bytes })
 }
 
 /// A transaction of one hand that pays these others so many tokens, each for another job.
-fn transaction(who: usize, seq: u64, payments: &[(usize, u64)]) -> TokenTransaction {
+pub fn transaction(who: usize, seq: u64, payments: &[(usize, u64)]) -> TokenTransaction {
     let transfer = |(at, (to, amount)): (usize, &(usize, u64))| Transfer {
         job_id: JobId([u8::try_from(seq).expect("few") * 16 + u8::try_from(at).expect("few"); 16]),
         to: id(*to),
@@ -499,7 +504,7 @@ fn an_owner_is_told_what_it_has_forgotten_and_nobody_else_is() {
     bank.pays(1, &second);
     bank.net.run_for(Span::secs(1));
     for who in 1..=3 {
-        let said = bank.say(who, Payload::AccountRequest(AccountRequest { account: id(1) }));
+        let said = bank.say(who, Payload::AccountRequest(AccountRequest { account: id(1), penalties: 0 }));
         let [Payload::AccountRecord(record)] = &payloads(&said, MsgType::AccountRecord)[..] else { panic!("one") };
         assert_eq!((record.seq, record.row.len()), (1, 1));
         assert_eq!(record.pending, (who == 1).then(|| second.clone()), "to hand {who}");

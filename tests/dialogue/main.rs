@@ -9,6 +9,8 @@ mod jobs;
 mod ledger;
 mod membership;
 mod net;
+mod penalty;
+mod python_failures;
 mod reputation;
 mod robustness;
 mod sync;

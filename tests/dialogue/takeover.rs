@@ -12,7 +12,7 @@ use crate::jobs::{ended, executors, met_with_idle_submitter, payloads};
 use crate::net::{Net, What, keys};
 
 /// A job of node 0 that runs for `run_for`, its executor and its backup.
-fn running(net: &mut Net, run_for: Span) -> (JobId, usize, usize) {
+pub fn running(net: &mut Net, run_for: Span) -> (JobId, usize, usize) {
     net.run_for = Some(run_for);
     let job = net.submit(0, shell(Span::secs(120)));
     net.run_for(Span::millis(500));

@@ -56,7 +56,7 @@ impl Role {
             | Payload::JobHeartbeat(_)
             | Payload::JobResult(_)
             | Payload::OutputChunk(_) => Some(Role::Winner),
-            Payload::ClaimVote(_) | Payload::LedgerVote(_) => Some(Role::Voter),
+            Payload::ClaimVote(_) | Payload::LedgerVote(_) | Payload::PenaltyVote(_) => Some(Role::Voter),
             Payload::PeerAnnounce(_)
             | Payload::PeerRecords(_)
             | Payload::Ping(_)
@@ -75,6 +75,7 @@ impl Role {
             | Payload::LedgerCertificate(_)
             | Payload::AccountRequest(_)
             | Payload::AccountRecord(_)
+            | Payload::PenaltyRecords(_)
             | Payload::Evidence(_)
             | Payload::AccountHeads(_) => None,
         }

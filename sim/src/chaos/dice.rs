@@ -94,7 +94,7 @@ impl Dice {
         let doublings = u64::from((most / least).ilog2()) + 1;
         // The upper half decides how often it is doubled, the lower half the place between two doublings.
         let floor = least << below(bits, doublings);
-        let place = below(bits << 32 | bits >> 32, floor);
+        let place = below(bits.rotate_right(32), floor);
         (floor + place).min(most)
     }
 

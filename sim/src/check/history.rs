@@ -77,6 +77,7 @@ pub(crate) fn scenario(nodes: usize, duration: &str) -> Scenario {
         duration: Time(Span::parse(duration).unwrap().as_micros()),
         warmup: Time(0),
         settle: Span::secs(30),
+        fixed_membership: false,
         nodes: (0..nodes).map(node).collect(),
         network: NetworkSpec {
             profile: "ideal".into(),

@@ -265,7 +265,6 @@ impl S1 {
 }
 
 /// Rule 4.
-#[expect(clippy::too_many_arguments, reason = "the parts of one certificate, and what tells about them")]
 fn check_votes(
     truth: &Truth,
     node: NodeNo,

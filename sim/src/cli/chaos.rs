@@ -34,7 +34,7 @@ pub struct ChaosOptions {
     /// Threads, instead of one for each core
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// Where failing and worst runs go, instead of results/chaos-<scenario>
+    /// Where failing and worst runs go, instead of results/chaos-SCENARIO
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }

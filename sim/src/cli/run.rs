@@ -16,7 +16,8 @@ use crate::progress::Progress;
 use crate::report;
 use crate::report::table::{self, Context};
 use crate::retrace;
-use crate::scenario::{Overrides, Scenario};
+use crate::scenario::{Overrides, Scenario, Setting};
+use crate::sweep::table::shell;
 use crate::world::{self, Watcher};
 
 /// The command line of `run`.
@@ -36,7 +37,10 @@ pub struct RunOptions {
     /// Beats the files' seed
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Where results go, instead of results/<scenario>; with several files, into a directory for each below it
+    /// Sets a key of the scenarios by its dotted path, such as network.loss=1%
+    #[arg(long, value_name = "KEY=VALUE", value_parser = Setting::parse)]
+    pub set: Vec<Setting>,
+    /// Where results go, instead of results/SCENARIO; with several files, into a directory for each below it
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// How results are printed
@@ -84,7 +88,7 @@ pub fn run(files: &[PathBuf], options: &RunOptions, console: &mut Console<'_>) -
     let mut scenarios = Vec::new();
     let mut worst = 0;
     for file in files {
-        match Scenario::load(file, Overrides { seed: options.seed }) {
+        match Scenario::load_with(file, Overrides { seed: options.seed }, &options.set) {
             Ok(scenario) => scenarios.push((file, scenario)),
             Err(diagnostic) => worst = console.complain(&diagnostic)?,
         }
@@ -138,8 +142,9 @@ fn run_one(
     match options.format {
         Format::Json => writeln!(console.out, "{}", report::summary::json(&outcome))?,
         Format::Table => {
+            let set = options.set.iter().map(|setting| format!(" --set {}", shell(&setting.to_string())));
             let context = Context {
-                file: &file.display().to_string(),
+                file: &set.fold(file.display().to_string(), |command, set| command + &set),
                 written_to: Some(directory),
                 colour: table::wants_colour(),
             };

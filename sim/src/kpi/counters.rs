@@ -22,6 +22,7 @@ pub(super) struct Counters {
     certificates: u64,
     certificates_provisional: u64,
     transactions: u64,
+    penalties: u64,
     rounds_beyond_first: u64,
     restarts: u64,
     executions_fenced: u64,
@@ -54,6 +55,7 @@ impl Counters {
                 self.certificates_provisional += u64::from(provisional);
             }
             Observation::TransactionCertified { .. } => self.transactions += 1,
+            Observation::PenaltyCertified { .. } => self.penalties += 1,
             Observation::AuctionClosed { round, .. } => self.rounds_beyond_first += u64::from(round > 0),
             Observation::NodeStarted { restart, .. } => self.restarts += u64::from(restart),
             Observation::Fenced { .. } => self.executions_fenced += 1,
@@ -88,6 +90,7 @@ impl Counters {
             ("certificates", self.certificates),
             ("certificates_provisional", self.certificates_provisional),
             ("transactions", self.transactions),
+            ("penalties", self.penalties),
             ("rounds_beyond_first", self.rounds_beyond_first),
             ("refused", self.refusals.iter().sum()),
             ("restarts", self.restarts),

@@ -579,6 +579,7 @@ fn counters_count_the_whole_run_and_refusals_are_named() {
         ("segments_lost", 1),
         ("takeovers", 0),
         ("transactions", 0),
+        ("penalties", 0),
         ("votes", 1),
     ];
     assert_eq!(findings.counters, BTreeMap::from(expected));

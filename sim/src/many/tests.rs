@@ -6,8 +6,11 @@ fn threads(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).expect("at least one")
 }
 
+/// Items and their results, as they are done.
+type Seen = Vec<(u64, Result<u64, String>)>;
+
 /// Everything that is done, as it is done; `late` items take a while.
-fn run(threads_: usize, late: u64) -> (Vec<(u64, Result<u64, String>)>, bool) {
+fn run(threads_: usize, late: u64) -> (Seen, bool) {
     let never = AtomicBool::new(false);
     let mut seen = Vec::new();
     let work = |n: &u64, _: Wanted<'_>| {

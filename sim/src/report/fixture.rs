@@ -195,6 +195,7 @@ fn scenario(nodes: usize, seconds: u64) -> Scenario {
         duration: Time(seconds * 1_000_000),
         warmup: at(8),
         settle: Span::secs(30),
+        fixed_membership: false,
         nodes: (0..nodes).map(spec).collect(),
         network: NetworkSpec {
             profile: "lan".to_owned(),

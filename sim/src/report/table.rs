@@ -98,11 +98,7 @@ fn kpi_table(outcome: &Outcome) -> String {
             words::verdict(kpi.verdict).to_owned(),
         ]);
     }
-    for column in 1..=7 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    (1..=7).for_each(|column| right(&mut table, column));
     tidy(&table)
 }
 
@@ -208,6 +204,13 @@ pub(crate) fn bare_table(header: &[&str]) -> Table {
     table.load_style(RULED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table.set_header(header.to_vec());
     table
+}
+
+/// A column of figures.
+pub(crate) fn right(table: &mut Table, column: usize) {
+    if let Some(column) = table.column_mut(column) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
 }
 
 /// Without the blanks at the ends of lines, which only make copies ragged.

@@ -17,6 +17,7 @@ const WORLDS_OWN: [&str; 3] = ["pub_endpoint", "sub_endpoint", "bootstrap"];
 /// The nodes as read; `min_peers` is still open where the file does not give it.
 pub(super) struct Nodes {
     pub(super) specs: Vec<NodeSpec>,
+    pub(super) fixed_membership: bool,
     pub(super) names: Names,
     gives_min_peers: Vec<bool>,
     span: Range<usize>,
@@ -30,10 +31,12 @@ pub(super) struct Names {
 
 /// `[nodes]`, once the regions are known.
 pub(super) fn read(item: Item<'_>, regions: Option<&RegionMatrix>) -> Read<Nodes> {
-    let fields = Fields::of(item, "`[nodes]`", &["count", "config", "cpu", "group"])?;
+    let fields = Fields::of(item, "`[nodes]`", &["count", "config", "cpu", "group", "membership"])?;
     let base = fields.get("config").map(config_table).transpose()?.unwrap_or_default();
+    let membership = fields.get("membership").map(|item| item.one_of(&["open", "fixed"], &[])).transpose()?;
     let mut nodes = Nodes {
         specs: Vec::new(),
+        fixed_membership: membership == Some(1),
         names: Names { count: 0, groups: Vec::new() },
         gives_min_peers: Vec::new(),
         span: item.value.span(),

@@ -9,7 +9,8 @@ use super::diagnostic::Problem;
 use super::fields::{Fields, Item, Read};
 use super::jobs::Frame;
 use super::network::Beside;
-use super::{Crypto, Diagnostic, Fault, Scenario, faults, jobs, network, nodes, targets};
+use super::set::{Setting, with_settings};
+use super::{Crypto, Diagnostic, Fault, FaultKind, Scenario, faults, jobs, network, nodes, targets};
 use crate::fault;
 
 /// Bounds on what a file may ask for, so that a slip of the finger does not fill the memory.
@@ -59,8 +60,17 @@ impl Scenario {
     /// # Errors
     /// The first thing that is wrong with it, with file, line, column and what is allowed.
     pub fn load(path: &Path, overrides: Overrides) -> Result<Scenario, Diagnostic> {
+        Scenario::load_with(path, overrides, &[])
+    }
+
+    /// Reads a scenario from a file, as if these settings stood in it.
+    ///
+    /// # Errors
+    /// As [`Scenario::load`]; what is shown is the text with the settings.
+    pub fn load_with(path: &Path, overrides: Overrides, settings: &[Setting]) -> Result<Scenario, Diagnostic> {
         let file_name = path.display().to_string();
-        let text = read_text(path).map_err(|why| Diagnostic::of_file(&file_name, why))?;
+        let text = read_text(path).and_then(|text| with_settings(text, settings));
+        let text = text.map_err(|why| Diagnostic::of_file(&file_name, why))?;
         let directory = path.parent().unwrap_or(Path::new(""));
         Scenario::parse(&text, &file_name, overrides, &|file| read_text(&directory.join(file)))
     }
@@ -93,6 +103,14 @@ fn read_text(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
+/// A behaviour that needs to know who votes, if there is one.
+fn makes_up_ids(faults: &[Fault]) -> Option<&'static str> {
+    faults.iter().find_map(|fault| match &fault.kind {
+        FaultKind::Byzantine { behaviour, .. } if behaviour.needs_fixed_membership() => Some(behaviour.name()),
+        _ => None,
+    })
+}
+
 fn read(text: &str, overrides: Overrides, beside: Beside<'_>) -> Read<Scenario> {
     if text.len() as u64 > limits::FILE_BYTES {
         return Err(Problem::new(0..0, format!("more than {} bytes", limits::FILE_BYTES), "too long"));
@@ -110,6 +128,10 @@ fn read(text: &str, overrides: Overrides, beside: Beside<'_>) -> Read<Scenario> 
     let faults = faults::read(fields.get("fault"), &nodes.names, frame.duration)?;
     nodes.set_min_peers(fault::initial_nodes(nodes.specs.len(), &faults).iter().filter(|there| **there).count())?;
     settles(&fields, &faults, frame)?;
+    if let Some(behaviour) = makes_up_ids(&faults).filter(|_| !nodes.fixed_membership) {
+        let message = format!("`{behaviour}` makes up ids, and here everyone votes: nothing is promised then");
+        return Err(fields.need("nodes")?.problem(message, "say `membership = \"fixed\"` in `[nodes]`"));
+    }
     let workload = fields.get("workload").map(|item| jobs::read(item, &nodes.names, frame)).transpose()?;
     Ok(Scenario {
         name,
@@ -119,6 +141,7 @@ fn read(text: &str, overrides: Overrides, beside: Beside<'_>) -> Read<Scenario> 
         duration: frame.duration,
         warmup: frame.warmup,
         settle: frame.settle,
+        fixed_membership: nodes.fixed_membership,
         nodes: nodes.specs,
         network,
         workload,

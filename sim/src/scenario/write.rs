@@ -34,7 +34,7 @@ impl Scenario {
         line!(out, "crypto = {}", quoted(self.crypto.name()));
         line!(out, "warmup = {}", time(self.warmup));
         line!(out, "settle = {}", span(self.settle));
-        nodes(&mut out, &self.nodes, &self.network);
+        self.nodes_to(&mut out);
         network(&mut out, &self.network);
         if let Some(spec) = &self.workload {
             workload(&mut out, spec);
@@ -56,25 +56,51 @@ impl Scenario {
         }
         out
     }
-}
 
-fn nodes(out: &mut String, nodes: &[NodeSpec], spec: &NetworkSpec) {
-    assert!(!nodes.is_empty(), "a scenario has nodes");
-    let groups: Vec<&[NodeSpec]> = nodes.chunk_by(|a, b| a.group == b.group).collect();
-    if let ([only], None) = (&groups[..], &nodes[0].group) {
-        line!(out, "\n[nodes]\ncount = {}\ncpu = {}\n\n[nodes.config]", only.len(), cpu(only[0].cpu));
-        config(out, &only[0]);
-        return;
-    }
-    for group in groups {
-        let name = group[0].group.as_ref().expect("where there are groups, every node is in one");
-        line!(out, "\n[[nodes.group]]\nname = {}\ncount = {}", quoted(name), group.len());
-        if let (Some(region), Some(regions)) = (group[0].region, &spec.regions) {
-            line!(out, "region = {}", quoted(&regions.names[region]));
+    fn nodes_to(&self, out: &mut String) {
+        let nodes = &self.nodes;
+        assert!(!nodes.is_empty(), "a scenario has nodes");
+        let membership = if self.fixed_membership { "membership = \"fixed\"\n" } else { "" };
+        let groups: Vec<&[NodeSpec]> = nodes.chunk_by(|a, b| a.group == b.group).collect();
+        if let ([only], None) = (&groups[..], &nodes[0].group) {
+            line!(out, "\n[nodes]\ncount = {}\n{membership}cpu = {}\n\n[nodes.config]", only.len(), cpu(only[0].cpu));
+            self.config_to(out, &only[0]);
+            return;
         }
-        line!(out, "cpu = {}", cpu(group[0].cpu));
-        line!(out, "\n[nodes.group.config]");
-        config(out, &group[0]);
+        if self.fixed_membership {
+            line!(out, "\n[nodes]\n{}", membership.trim_end());
+        }
+        for group in groups {
+            let name = group[0].group.as_ref().expect("where there are groups, every node is in one");
+            line!(out, "\n[[nodes.group]]\nname = {}\ncount = {}", quoted(name), group.len());
+            if let (Some(region), Some(regions)) = (group[0].region, &self.network.regions) {
+                line!(out, "region = {}", quoted(&regions.names[region]));
+            }
+            line!(out, "cpu = {}", cpu(group[0].cpu));
+            line!(out, "\n[nodes.group.config]");
+            self.config_to(out, &group[0]);
+        }
+    }
+
+    /// The configuration without what the world sets, and without the name where it is just the node's.
+    fn config_to(&self, out: &mut String, node: &NodeSpec) {
+        let mut table = toml::Table::try_from(&node.config).expect("a configuration is a table");
+        for key in ["pub_endpoint", "sub_endpoint", "bootstrap"] {
+            table.remove(key);
+        }
+        if self.fixed_membership {
+            table.remove("membership");
+        }
+        // Absent from a build without planted defects, which could not read it.
+        if table.get("plant").and_then(toml::Value::as_str) == Some("nothing") {
+            table.remove("plant");
+        }
+        if node.config == (Config { node_name: node.name.clone(), ..node.config.clone() }) {
+            table.remove("node_name");
+        }
+        for (key, value) in &table {
+            line!(out, "{key} = {value}");
+        }
     }
 }
 
@@ -82,24 +108,6 @@ fn cpu(cpu: CpuSpec) -> String {
     let CpuSpec { per_message, per_signature, per_verification } = cpu;
     let [message, signature, verification] = [per_message, per_signature, per_verification].map(span);
     format!("{{ per_message = {message}, per_signature = {signature}, per_verification = {verification} }}")
-}
-
-/// The configuration without what the world sets, and without the name where it is just the node's.
-fn config(out: &mut String, node: &NodeSpec) {
-    let mut table = toml::Table::try_from(&node.config).expect("a configuration is a table");
-    for key in ["pub_endpoint", "sub_endpoint", "bootstrap"] {
-        table.remove(key);
-    }
-    // Absent from a build without planted defects, which could not read it.
-    if table.get("plant").and_then(toml::Value::as_str) == Some("nothing") {
-        table.remove("plant");
-    }
-    if node.config == (Config { node_name: node.name.clone(), ..node.config.clone() }) {
-        table.remove("node_name");
-    }
-    for (key, value) in &table {
-        line!(out, "{key} = {value}");
-    }
 }
 
 fn network(out: &mut String, network: &NetworkSpec) {

@@ -48,16 +48,17 @@ impl World {
     /// What the machine of a wrapped node wants to send.
     pub(super) fn say(&mut self, node: NodeNo, outbox: &Outbox, watcher: &mut dyn Watcher) {
         let slot = &self.slots[node];
+        // What goes to somebody's invention is heard by nobody.
         let whom = |to| match to {
-            To::All => Whom::All,
-            To::One(peer) => Whom::One(slot.world_number(peer)),
-            To::Beacon => Whom::Beacon,
+            To::All => Some(Whom::All),
+            To::One(peer) => slot.world_number(peer).map(Whom::One),
+            To::Beacon => Some(Whom::Beacon),
         };
         let said: Vec<Said> = outbox
             .actions
             .iter()
             .filter_map(|action| match action {
-                Action::Send { to, frame, .. } => Some(Said::open(whom(*to), outbox.slice(frame))),
+                Action::Send { to, frame, .. } => Some(Said::open(whom(*to)?, outbox.slice(frame))),
                 _ => None,
             })
             .collect();

@@ -52,7 +52,7 @@ pub struct Slot {
     pub arriving: Option<Origin>,
     config: Config,
     /// The world's number of each member as the node numbers them.
-    numbers: Vec<NodeNo>,
+    numbers: Vec<Option<NodeNo>>,
     number: NodeNo,
 }
 
@@ -88,7 +88,7 @@ impl Slot {
             .collect();
         Slot {
             node: None,
-            keys: Keys::from_secret(&draws.seed_of(Purpose::NodeKey, number, 0)),
+            keys: keys_of(draws, number),
             store: Store::default(),
             life: 0,
             clock: WallClock::default(),
@@ -102,7 +102,7 @@ impl Slot {
             waiting: VecDeque::new(),
             arriving: None,
             config,
-            numbers: vec![number],
+            numbers: vec![Some(number)],
             number,
         }
     }
@@ -112,7 +112,7 @@ impl Slot {
         assert!(self.node.is_none(), "a process starts once");
         let node = Node::new(self.config.clone(), self.keys.clone(), ChaCha8Rng::from_seed(seed));
         self.node = Some(node.expect("the scenario's configurations were checked"));
-        self.numbers = vec![self.number];
+        self.numbers = vec![Some(self.number)];
         self.tally = Tally::new(now, self.config.blacklist_duration);
         self.digest = None;
         self.wake_at = Time::NEVER;
@@ -135,16 +135,22 @@ impl Slot {
     }
 
     /// It numbers a member that it has met.
-    pub fn meet(&mut self, peer: PeerIdx, number: NodeNo) {
+    pub fn meet(&mut self, peer: PeerIdx, number: Option<NodeNo>) {
         assert_eq!(peer.at(), self.numbers.len(), "members are numbered densely");
         self.numbers.push(number);
     }
 
-    /// The world's number of a member.
+    /// The world's number of a member; nothing where no node of this world is behind it, but somebody's invention.
     #[must_use]
-    pub fn world_number(&self, peer: PeerIdx) -> NodeNo {
+    pub fn world_number(&self, peer: PeerIdx) -> Option<NodeNo> {
         self.numbers[peer.at()]
     }
+}
+
+/// The keys that a node begins with.
+#[must_use]
+pub fn keys_of(draws: &Draws, node: NodeNo) -> Keys {
+    Keys::from_secret(&draws.seed_of(Purpose::NodeKey, node, 0))
 }
 
 /// Where a node's PUB and SUB are.

@@ -106,3 +106,91 @@ fn a_bootstrap_peer_is_read_in_each_of_its_forms() {
         assert!(text.parse::<BootstrapPeer>().is_err(), "{text}");
     }
 }
+
+/// A value that differs from the default, for each key that the template shows.
+const OTHERS: [(&str, &str); 38] = [
+    ("node.name", "other"),
+    ("node.data_dir", "elsewhere"),
+    ("node.network_id", "other"),
+    ("node.codec", "json"),
+    ("node.capabilities", "gpu"),
+    ("network.pub_port", "7001"),
+    ("network.sub_port", "7009"),
+    ("network.beacon_port", "7002"),
+    ("network.bind", "127.0.0.1"),
+    ("network.host", "node.example.org"),
+    ("network.bootstrap_peers", "h:1"),
+    ("network.multicast", "false"),
+    ("network.multicast_group", "239.1.2.3"),
+    ("network.discovery_interval", "6"),
+    ("network.heartbeat_interval", "2"),
+    ("network.heartbeat_timeout", "14"),
+    ("network.suspect_after", "8"),
+    ("network.max_peers", "49"),
+    ("network.min_peers", "3"),
+    ("network.members", "00112233445566778899aabbccddeeff"),
+    ("network.election", "rendezvous"),
+    ("network.clock_sync_tolerance", "29"),
+    ("network.rate_limit_msgs_per_sec", "99"),
+    ("network.socket_high_water_mark", "999"),
+    ("network.message_queue_size", "9999"),
+    ("network.use_uvloop", "true"),
+    ("jobs.shell_allow", "ls"),
+    ("jobs.max_active", "3"),
+    ("jobs.time_limit", "500"),
+    ("jobs.memory_limit", "256MiB"),
+    ("jobs.output_limit", "128KiB"),
+    ("jobs.file_limit", "32MiB"),
+    ("jobs.process_limit", "32"),
+    ("ledger.genesis_balance", "9999"),
+    ("ledger.stake", "9"),
+    ("ledger.settle_after", "29"),
+    ("ledger.settle_batch", "63"),
+    ("api.address", "127.0.0.1:5559"),
+];
+
+#[test]
+fn every_key_of_the_template_changes_something() {
+    let shown = |settings: &Settings| {
+        // All that the process is made of, but for what only repeats the document.
+        let (node, document) = (format!("{:?}", settings.node), &settings.document);
+        format!(
+            "{node} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            settings.data_dir,
+            settings.sub_port,
+            settings.notices,
+            document.jobs,
+            document.api,
+            (&document.network.bind, document.network.pub_port, document.network.beacon_port),
+            (
+                &document.network.bootstrap_peers,
+                document.network.multicast,
+                document.network.multicast_group,
+                document.network.socket_high_water_mark,
+                document.network.message_queue_size,
+            ),
+        )
+    };
+    let default = shown(&Document::default().resolve().unwrap());
+    for (key, value) in OTHERS {
+        let name = format!("MARLOS_{}", key.replace('.', "_").to_uppercase());
+        let mut document = Document::default();
+        document.apply_environment(vec![(name, value.to_owned())]).unwrap_or_else(|e| panic!("{key}: {e}"));
+        let settings = document.resolve().unwrap_or_else(|e| panic!("{key}: {e}"));
+        assert_ne!(shown(&settings), default, "{key} is read by no code");
+    }
+    // And the template shows no key that was not tried.
+    for line in TEMPLATE.lines() {
+        let Some((key, _)) = line.trim_start_matches([' ', '#']).split_once(':') else { continue };
+        let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        let block = ["node", "network", "jobs", "shell", "ledger", "api", "allow"];
+        // These two cannot be switched off: `what_would_be_unsafe_is_refused`.
+        let fixed = ["message_signature", "replay_protection"];
+        if line.starts_with("  ") && is_key && !block.contains(&key) && !fixed.contains(&key) {
+            assert!(
+                OTHERS.iter().any(|(tried, _)| tried.ends_with(&format!(".{key}"))),
+                "{key} is in the template only"
+            );
+        }
+    }
+}

@@ -157,6 +157,14 @@ impl Reporter {
             ("frames_dropped_in", "large messages for which there was no room", waiting.dropped()),
             ("frames_unasked", "messages for topics that were not asked for", front.unasked.load(Relaxed)),
             ("connections_turned_away", "connections beyond the limits", front.turned_away.load(Relaxed)),
+            ("frames_duplicate", "messages that came a second time over another path", of_node.duplicates),
+            ("connections_kept_out", "connections of an address that sent junk", front.kept_out.load(Relaxed)),
+            ("connections_cut_off", "connections closed for the junk that came over them", front.cut_off.load(Relaxed)),
+            (
+                "frames_of_the_cut",
+                "frames dropped as their connection was cut off before their turn",
+                waiting.dropped_cut(),
+            ),
             ("connections_refused", "connections closed for what they did", front.refused.load(Relaxed)),
             ("beacons_not_sent", "beacons that the system did not take", beacon.send_errors.load(Relaxed)),
             ("beacons_dropped", "beacons too long or too many", beacon.dropped.load(Relaxed)),
@@ -175,7 +183,8 @@ impl Reporter {
             "# HELP marlos_refusals_total refused frames and statements\n# TYPE marlos_refusals_total counter\n",
         );
         for (reason, count) in Refusal::ALL.iter().zip(of_node.refusals) {
-            let _ = writeln!(text, "marlos_refusals_total{{reason=\"{}\"}} {count}", name_of(reason));
+            let all = count + hands.refusals.counted(*reason);
+            let _ = writeln!(text, "marlos_refusals_total{{reason=\"{}\"}} {all}", name_of(reason));
         }
         text
     }

@@ -68,6 +68,12 @@ pub fn describe(event: &Event, outbox: &Outbox, node: &Node) -> (&'static str, V
         Event::TransactionApplied { account, seq, row: _, transfers, total } => {
             ("transaction_applied", json!({ "account": account, "seq": seq, "transfers": transfers, "total": total }))
         }
+        Event::PenaltyCertified { submitter, claimer, number, certificate: _ } => {
+            ("penalty_certified", json!({ "submitter": submitter, "claimer": claimer, "number": number }))
+        }
+        Event::PenaltyApplied { submitter, claimer, number, total } => {
+            ("penalty_applied", json!({ "submitter": submitter, "claimer": claimer, "number": number, "total": total }))
+        }
         Event::ConflictingTransactions { account, seq, records: _ } => {
             ("conflicting_transactions", json!({ "account": account, "seq": seq }))
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -27,7 +27,7 @@ const LEAST_RATE: u64 = 16 * 1024;
 /// How much is handed to the system at once.
 const WRITE_BATCH: usize = 64 * 1024;
 
-/// Serves the connection until it ends. `up` is told once the peer has subscribed.
+/// Serves the connection until it ends. `welcome` is called when hands are shaken, and `up` is told once the peer has subscribed.
 ///
 /// # Errors
 /// Always: how it ended.
@@ -36,9 +36,11 @@ pub async fn serve(
     inner: &Path,
     limits: &Limits,
     counters: &Counters,
+    welcome: impl FnOnce(),
     up: Option<oneshot::Sender<()>>,
 ) -> io::Result<()> {
     timeout(HANDSHAKE_TIMEOUT, zmtp::handshake(&mut remote, Role::Publisher)).await??;
+    welcome();
     let mut inner = UnixStream::connect(inner).await?;
     timeout(HANDSHAKE_TIMEOUT, zmtp::handshake(&mut inner, Role::Subscriber)).await??;
     let (from_remote, mut to_remote) = remote.into_split();
@@ -46,7 +48,7 @@ pub async fn serve(
     let queue = Outgoing::new(limits.queue_messages, limits.queue_bytes);
     // Whichever ends first ends the connection, and with it everything that waits.
     tokio::select! {
-        end = hear_subscriptions(BufReader::new(from_remote), &mut to_inner, &queue, up) => end,
+        end = hear_subscriptions(BufReader::new(from_remote), &mut to_inner, &queue, limits.message, up) => end,
         end = fill(BufReader::new(from_inner), &queue, limits, counters) => end,
         end = drain(&queue, &mut to_remote, counters) => end,
     }
@@ -57,18 +59,29 @@ async fn hear_subscriptions<R, W>(
     mut from: R,
     inner: &mut W,
     queue: &Outgoing,
+    patience: Duration,
     mut up: Option<oneshot::Sender<()>>,
 ) -> io::Result<()>
 where
-    R: AsyncRead + Unpin,
+    R: AsyncBufRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let mut held = BTreeSet::new();
     let mut body = Vec::new();
     loop {
-        let header = zmtp::read_header(&mut from, zmtp::MAX_COMMAND).await?;
+        // Whoever has subscribed may be silent for ever; before that, and in the middle of a word, there is an end to patience.
+        let first = from.fill_buf();
+        let more = if held.is_empty() { timeout(patience, first).await?? } else { first.await? };
+        if more.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         body.clear();
-        zmtp::read_body(&mut from, header.length, &mut body).await?;
+        let header = timeout(patience, async {
+            let header = zmtp::read_header(&mut from, zmtp::MAX_COMMAND).await?;
+            zmtp::read_body(&mut from, header.length, &mut body).await?;
+            io::Result::Ok(header)
+        });
+        let header = header.await??;
         let (topic, wanted) = if header.command {
             match zmtp::parse_command(&body) {
                 Command::Subscribe(topic) => (topic, true),

@@ -15,8 +15,11 @@ use tokio::time::timeout;
 
 use super::publish::write_with_progress;
 use super::zmtp::{self, Command, Role, refuse};
-use super::{Counters, HANDSHAKE_TIMEOUT, Limits, MESSAGE_TIMEOUT, WRITE_STALL};
+use super::{Counters, HANDSHAKE_TIMEOUT, Limits, WRITE_STALL};
+use crate::driver::inbound::{Inbound, Worth};
+use crate::driver::refusals::Refusals;
 use crate::id::Link;
+use crate::wire::Door;
 
 /// The longest topic that is ours: `@` and 32 hex digits.
 const MAX_TOPIC: u64 = 64;
@@ -80,6 +83,12 @@ impl Mark {
 /// What a subscription needs to know.
 #[derive(Debug)]
 pub struct Listening {
+    /// What a header has to say.
+    pub door: Door,
+    /// Where frames are judged.
+    pub inbound: Inbound,
+    /// Where refusals are counted.
+    pub refusals: Arc<Refusals>,
     /// The inner SUB socket's path.
     pub inner: std::path::PathBuf,
     /// The topics to ask for; nothing else is let through.
@@ -90,27 +99,20 @@ pub struct Listening {
     pub large: Arc<Semaphore>,
 }
 
-/// How a connection went, besides its error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Heard {
-    /// The subscription was up, so that its end has to be reported.
-    pub up: bool,
-    /// Messages that passed: a back-off may start over.
-    pub messages: u64,
-}
-
-/// Listens until the connection ends.
+/// Listens until the connection ends. `welcome` is called when hands are shaken. Returns whether the subscription is still up for
+/// the other side of the inner socket, and how it ended.
 pub async fn listen(
     remote: TcpStream,
     link: Link,
     connection: u32,
     how: &Listening,
     counters: &Counters,
-) -> (Heard, io::Error) {
-    let mut heard = Heard::default();
-    match subscribe(remote, link, connection, how, counters, &mut heard).await {
+    welcome: impl FnOnce(),
+) -> (bool, io::Error) {
+    let mut up = false;
+    match subscribe(remote, link, connection, how, counters, &mut up, welcome).await {
         Ok(never) => match never {},
-        Err(error) => (heard, error),
+        Err(error) => (up, error),
     }
 }
 
@@ -120,9 +122,12 @@ async fn subscribe(
     connection: u32,
     how: &Listening,
     counters: &Counters,
-    heard: &mut Heard,
+    up: &mut bool,
+    welcome: impl FnOnce(),
 ) -> io::Result<std::convert::Infallible> {
+    let from = remote.peer_addr().map(|a| a.ip().to_canonical().to_string()).unwrap_or_default();
     timeout(HANDSHAKE_TIMEOUT, zmtp::handshake(&mut remote, Role::Subscriber)).await??;
+    welcome();
     let mut inner = UnixStream::connect(&how.inner).await?;
     timeout(HANDSHAKE_TIMEOUT, zmtp::handshake(&mut inner, Role::Publisher)).await??;
     let mut wanted = Vec::new();
@@ -134,9 +139,10 @@ async fn subscribe(
     let (from_remote, mut to_remote) = remote.into_split();
     let mark = Mark { kind: MarkKind::Up, link, connection };
     to_inner.write_all(&only(mark)).await?;
-    heard.up = true;
+    *up = true;
     let end = {
-        let relay = relay(BufReader::new(from_remote), &mut to_remote, &mut to_inner, mark, how, counters, heard);
+        let from_remote = BufReader::new(from_remote);
+        let relay = relay(from_remote, &mut to_remote, &mut to_inner, mark, &from, how, counters);
         // The inner socket's own subscriptions are of no interest, but have to be read.
         let mut ignored = tokio::io::sink();
         tokio::select! {
@@ -146,7 +152,7 @@ async fn subscribe(
     };
     // A relay that was stopped never leaves half a message behind: it is only ever stopped by its own error.
     if to_inner.write_all(&only(Mark { kind: MarkKind::Down, ..mark })).await.is_ok() {
-        heard.up = false;
+        *up = false;
     }
     end
 }
@@ -163,9 +169,9 @@ async fn relay<R, W, I>(
     to_remote: &mut W,
     to_inner: &mut I,
     mark: Mark,
+    address: &str,
     how: &Listening,
     counters: &Counters,
-    heard: &mut Heard,
 ) -> io::Result<std::convert::Infallible>
 where
     R: AsyncRead + Unpin,
@@ -180,7 +186,7 @@ where
         // The first byte may take as long as four heartbeats; once a message has begun, it has to end.
         let header = timeout(how.limits.idle, zmtp::read_header(&mut from, MAX_TOPIC.max(zmtp::MAX_COMMAND))).await??;
         topic.clear();
-        timeout(MESSAGE_TIMEOUT, zmtp::read_body(&mut from, header.length, &mut topic)).await??;
+        timeout(how.limits.message, zmtp::read_body(&mut from, header.length, &mut topic)).await??;
         if header.command {
             match zmtp::parse_command(&topic) {
                 Command::Ping(context) => {
@@ -196,7 +202,7 @@ where
         }
         zmtp::put_frame(true, false, &mark.to_bytes(), &mut message);
         zmtp::put_frame(true, false, &topic, &mut message);
-        let length = timeout(MESSAGE_TIMEOUT, read_frame(&mut from, how, &mut message)).await??;
+        let length = timeout(how.limits.message, read_frame(&mut from, how, &mut message)).await??;
         counters.bytes_in.fetch_add(header.length + length + 4, Relaxed);
         if !how.topics.iter().any(|ours| ours.as_bytes() == topic) {
             counters.unasked.fetch_add(1, Relaxed);
@@ -206,8 +212,16 @@ where
             }
             continue;
         }
+        // What needs neither keys nor memory to be refused goes no further: it costs its sender more than us.
+        let frame = &message[message.len() - usize::try_from(length).expect("within max_message")..];
+        if let Err(reason) = how.door.glance(frame) {
+            how.refusals.by_front(mark.link, address, reason);
+            how.inbound.judge(mark.connection, Worth::refused(reason), frame.len());
+            // So that it is noticed when this was one too many.
+            tokio::task::yield_now().await;
+            continue;
+        }
         to_inner.write_all(&message).await?;
-        heard.messages += 1;
     }
 }
 

@@ -170,13 +170,15 @@ pub struct LedgerCertificate {
 pub struct AccountRequest {
     /// Whose.
     pub account: NodeId,
+    /// How many penalties it was awarded by what the asker knows: who knows of more tells them.
+    pub penalties: u64,
 }
 
 /// "So far are all accounts, by what I know": who knows less of one asks for it, who knows more of one says so.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccountHeads {
-    /// Every account that has paid anything, sorted by its owner's id.
+    /// Every account that has paid or was awarded anything, sorted by its owner's id.
     pub heads: Vec<AccountHead>,
 }
 
@@ -186,8 +188,10 @@ pub struct AccountHeads {
 pub struct AccountHead {
     /// Whose.
     pub account: NodeId,
-    /// Its newest certified transaction.
+    /// Its newest certified transaction; 0 before the first.
     pub seq: u64,
+    /// How many penalties it was awarded, of all claimers.
+    pub penalties: u64,
 }
 
 /// What an account has paid out in all its certified transactions: with its proof, everything that anyone needs to know of it.
