@@ -4,6 +4,7 @@
 //! Sizes and lengths are skewed: mostly one node and a moment, at times everyone and half a minute. A third of the faults
 //! begin within a moment of where another began or ended, as what is under way then is what breaks.
 
+use marlos::identity::chain::OVERLAP;
 use marlos::time::{Span, Time};
 use marlos::units::Ppm;
 
@@ -32,14 +33,24 @@ pub enum Kind {
     Leave,
     Join,
     Slow,
+    Rotate,
     Clock,
     Byzantine,
 }
 
 impl Kind {
     /// Every kind that is drawn.
-    pub const ALL: [Kind; 8] =
-        [Kind::Partition, Kind::OneWay, Kind::Link, Kind::Crash, Kind::Pause, Kind::Leave, Kind::Join, Kind::Slow];
+    pub const ALL: [Kind; 9] = [
+        Kind::Partition,
+        Kind::OneWay,
+        Kind::Link,
+        Kind::Crash,
+        Kind::Pause,
+        Kind::Leave,
+        Kind::Join,
+        Kind::Slow,
+        Kind::Rotate,
+    ];
 
     /// The kind of a fault.
     #[must_use]
@@ -52,6 +63,7 @@ impl Kind {
             FaultKind::Pause { .. } => Kind::Pause,
             FaultKind::Leave { .. } => Kind::Leave,
             FaultKind::Join { .. } => Kind::Join,
+            FaultKind::Rotate { .. } => Kind::Rotate,
             FaultKind::Clock { .. } => Kind::Clock,
             FaultKind::Byzantine { .. } => Kind::Byzantine,
             FaultKind::Slow { .. } => Kind::Slow,
@@ -69,6 +81,7 @@ impl Kind {
             Kind::Pause => "pause",
             Kind::Leave => "leave",
             Kind::Join => "join",
+            Kind::Rotate => "rotate",
             Kind::Clock => "clock",
             Kind::Byzantine => "byzantine",
             Kind::Slow => "slow",
@@ -84,8 +97,8 @@ pub(super) fn kinds(dice: &Dice) -> Vec<Kind> {
 
 /// The timeline, sorted by time. Every fault is over by `end`, but for nodes that are gone for good.
 pub(super) fn faults(dice: &Dice, cast: &Cast, kinds: &[Kind], end: Time) -> Vec<Fault> {
-    let mut storm =
-        Storm { dice, cast, end, busy: vec![Vec::new(); cast.nodes], faults: Vec::new(), moments: Vec::new() };
+    let (busy, rotated) = (vec![Vec::new(); cast.nodes], vec![Vec::new(); cast.nodes]);
+    let mut storm = Storm { dice, cast, end, busy, rotated, faults: Vec::new(), moments: Vec::new() };
     storm.join();
     storm.lose_for_good(kinds);
     let brewing: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != Kind::Join).collect();
@@ -104,6 +117,8 @@ struct Storm<'d> {
     end: Time,
     /// When each node is down, paused or absent: a scenario does not let two of these overlap.
     busy: Vec<Vec<(Time, Time)>>,
+    /// When each node gets another key, which it may every minute.
+    rotated: Vec<Vec<Time>>,
     faults: Vec<Fault>,
     /// When faults begin and end.
     moments: Vec<Time>,
@@ -144,7 +159,23 @@ impl Storm<'_> {
         self.busy[node].iter().map(|(_, until)| *until).max().unwrap_or(Time(0)).min(self.end)
     }
 
+    /// Whatever the nodes are doing at the time.
+    fn rotate(&mut self, n: usize) {
+        let at = self.moment_of(n);
+        let mut nodes = self.who(2 * n);
+        let apart = |other: &Time| at.since(*other).max(other.since(at)) >= OVERLAP;
+        nodes.retain(|node| self.rotated[*node].iter().all(apart));
+        nodes.iter().for_each(|node| self.rotated[*node].push(at));
+        if !nodes.is_empty() {
+            self.moments.push(at);
+            self.faults.push(Fault { at, until: None, kind: FaultKind::Rotate { nodes } });
+        }
+    }
+
     fn add(&mut self, n: usize, kind: Kind) {
+        if kind == Kind::Rotate {
+            return self.rotate(n);
+        }
         let shortest = if kind == Kind::Leave { GOODBYE } else { MOMENT };
         let at = self.moment_of(n).min(Time(self.end.0 - shortest.as_micros()));
         let room = self.end.since(at);
@@ -201,7 +232,7 @@ impl Storm<'_> {
                 nodes: self.who(2 * n),
                 factor_millionths: self.dice.skewed(What::Slow, n, 2, 10) * 1_000_000,
             },
-            Kind::Join => unreachable!("who joins is drawn with the cast"),
+            Kind::Join | Kind::Rotate => unreachable!("who joins is drawn with the cast, and a rotation takes no time"),
             Kind::Clock | Kind::Byzantine => unreachable!("not drawn"),
         }
     }

@@ -56,6 +56,7 @@ fn lost(scenario: &Scenario) -> (BTreeSet<usize>, BTreeSet<usize>) {
             | FaultKind::Link { .. }
             | FaultKind::Slow { .. }
             | FaultKind::Join { .. }
+            | FaultKind::Rotate { .. }
             | FaultKind::Clock { .. }
             | FaultKind::Byzantine { .. } => {}
         }
