@@ -102,6 +102,8 @@ pub struct Config {
     pub max_output_bytes: u32,
     /// How coordinators are chosen.
     pub election: Election,
+    /// Whether every job of this node is private, also where its submitter does not say so.
+    pub encryption: bool,
 
     /// How often this node tells the others what it has seen of them, and writes it to its store.
     pub reputation_interval: Span,
@@ -324,6 +326,7 @@ impl Default for Config {
             max_command_bytes: 64 * 1024,
             max_output_bytes: 1024 * 1024,
             election: Election::Modulo,
+            encryption: false,
             reputation_interval: Span::secs(60),
             evidence_lasts: Span::secs(30 * 86_400),
             bundle_window: Span::millis(5),

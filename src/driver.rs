@@ -82,6 +82,15 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let network = &settings.document.network;
     let keys = files::keys(&settings.data_dir)?;
     let id = keys.id();
+    if !keys.hold_in(&settings.node.network_id) {
+        return Err(format!(
+            "the key of node {id} was rotated in another network than {}; restore node.network_id, or begin with a new data directory",
+            settings.node.network_id
+        ));
+    }
+    if files::key_age(&settings.data_dir).is_some_and(|age| age > files::KEY_AGE_ADVISED) {
+        tracing::warn!("the node's key is older than 90 days: `marlos-node key rotate` replaces it");
+    }
     let (store, mut records) = store::Store::open(&settings.data_dir, id)?;
     let results = events::results::Results::recall(&mut records);
 
@@ -140,7 +149,8 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let node = Node::new(settings.node, keys, ChaCha8Rng::from_seed(seed)).map_err(|e| e.to_string())?;
     tracing::info!(node_id = %id, pub_endpoint = %node.view().config().pub_endpoint, api = %api.address(), "marlos-node runs");
 
-    let hands = Hands { transport, beacon, executor, counters, refusals };
+    let data_dir = settings.data_dir.clone();
+    let hands = Hands { transport, beacon, executor, counters, refusals, data_dir };
     let mut engine = Engine::new(node, store, results, hands, hub, recording);
     engine.start(&records).await?;
     drop(records);

@@ -27,6 +27,7 @@ use crate::Config;
 use crate::identity::Keys;
 use crate::io::{Input, Outbox, Verify};
 use crate::time::Now;
+use crate::wire::message::KeyLink;
 use crate::wire::{Signature, Signed};
 use heard::Heard;
 use log::Log;
@@ -40,7 +41,7 @@ pub const VERSION: &str = concat!("marlos ", env!("CARGO_PKG_VERSION"), " record
 #[expect(missing_docs, reason = "each variant's line says what its fields are")]
 pub enum Entry {
     /// The first record of a node: what it was made of. `config` is its configuration as JSON.
-    Node { version: String, config: String, public_key: [u8; 32], generator: [u8; 32] },
+    Node { version: String, config: String, first_key: [u8; 32], chain: Vec<KeyLink>, generator: [u8; 32] },
     /// The first record of a world: the scenario as a file, with its seed.
     World { version: String, scenario: String },
     /// A call of a node: both clocks in microseconds, the input, the signatures that it asked for, and what it said.
@@ -81,7 +82,8 @@ impl Recorder {
     pub fn begin(config: &Config, keys: &Keys, generator: [u8; 32], out: &mut Vec<u8>) -> Recorder {
         let config = serde_json::to_string(config).expect("a configuration is JSON");
         let mut log = Log::begin(out);
-        log.write(&Entry::Node { version: VERSION.to_owned(), config, public_key: keys.public(), generator }, out);
+        let (first_key, chain) = (*keys.genesis(), keys.chain().to_vec());
+        log.write(&Entry::Node { version: VERSION.to_owned(), config, first_key, chain, generator }, out);
         Recorder { log, calls: 0, at: 0, hash: Sha256::new(), signatures: Vec::new() }
     }
 

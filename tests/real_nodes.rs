@@ -16,7 +16,7 @@ mod processes;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use nodes::{BINARY, Node, free_port, start, start_as, start_at, until, until_quietly};
@@ -91,6 +91,61 @@ fn a_node_comes_back_with_its_identity_and_its_next_incarnation() {
         .unwrap();
     assert_eq!(second.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&second.stderr).contains("another process"), "{second:?}");
+}
+
+/// Rotates a node's key, and says how that went.
+fn rotate(data: &Path) -> Output {
+    Command::new(BINARY).args(["key", "rotate", "--json", "--data-dir"]).arg(data).output().unwrap()
+}
+
+#[test]
+fn a_key_is_replaced_while_its_node_runs_and_while_it_is_stopped_and_a_kill_loses_neither() {
+    let root = tempfile::tempdir().unwrap();
+    let mut first = start(root.path(), "first", None, "");
+    let second = start(root.path(), "second", Some(&first), "");
+    let id = first.id();
+    let sees = |node: &Node, state: &str| node.peers(state).contains(&id);
+    until("they meet", || sees(&second, "alive"));
+    let rotations = |answer: &Value| {
+        answer.as_array().unwrap().iter().find(|p| p["node_id"] == id.as_str()).unwrap()["key_rotations"].as_u64()
+    };
+    let private_keys = |node: &Node| {
+        let file = node.data.join("keys").join(format!("{id}.key"));
+        std::fs::read_to_string(file).unwrap().matches("BEGIN PRIVATE KEY").count()
+    };
+
+    let said = rotate(&first.data);
+    assert!(said.status.success(), "{said:?}");
+    let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!((&said["node_id"], &said["rotations"]), (&id.as_str().into(), &1.into()));
+    assert_eq!(first.json(&["status"])["key_rotations"], 1);
+    until("the other learns the new key", || rotations(&second.json(&["peers"])) == Some(1));
+    until("the old key goes when that is known", || private_keys(&first) == 1);
+    let again = rotate(&first.data);
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("too recent"), "{again:?}");
+    let job = first.run(&["submit", "--wait", "--private", "--", "echo", "sealed"]);
+    assert_eq!((job.status.code(), job.stdout.as_slice()), (Some(0), &b"sealed\n"[..]), "{job:?}");
+
+    // A kill at any moment leaves one whole key file: the one before, or the one after.
+    let ports = Some((first.pub_port, first.sub_port, first.beacon_port));
+    first.kill();
+    let file = first.data.join("keys").join(format!("{id}.key"));
+    std::fs::write(first.data.join("keys").join(format!("{id}.key.new1")), "half a file").unwrap();
+    let older = std::fs::read_to_string(&file).unwrap();
+    // The rotation of a minute ago: the next one may follow.
+    let keys = marlos::identity::Keys::from_pem(&older).unwrap();
+    let soon = keys.chain()[0].rotated_at + marlos::identity::chain::OVERLAP;
+    let next = keys.rotated(&[7; 32], soon, "marlos").unwrap();
+    std::fs::write(&file, next.to_pem()).unwrap();
+    let first = start_at(Command::new(BINARY), root.path(), "first", Some(&second), "", ports);
+    assert_eq!((first.id(), first.json(&["status"])["key_rotations"].as_u64()), (id.clone(), Some(2)));
+    until("the other learns the key that was made while the node was down", || {
+        rotations(&second.json(&["peers"])) == Some(2) && sees(&second, "alive")
+    });
+    until("the old key goes again", || private_keys(&first) == 1);
+    drop(first);
+    let stopped = rotate(&root.path().join("first"));
+    assert!(String::from_utf8_lossy(&stopped.stderr).contains("too recent"), "it is asked of the file: {stopped:?}");
 }
 
 #[test]

@@ -36,6 +36,7 @@ impl Losses {
                 | FaultKind::Link { .. }
                 | FaultKind::Slow { .. }
                 | FaultKind::Clock { .. }
+                | FaultKind::Rotate { .. }
                 | FaultKind::Join { .. } => {}
             }
         }

@@ -6,6 +6,7 @@ use crate::config::{Config, planted};
 use crate::cx::{Ctx, store_key};
 use crate::evidence::votes::{double_votes, votes_of};
 use crate::id::{JobId, NodeId, PeerIdx};
+use crate::identity::chain::WithOlder;
 use crate::io::{Event, Refusal};
 use crate::membership::Members;
 use crate::membership::electorate::Electorate;
@@ -98,7 +99,7 @@ impl Auctions {
         }
         let bytes = proposal.statement(vote.job_id).signed_bytes();
         let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
-        if !cx.verify.verify(members.peer(from).key(), &signed, &vote.vote_signature) {
+        if !members.peer(from).has_signed(cx.now.mono, cx.verify, &signed, &vote.vote_signature) {
             return Err(Refusal::BadSignature);
         }
         self.add_vote(cx, members, vote.job_id, voter, vote.vote_signature);
@@ -197,6 +198,7 @@ impl Auctions {
         let shown = Claim::of(&certificate);
         let job = self.jobs.get_mut(&id).ok_or(Refusal::UnknownJob)?;
         job.asked_for_certificate = None;
+        let submitted = job.broadcast.body.submitted;
         if shown.provisional && !job.may_be_provisional(cx.config) {
             return Err(Refusal::BadCertificate);
         }
@@ -211,7 +213,10 @@ impl Auctions {
             return Ok(());
         }
         let needed = u32::try_from(votes_needed(cx.config, electorate.quorum())).expect("bounded by max_members");
-        quorum::check_certificate(&certificate, electorate.members(), needed, &cx.config.network_id, cx.verify)
+        // 1: a voter may have had another key when the job was there already; of later jobs it cannot have signed any vote.
+        let older = |key: &[u8; 32]| electorate.older_keys(key, submitted);
+        let mut verify = WithOlder { verify: cx.verify, older: &older };
+        quorum::check_certificate(&certificate, electorate.members(), needed, &cx.config.network_id, &mut verify)
             .map_err(|_| Refusal::BadCertificate)?;
         let job = self.jobs.get_mut(&id).expect("found above");
         // 9: whoever voted for this and for another in the same round is caught by it.

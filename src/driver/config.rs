@@ -92,6 +92,8 @@ section! {
         message_signature: bool = true,
         /// Replayed messages are refused; there is no other way.
         replay_protection: bool = true,
+        /// Whether every job of this node is private: its command for executor and backup alone, its output for this node.
+        encryption: bool = false,
         /// How far a timestamp may be off.
         clock_sync_tolerance: Span = Span::secs(30),
         /// What a sender may send in the long run.
@@ -392,6 +394,7 @@ impl Document {
                 Membership::Fixed(network.members.clone())
             },
             clock_sync_tolerance: network.clock_sync_tolerance,
+            encryption: network.encryption,
             rate_limit_msgs_per_sec: network.rate_limit_msgs_per_sec,
             rate_limit_burst: network.rate_limit_msgs_per_sec.saturating_mul(2).min(1_000_000),
             max_active_jobs: limits.max_active,

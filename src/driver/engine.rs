@@ -6,6 +6,7 @@
 pub mod writer;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,11 +14,12 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use self::writer::{Batch, Writer};
-use super::api::{Ask, Request};
+use super::api::{Answer, Ask, Problem, Request};
 use super::beacon::Beacon;
 use super::events::results::Results;
 use super::events::{Hub, Reporter};
 use super::executor::{Executor, Finished};
+use super::files;
 use super::front::Counters;
 use super::inbound::{FromPeer, Waiting, Worth};
 use super::record::Recording;
@@ -49,6 +51,8 @@ pub struct Hands {
     pub counters: Arc<Counters>,
     /// What the front refuses, and what of it all is logged.
     pub refusals: Arc<Refusals>,
+    /// Where the key file is.
+    pub data_dir: PathBuf,
 }
 
 /// What the loop hears.
@@ -246,6 +250,7 @@ impl Engine {
                     deadline: job.deadline,
                     max_attempts: job.max_attempts,
                     consistency: job.consistency,
+                    private: job.private,
                 })));
                 let verdict = self.gathered.outbox.actions[before..].iter().find_map(|action| match action {
                     Action::Report(Event::JobSubmitted { job }) => Some(Ok(*job)),
@@ -255,12 +260,26 @@ impl Engine {
                 // Answered after the job is remembered and sent: what was accepted is not lost.
                 self.gathered.answers.push((answer, super::api::submitted(verdict)));
             }
+            Ask::RotateKey => {
+                let said = self.rotate_key();
+                // Answered after the network was told.
+                self.gathered.answers.push((answer, said));
+            }
             other => {
                 let said = self.reporter.answer(&other, &self.node, &self.hands, waiting, self.clock.now());
                 // Whoever asked may have gone.
                 let _ = answer.send(said);
             }
         }
+    }
+
+    /// Another key: durable in the key file first, then the node speaks with it. The loop waits for the disk here, as it is rare.
+    fn rotate_key(&mut self) -> Answer {
+        let network_id = &self.node.view().config().network_id;
+        let rotated = files::rotate_keys(&self.hands.data_dir, network_id, self.clock.now().wall);
+        let keys = rotated.map_err(Problem::conflict)?;
+        self.handle(Input::Command(Command::Rotate(&keys)));
+        Ok(super::cli::key_json(&keys))
     }
 
     fn handle(&mut self, input: Input<'_>) {
@@ -334,7 +353,14 @@ impl Engine {
                 executor.execute(*job, outbox.text(job_type), outbox.text(command), *deadline);
             }
             Action::Cancel(job) => executor.cancel(*job),
-            Action::Report(event) => self.reporter.report(self.clock.mono(), event, outbox, &self.node),
+            Action::Report(event) => {
+                self.reporter.report(self.clock.mono(), event, outbox, &self.node);
+                if let Event::KeyKnown { .. } = event
+                    && let Err(error) = files::forget_old_key(&self.hands.data_dir)
+                {
+                    tracing::warn!(error, "the key before stays in the key file");
+                }
+            }
         }
     }
 }

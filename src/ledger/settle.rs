@@ -216,7 +216,9 @@ impl Ledger {
 
     /// Not certified yet: once more, to all.
     pub(super) fn repeat(&mut self, cx: &mut Ctx<'_>, members: &Members) {
-        let Some(transaction) = self.under_way().cloned() else { return };
+        let Some(transfers) = self.under_way().map(|own| own.transfers.clone()) else { return };
+        // Anew: this node may have another key by now (1).
+        let transaction = self.sign(cx, transfers);
         self.timers.arm(Timer::Repeat, cx.now.mono + cx.config.rebroadcast_interval);
         if !members.degraded() {
             cx.broadcast(&Payload::TokenTransaction(transaction));
@@ -227,6 +229,12 @@ impl Ledger {
     /// The members changed: votes for the own transaction are collected anew; the next repetition asks for them.
     pub(super) fn on_other_electorate(&mut self) {
         self.own.votes.clear();
+    }
+
+    /// A member has another key. Its vote is asked for again by the next repetition: a certificate is made of votes that are all
+    /// proven by keys in use.
+    pub fn on_rotated(&mut self, member: NodeId) {
+        self.own.votes.remove(&member);
     }
 
     fn vote_for_own(&mut self, cx: &mut Ctx<'_>, members: &Members) {
@@ -284,6 +292,7 @@ impl Ledger {
         let (_, statement) = self.statement_of_own(members).ok_or(Refusal::OutOfPlace)?;
         let bytes = statement.signed_bytes();
         let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
+        // With its present key alone: who has another now is asked again.
         if !cx.verify.verify(members.peer(from).key(), &signed, &vote.vote_signature) {
             return Err(Refusal::BadSignature);
         }

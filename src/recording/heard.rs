@@ -3,10 +3,11 @@
 use bincode::{Decode, Encode};
 
 use crate::id::{JobId, Link};
+use crate::identity::Keys;
 use crate::io::{Command, Input, JobSpec, JobStatus, Outcome, Record};
 use crate::time::Span;
 use crate::units::{Ppm, Tokens};
-use crate::wire::message::Consistency;
+use crate::wire::message::{Consistency, KeyLink};
 
 /// [`Input`] with bytes of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -17,6 +18,7 @@ pub enum Heard {
     Connected(u32),
     Disconnected(u32),
     Submit(Submitted),
+    Rotate { first: [u8; 32], chain: Vec<KeyLink> },
     Leave,
     Finished { job: JobId, status: JobStatus, output: Vec<u8>, duration: Span },
     Wake,
@@ -34,6 +36,7 @@ pub struct Submitted {
     pub deadline: Span,
     pub max_attempts: u32,
     pub consistency: Consistency,
+    pub private: bool,
 }
 
 impl Heard {
@@ -56,7 +59,12 @@ impl Heard {
                 deadline: spec.deadline,
                 max_attempts: spec.max_attempts,
                 consistency: spec.consistency,
+                private: spec.private,
             }),
+            // Without the private half: the signatures are recorded.
+            Input::Command(Command::Rotate(keys)) => {
+                Heard::Rotate { first: *keys.genesis(), chain: keys.chain().to_vec() }
+            }
             Input::Command(Command::Leave) => Heard::Leave,
             Input::Finished { job, outcome: Outcome { status, output, duration } } => {
                 Heard::Finished { job, status, output: output.to_vec(), duration }
@@ -85,7 +93,11 @@ impl Heard {
                 deadline: spec.deadline,
                 max_attempts: spec.max_attempts,
                 consistency: spec.consistency,
+                private: spec.private,
             }))),
+            Heard::Rotate { first, chain } => {
+                take(Input::Command(Command::Rotate(&Keys::without_secret(*first, chain.clone()))))
+            }
             Heard::Leave => take(Input::Command(Command::Leave)),
             Heard::Finished { job, status, output, duration } => {
                 take(Input::Finished { job: *job, outcome: Outcome { status: *status, output, duration: *duration } })
@@ -103,6 +115,7 @@ impl Heard {
             Heard::Connected(link) => format!("link {link} up"),
             Heard::Disconnected(link) => format!("link {link} down"),
             Heard::Submit(spec) => format!("a job of type {}", spec.job_type),
+            Heard::Rotate { chain, .. } => format!("the order to use its key number {}", chain.len() + 1),
             Heard::Leave => "the order to leave".to_owned(),
             Heard::Finished { job, .. } => format!("the end of {job}"),
             Heard::Wake => "its deadline".to_owned(),

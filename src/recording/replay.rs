@@ -92,18 +92,18 @@ pub fn words(damage: Damage, calls: u64) -> String {
 pub fn node(bytes: &[u8]) -> Result<Replayed, String> {
     let mut records = Records::new(bytes).map_err(|damage| words(damage, 0))?;
     let first = records.next().ok_or("it is empty")?.map_err(|damage| words(damage, 0))?;
-    let Entry::Node { version, config, public_key, generator } = first else {
+    let Entry::Node { version, config, first_key, chain, generator } = first else {
         return Err("it is no recording of a node".to_owned());
     };
     same_version(&version)?;
     let unusable = |error: String| format!("the recorded configuration: {error}");
     let config: Config = serde_json::from_str(&config).map_err(|error| unusable(error.to_string()))?;
-    let node = Node::new(config, Keys::without_secret(public_key), ChaCha8Rng::from_seed(generator));
-    run(node.map_err(|error| unusable(error.to_string()))?, public_key, records)
+    let node = Node::new(config, Keys::without_secret(first_key, chain), ChaCha8Rng::from_seed(generator));
+    run(node.map_err(|error| unusable(error.to_string()))?, records)
 }
 
 /// Hands every recorded input to the node.
-fn run(mut node: Node, public_key: [u8; 32], records: Records<'_>) -> Result<Replayed, String> {
+fn run(mut node: Node, records: Records<'_>) -> Result<Replayed, String> {
     let (mut calls, mut hash) = (0, Sha256::new());
     let who = format!("node {}", node.view().id());
     let replayed = |calls, hash: Sha256, end| Replayed { who: who.clone(), calls, hash: hex(hash), end };
@@ -114,7 +114,7 @@ fn run(mut node: Node, public_key: [u8; 32], records: Records<'_>) -> Result<Rep
                     return Err("it does not begin with the node's start".to_owned());
                 }
                 let now = Now { mono: Time(mono), wall: WallTime(wall) };
-                if let Some(what) = parted(&mut node, now, &heard, Answers::new(public_key, signatures), &said) {
+                if let Some(what) = parted(&mut node, now, &heard, Answers::new(signatures), &said) {
                     let who = format!("{who}, after {}", heard.describe());
                     let divergence = Divergence { event: calls + 1, at: Time(mono), who, what };
                     return Ok(replayed(calls, hash, End::Diverged(divergence)));
@@ -165,15 +165,14 @@ pub fn hex(hash: Sha256) -> String {
 
 /// Answers for a key whose private half is not here.
 struct Answers {
-    public_key: [u8; 32],
     signatures: VecDeque<Signature>,
     /// Where a signature is not of what the node wants signed.
     parted: Option<String>,
 }
 
 impl Answers {
-    fn new(public_key: [u8; 32], signatures: Vec<Signature>) -> Answers {
-        Answers { public_key, signatures: signatures.into(), parted: None }
+    fn new(signatures: Vec<Signature>) -> Answers {
+        Answers { signatures: signatures.into(), parted: None }
     }
 }
 
@@ -182,9 +181,9 @@ impl Verify for Answers {
         StrictVerifier.verify(key, message, signature)
     }
 
-    fn sign(&mut self, _: &Keys, message: &Signed<'_>) -> Signature {
+    fn sign(&mut self, keys: &Keys, message: &Signed<'_>) -> Signature {
         let signature = self.signatures.pop_front();
-        if !signature.is_some_and(|signature| StrictVerifier.verify(&self.public_key, message, &signature)) {
+        if !signature.is_some_and(|signature| StrictVerifier.verify(&keys.public(), message, &signature)) {
             self.parted.get_or_insert_with(|| "it signs something that was not signed then".to_owned());
         }
         signature.unwrap_or(Signature([0; 64]))

@@ -11,7 +11,7 @@ use super::cast::Cast;
 use super::dice::{Dice, What};
 use super::setting;
 use super::storm::{self, Kind};
-use crate::scenario::{NodeNo, Scenario};
+use crate::scenario::{Fault, FaultKind, NodeNo, Scenario};
 
 /// The fewest nodes of a run, where the base scenario has as many.
 const NODES_LEAST: usize = 3;
@@ -79,6 +79,10 @@ impl Chaos {
             scenario.workload = Some(setting::workload(&dice, load, &cast.all(), storm, base.settle));
         }
         scenario.faults = storm::faults(&dice, &cast, &kinds, end);
+        let names_voters = |fault: &Fault| {
+            matches!(&fault.kind, FaultKind::Byzantine { behaviour, .. } if behaviour.needs_fixed_membership())
+        };
+        scenario.fixed_membership |= scenario.faults.iter().any(names_voters);
         Plan { run, scenario, kinds, suspects: cast.suspects, knobs }
     }
 

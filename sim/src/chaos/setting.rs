@@ -86,6 +86,7 @@ fn job(dice: &Dice, base: &JobTemplate, settle: Span) -> JobTemplate {
         deadline,
         failing: Ppm(u32::try_from(failing).expect("at most half")),
         max_attempts: u32::try_from(dice.between(What::Attempts, 0, 1, 3)).expect("few"),
+        private: dice.one_in(What::Attempts, 1, 4),
         output_bytes: u32::try_from(output).expect("little"),
         consistency,
         ..base.clone()

@@ -4,6 +4,7 @@
 //! Sizes and lengths are skewed: mostly one node and a moment, at times everyone and half a minute. A third of the faults
 //! begin within a moment of where another began or ended, as what is under way then is what breaks.
 
+use marlos::identity::chain::OVERLAP;
 use marlos::time::{Span, Time};
 use marlos::units::Ppm;
 
@@ -41,13 +42,14 @@ pub enum Kind {
     Leave,
     Join,
     Slow,
+    Rotate,
     Clock,
     Byzantine,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Partition,
         Kind::OneWay,
         Kind::Link,
@@ -56,6 +58,7 @@ impl Kind {
         Kind::Leave,
         Kind::Join,
         Kind::Slow,
+        Kind::Rotate,
         Kind::Clock,
         Kind::Byzantine,
     ];
@@ -71,6 +74,7 @@ impl Kind {
             FaultKind::Pause { .. } => Kind::Pause,
             FaultKind::Leave { .. } => Kind::Leave,
             FaultKind::Join { .. } => Kind::Join,
+            FaultKind::Rotate { .. } => Kind::Rotate,
             FaultKind::Clock { .. } => Kind::Clock,
             FaultKind::Byzantine { .. } => Kind::Byzantine,
             FaultKind::Slow { .. } => Kind::Slow,
@@ -88,6 +92,7 @@ impl Kind {
             Kind::Pause => "pause",
             Kind::Leave => "leave",
             Kind::Join => "join",
+            Kind::Rotate => "rotate",
             Kind::Clock => "clock",
             Kind::Byzantine => "byzantine",
             Kind::Slow => "slow",
@@ -103,8 +108,8 @@ pub(super) fn kinds(dice: &Dice) -> Vec<Kind> {
 
 /// The timeline, sorted by time. Every fault is over by `end`, but for nodes that are gone for good.
 pub(super) fn faults(dice: &Dice, cast: &Cast, kinds: &[Kind], end: Time) -> Vec<Fault> {
-    let mut storm =
-        Storm { dice, cast, end, busy: vec![Vec::new(); cast.nodes], faults: Vec::new(), moments: Vec::new() };
+    let (busy, rotated) = (vec![Vec::new(); cast.nodes], vec![Vec::new(); cast.nodes]);
+    let mut storm = Storm { dice, cast, end, busy, rotated, faults: Vec::new(), moments: Vec::new() };
     storm.join();
     storm.lose_for_good(kinds);
     if kinds.contains(&Kind::Byzantine) {
@@ -127,6 +132,8 @@ struct Storm<'d> {
     end: Time,
     /// When each node is down, paused or absent: a scenario does not let two of these overlap.
     busy: Vec<Vec<(Time, Time)>>,
+    /// When each node gets another key, which it may every minute.
+    rotated: Vec<Vec<Time>>,
     faults: Vec<Fault>,
     /// When faults begin and end.
     moments: Vec<Time>,
@@ -215,7 +222,23 @@ impl Storm<'_> {
         self.busy[node].iter().map(|(_, until)| *until).max().unwrap_or(Time(0)).min(self.end)
     }
 
+    /// Whatever the nodes are doing at the time.
+    fn rotate(&mut self, n: usize) {
+        let at = self.moment_of(n);
+        let mut nodes = self.who(2 * n);
+        let apart = |other: &Time| at.since(*other).max(other.since(at)) >= OVERLAP;
+        nodes.retain(|node| self.rotated[*node].iter().all(apart));
+        nodes.iter().for_each(|node| self.rotated[*node].push(at));
+        if !nodes.is_empty() {
+            self.moments.push(at);
+            self.faults.push(Fault { at, until: None, kind: FaultKind::Rotate { nodes } });
+        }
+    }
+
     fn add(&mut self, n: usize, kind: Kind) {
+        if kind == Kind::Rotate {
+            return self.rotate(n);
+        }
         let shortest = if kind == Kind::Leave { GOODBYE } else { MOMENT };
         let at = self.moment_of(n).min(Time(self.end.0 - shortest.as_micros()));
         let room = self.end.since(at);
@@ -284,7 +307,9 @@ impl Storm<'_> {
                 factor_millionths: self.dice.skewed(What::Slow, n, 2, 10) * 1_000_000,
             },
             Kind::Clock => self.clock(n),
-            Kind::Join | Kind::Byzantine => unreachable!("who joins and who misbehaves is drawn with the cast"),
+            Kind::Join | Kind::Byzantine | Kind::Rotate => {
+                unreachable!("who joins and who misbehaves is drawn with the cast, and a rotation takes no time")
+            }
         }
     }
 

@@ -163,6 +163,7 @@ fn lists(kind: &mut FaultKind) -> Vec<&mut Vec<NodeNo>> {
         | FaultKind::Leave { nodes }
         | FaultKind::Slow { nodes, .. }
         | FaultKind::Clock { nodes, .. }
+        | FaultKind::Rotate { nodes }
         | FaultKind::Byzantine { nodes, .. } => vec![nodes],
     }
 }
