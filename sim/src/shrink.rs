@@ -104,7 +104,7 @@ fn valid(scenario: &Scenario) -> Option<Scenario> {
 fn first_wrong(scenarios: Vec<Scenario>, like: Option<&Finding>, bench: Bench<'_>) -> (Option<Wronged>, u64) {
     let (mut found, mut runs) = (None, 0);
     many(
-        scenarios.into_iter(),
+        scenarios,
         bench.threads,
         bench.interrupted,
         |scenario, wanted| finding::examine(scenario.clone(), wanted),

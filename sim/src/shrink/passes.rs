@@ -215,7 +215,7 @@ fn fewer_jobs(wronged: &Wronged) -> Vec<Scenario> {
     for chunk in chunks(load.from.len()).skip(1) {
         smaller.push(with(&|load| drop(load.from.drain(chunk.clone()))));
     }
-    smaller.push(with(&|load| load.start = load.start + Span(lasts.0 / 2)));
+    smaller.push(with(&|load| load.start += Span(lasts.0 / 2)));
     smaller.push(with(&|load| load.jobs_per_1000_s = (load.jobs_per_1000_s / 2).max(1)));
     smaller.push(with(&|load| load.arrival = Arrival::Uniform));
     smaller.push(with(&|load| load.job.failing = Ppm(0)));
