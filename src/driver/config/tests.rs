@@ -147,6 +147,7 @@ const OTHERS: [(&str, &str); 38] = [
     ("ledger.settle_after", "29"),
     ("ledger.settle_batch", "63"),
     ("api.address", "127.0.0.1:5559"),
+    ("network.encryption", "true"),
 ];
 
 #[test]
