@@ -116,6 +116,20 @@ impl Accounts {
         self.penalties.get(&pair).map_or(0, |(number, _)| *number)
     }
 
+    /// What proves that, if there is anything.
+    #[must_use]
+    pub fn penalty_proof(&self, pair: Pair) -> Option<&Proof> {
+        self.penalties.get(&pair).map(|(_, proof)| proof)
+    }
+
+    /// Other members have voted for the number that is applied: their proof takes the place of the older one.
+    ///
+    /// # Panics
+    /// Where none is applied: the caller has seen it.
+    pub fn prove_penalty(&mut self, pair: Pair, proof: Proof) {
+        self.penalties.get_mut(&pair).expect("it is applied").1 = proof;
+    }
+
     /// What a submitter was awarded, as it is passed on and stored.
     #[must_use]
     pub fn penalties(&self, submitter: NodeId) -> Vec<PenaltyRecord> {
