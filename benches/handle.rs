@@ -195,6 +195,7 @@ impl Net {
                     deadline: Span::secs(10),
                     max_attempts: 1,
                     consistency: Consistency::Quorum,
+                    private: false,
                 };
                 let node = usize::try_from(submitted).expect("few") % NODES;
                 self.call(at, node, "(submit)", 1, Input::Command(Command::Submit(spec)));

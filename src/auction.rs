@@ -14,7 +14,7 @@ mod takeover;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::config::Config;
+use crate::config::{Config, planted};
 use crate::cx::{Ctx, store_key};
 use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Event, PeerState, Refusal};
@@ -250,7 +250,10 @@ impl Auctions {
     fn close_bids(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId) {
         let own = cx.self_id();
         let job = self.jobs.get_mut(&id).expect("the caller found it");
-        if job.coordinator != own || job.closed == Some(job.round) || job.standing().is_some() {
+        if job.coordinator != own
+            || job.closed == Some(job.round) && !planted!(cx.config, ProposesTwice)
+            || job.standing().is_some()
+        {
             return;
         }
         if job.broadcast.body.submitted < self.vote_floor {

@@ -102,6 +102,8 @@ pub struct Config {
     pub max_output_bytes: u32,
     /// How coordinators are chosen.
     pub election: Election,
+    /// Whether every job of this node is private, also where its submitter does not say so.
+    pub encryption: bool,
 
     /// How often this node tells the others what it has seen of them, and writes it to its store.
     pub reputation_interval: Span,
@@ -207,7 +209,81 @@ pub enum Plant {
     HeadsIgnored,
     /// A claim that lapsed is counted twice.
     PenaltyTwice,
+    /// A voter votes for another winner while its vote for the first is still a lease.
+    LeaseUnheld,
+    /// A node that lost its store votes on jobs on which it may have voted before.
+    VoteFloorIgnored,
+    /// The dead are forgotten at once, so that both sides of a partition reach a quorum.
+    ForgottenWhenDead,
+    /// A coordinator names a winner as often as it is asked to, in one round.
+    ProposesTwice,
+    /// A transaction is certified with one vote fewer than the quorum.
+    LedgerQuorumOneShort,
+    /// A payer's own transaction is not persisted before it is sent.
+    TransactionForgotten,
+    /// A message may be as old as it likes.
+    StampsIgnored,
+    /// An envelope's signature is not looked at.
+    SignaturesUnchecked,
+    /// Who sends too much is told by when it arrives alone.
+    BanByArrival,
+    /// A sign of life of a dead member does not bring it back.
+    DeadStayDead,
+    /// Members with other records than one's own are not told.
+    RecordsIgnored,
 }
+
+#[cfg(feature = "plant")]
+impl Plant {
+    /// Every defect.
+    pub const ALL: [Plant; 30] = [
+        Plant::QuorumOneShort,
+        Plant::VotesForgotten,
+        Plant::VotesNotPersisted,
+        Plant::AnyCoordinator,
+        Plant::ReplayWindowOff,
+        Plant::ReplayAfterRestart,
+        Plant::ExecuteWithoutClaim,
+        Plant::DeadlineIgnored,
+        Plant::LeaseIgnored,
+        Plant::FenceIgnored,
+        Plant::AnnouncesDropped,
+        Plant::EvidenceUnchecked,
+        Plant::NothingBundled,
+        Plant::ProvisionalForQuorum,
+        Plant::DoubleVote,
+        Plant::BalanceUnchecked,
+        Plant::PaidTwice,
+        Plant::HeadsIgnored,
+        Plant::PenaltyTwice,
+        Plant::LeaseUnheld,
+        Plant::VoteFloorIgnored,
+        Plant::ForgottenWhenDead,
+        Plant::ProposesTwice,
+        Plant::LedgerQuorumOneShort,
+        Plant::TransactionForgotten,
+        Plant::StampsIgnored,
+        Plant::SignaturesUnchecked,
+        Plant::BanByArrival,
+        Plant::DeadStayDead,
+        Plant::RecordsIgnored,
+    ];
+}
+
+/// Whether this defect is planted; never, in a build without the feature `plant`.
+macro_rules! planted {
+    ($config:expr, $plant:ident) => {{
+        #[cfg(feature = "plant")]
+        let planted = $config.plant == crate::config::Plant::$plant;
+        #[cfg(not(feature = "plant"))]
+        let planted = {
+            let _ = &$config;
+            false
+        };
+        planted
+    }};
+}
+pub(crate) use planted;
 
 impl Default for Config {
     fn default() -> Config {
@@ -250,6 +326,7 @@ impl Default for Config {
             max_command_bytes: 64 * 1024,
             max_output_bytes: 1024 * 1024,
             election: Election::Modulo,
+            encryption: false,
             reputation_interval: Span::secs(60),
             evidence_lasts: Span::secs(30 * 86_400),
             bundle_window: Span::millis(5),

@@ -1,6 +1,7 @@
 //! What every handler gets: the moment, the configuration, and where its consequences go.
 
 use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
 
 use crate::config::Config;
 use crate::egress::Egress;
@@ -48,6 +49,13 @@ impl Ctx<'_> {
     /// Says it to one member.
     pub fn direct(&mut self, peer: PeerIdx, id: NodeId, payload: &Payload) {
         self.egress.direct(self.config, peer, id, payload);
+    }
+
+    /// Seals for one member, with a nonce that is used once. Nothing where its key is none.
+    pub fn seal(&mut self, reader: &[u8; 32], plain: &[u8]) -> Option<Vec<u8>> {
+        let mut random = [0; 16];
+        self.rng.fill_bytes(&mut random);
+        self.egress.seal_for(reader, random, plain)
     }
 
     /// Reports what happened.

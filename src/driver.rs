@@ -3,7 +3,8 @@
 //! In reading order: [`config`] is what the operator says; [`engine`] is the loop; [`store`], [`zmq`], [`beacon`] and
 //! [`executor`], with its [`supervisor`]s, are its hands; [`front`] stands between strangers and the `zeromq` crate, and
 //! [`inbound`] between the front and the loop; [`refusals`] counts what was not let in; [`events`] is what it tells; [`api`] is
-//! where local programs ask, and [`cli`] is one of them, which has a [`doctor`].
+//! where local programs ask, and [`cli`] is one of them, which has a
+//! [`doctor`]. [`record`] writes down what the node hears.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -22,6 +23,7 @@ pub mod executor;
 pub mod files;
 pub mod front;
 pub mod inbound;
+pub mod record;
 pub mod refusals;
 pub mod store;
 pub mod supervisor;
@@ -80,6 +82,15 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let network = &settings.document.network;
     let keys = files::keys(&settings.data_dir)?;
     let id = keys.id();
+    if !keys.hold_in(&settings.node.network_id) {
+        return Err(format!(
+            "the key of node {id} was rotated in another network than {}; restore node.network_id, or begin with a new data directory",
+            settings.node.network_id
+        ));
+    }
+    if files::key_age(&settings.data_dir).is_some_and(|age| age > files::KEY_AGE_ADVISED) {
+        tracing::warn!("the node's key is older than 90 days: `marlos-node key rotate` replaces it");
+    }
     let (store, mut records) = store::Store::open(&settings.data_dir, id)?;
     let results = events::results::Results::recall(&mut records);
 
@@ -131,11 +142,16 @@ pub async fn run(settings: Settings) -> Result<(), String> {
 
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|e| format!("no entropy for the node's generator: {e}"))?;
+    let recording = match &settings.record {
+        Some(path) => record::Recording::begin(path, &settings.node, &keys, seed)?,
+        None => record::Recording::default(),
+    };
     let node = Node::new(settings.node, keys, ChaCha8Rng::from_seed(seed)).map_err(|e| e.to_string())?;
     tracing::info!(node_id = %id, pub_endpoint = %node.view().config().pub_endpoint, api = %api.address(), "marlos-node runs");
 
-    let hands = Hands { transport, beacon, executor, counters, refusals };
-    let mut engine = Engine::new(node, store, results, hands, hub);
+    let data_dir = settings.data_dir.clone();
+    let hands = Hands { transport, beacon, executor, counters, refusals, data_dir };
+    let mut engine = Engine::new(node, store, results, hands, hub, recording);
     engine.start(&records).await?;
     drop(records);
     let stop = async move {

@@ -8,7 +8,7 @@
 use crate::config::Config;
 use crate::guard::rate::Bucket;
 use crate::id::{NodeId, PeerIdx};
-use crate::identity::Keys;
+use crate::identity::{Keys, seal};
 use crate::io::{Action, Outbox, To, Verify};
 use crate::metrics::Metrics;
 use crate::time::{Now, Span, Time};
@@ -30,6 +30,8 @@ pub struct Egress {
     network_tag: u16,
     incarnation: u32,
     counter: u64,
+    /// Counts what was sealed in this incarnation.
+    sealed: u64,
     pending: Vec<Pending>,
     encoded: Vec<u8>,
     scratch: Vec<u8>,
@@ -56,6 +58,7 @@ impl Egress {
             network_tag: wire::network_tag(&config.network_id),
             incarnation: 0,
             counter: 0,
+            sealed: 0,
             pending: Vec::new(),
             encoded: Vec::new(),
             scratch: Vec::new(),
@@ -71,6 +74,19 @@ impl Egress {
         &self.keys
     }
 
+    /// Signs with these from now on.
+    pub fn set_keys(&mut self, keys: Keys) {
+        assert_eq!(keys.id(), self.keys.id(), "a rotation keeps the identity");
+        self.keys = keys;
+    }
+
+    /// Seals for one reader, with the next nonce.
+    pub fn seal_for(&mut self, reader: &[u8; 32], random: [u8; 16], plain: &[u8]) -> Option<Vec<u8>> {
+        self.sealed += 1;
+        let nonce = seal::nonce(self.keys.id(), self.incarnation, self.sealed, random);
+        self.keys.seal(reader, &nonce, plain)
+    }
+
     /// This node's start count.
     #[must_use]
     pub fn incarnation(&self) -> u32 {
@@ -82,6 +98,7 @@ impl Egress {
         assert!(incarnation > self.incarnation, "incarnations only grow");
         self.incarnation = incarnation;
         self.counter = 0;
+        self.sealed = 0;
     }
 
     /// To every subscriber.

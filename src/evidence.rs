@@ -4,7 +4,7 @@
 //! (`check`, which also says why no honest node can make one), takes it once and passes it on once. Its author's votes and bids
 //! count nothing for `evidence_lasts`. `votes` finds votes where certificates meet, `frames` keeps what proves the rest.
 //!
-//! **What is found.** Votes, announces, proposals and transactions. Bids go to the coordinator alone, which takes the first: a second
+//! **What is found.** Votes, announces, proposals, transactions and rotations. Bids go to the coordinator alone, which takes the first: a second
 //! one has no effect to punish, and keeping each would cost a frame for every bidder of every job. Claims say nothing but job and
 //! round, so that two of one node cannot differ; claims of two nodes for one round are certificates that meet. Frames beyond
 //! [`MAX_EVIDENCE_FRAME`](crate::wire::message::MAX_EVIDENCE_FRAME), as the bundles of a busy node, are not kept, so that a liar that
@@ -130,8 +130,8 @@ impl Proofs {
         if known.is_none() && self.proven.len() >= cx.config.max_members as usize {
             return Ok(()); // Full of members that are gone; there is nothing that its accuser could do about it.
         }
-        let key = members.peer(accused).key();
-        let sound = check::check(&evidence, key, &cx.config.network_id, cx.verify);
+        let genesis = &members.peer(accused).record.public_key;
+        let sound = check::check(&evidence, genesis, &cx.config.network_id, cx.verify);
         if sound.is_err() && !unchecked_planted(cx.config) {
             return Err(Refusal::BadEvidence);
         }
@@ -150,8 +150,12 @@ impl Proofs {
         Ok(())
     }
 
-    /// This node has found two statements that may exclude each other.
-    pub fn on_found(&mut self, cx: &mut Ctx<'_>, members: &Members, evidence: Evidence) {
+    /// This node has found two statements that may exclude each other. It knows the keys of who made them.
+    pub fn on_found(&mut self, cx: &mut Ctx<'_>, members: &Members, mut evidence: Evidence) {
+        let forks = matches!(evidence.proof, Contradiction::Rotations { .. });
+        if let Some(author) = members.find(evidence.author).filter(|_| !forks) {
+            evidence.rotations.clone_from(&members.peer(author).record.rotations);
+        }
         // Where it does not hold after all, nobody is to blame for it.
         let _ = self.on_evidence(cx, members, evidence);
     }
@@ -172,7 +176,7 @@ impl Proofs {
         }
         let Some(before) = self.frames.take(author, incarnation, said, frame) else { return };
         let proof = Contradiction::Frames { first: before.to_vec(), second: frame.to_vec() };
-        self.on_found(cx, members, Evidence { author, proof });
+        self.on_found(cx, members, Evidence { author, rotations: Vec::new(), proof });
     }
 
     /// A member says who is proven in its eyes, as one number.

@@ -6,8 +6,8 @@
 pub mod rate;
 pub mod replay;
 
-use crate::config::Config;
-use crate::id::PeerIdx;
+use crate::config::{Config, planted};
+use crate::id::{Link, PeerIdx};
 use crate::io::Refusal;
 use crate::time::{Now, Span, Time, WallTime};
 use crate::wire::Header;
@@ -33,6 +33,9 @@ struct Sender {
     bucket: Bucket,
     /// By when it stamped them: what a link or this node held up and brings at once was not sent at once. A liar gains no
     /// more than the messages that fit between the oldest and the newest stamp that are tolerated, once.
+    ///
+    /// It goes by the stamps of streams alone: a beacon overtakes what a slow stream still holds, and would make that seem to be
+    /// sent at once.
     stamps: Bucket,
     blacklisted_until: Time,
     newest_stamp: WallTime,
@@ -61,7 +64,8 @@ impl Guard {
         let wall = now.wall.offset(sync_offset_us);
         let age = wall.since(stamp);
         let before_this_life = self.born.is_some_and(|born| age > now.mono.since(born) + CLOCKS_DIFFER);
-        wall.distance(stamp) > config.clock_sync_tolerance || (before_this_life && !forgetful_planted(config))
+        let off = wall.distance(stamp) > config.clock_sync_tolerance && !planted!(config, StampsIgnored);
+        off || (before_this_life && !planted!(config, ReplayAfterRestart))
     }
 
     /// Makes room for the next sender. `floor` is the newest incarnation of it that the store remembers.
@@ -80,10 +84,11 @@ impl Guard {
     /// The checks before the signature, cheapest first. `sync_offset_us` turns the wall clock into synchronised time.
     ///
     /// # Errors
-    /// `Blacklisted`, `StaleTimestamp`, `StaleIncarnation` or `Replayed`.
+    /// `Blacklisted`, `RateLimited`, `StaleTimestamp`, `StaleIncarnation` or `Replayed`.
     pub fn check(
         &mut self,
         peer: PeerIdx,
+        link: Link,
         header: &Header,
         now: Now,
         sync_offset_us: i64,
@@ -97,8 +102,12 @@ impl Guard {
         let (rate, burst) = (config.rate_limit_msgs_per_sec, config.rate_limit_burst);
         // The stamp is not verified yet, so that it must not move anything: a copy is asked.
         let mut stamps = sender.stamps;
-        let within_rate =
-            sender.bucket.has_token(now.mono, rate, burst) || stamps.has_token(Time(header.timestamp.0), rate, burst);
+        let mut within_rate = sender.bucket.has_token(now.mono, rate, burst);
+        if link == Link::BEACON && !within_rate {
+            // Streams may have brought at once what they held up: no reason to ban anybody for a datagram, nor to verify it.
+            return Err(Refusal::RateLimited);
+        }
+        within_rate |= stamps.has_token(Time(header.timestamp.0), rate, burst) && !planted!(config, BanByArrival);
         if stale {
             return Err(Refusal::StaleTimestamp);
         }
@@ -111,12 +120,14 @@ impl Guard {
     }
 
     /// After the signature: takes a token and marks the nonce.
-    pub fn admit(&mut self, peer: PeerIdx, header: &Header, config: &Config) {
+    pub fn admit(&mut self, peer: PeerIdx, link: Link, header: &Header, config: &Config) {
         let sender = &mut self.senders[peer.at()];
-        let stamp = Time(header.timestamp.0);
-        sender.stamps.has_token(stamp, config.rate_limit_msgs_per_sec, config.rate_limit_burst);
         sender.bucket.take();
-        sender.stamps.take();
+        if link != Link::BEACON {
+            let stamp = Time(header.timestamp.0);
+            sender.stamps.has_token(stamp, config.rate_limit_msgs_per_sec, config.rate_limit_burst);
+            sender.stamps.take();
+        }
         sender.newest_stamp = sender.newest_stamp.max(header.timestamp);
         sender.window.mark(header.incarnation, header.counter);
     }
@@ -157,11 +168,66 @@ impl Guard {
     }
 }
 
-fn forgetful_planted(config: &Config) -> bool {
-    #[cfg(feature = "plant")]
-    if config.plant == crate::config::Plant::ReplayAfterRestart {
-        return true;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::NodeId;
+    use crate::time::Span;
+    use crate::wire::MsgType;
+
+    const STREAM: Link = Link(1);
+
+    /// What becomes of message `counter`, stamped and heard at these milliseconds.
+    fn heard(guard: &mut Guard, link: Link, counter: u64, stamped: u64, at: u64) -> Result<Passage, Refusal> {
+        let config = Config::default();
+        let header = Header {
+            network_tag: 0,
+            kind: MsgType::Ping,
+            sender: NodeId([1; 16]),
+            to: None,
+            timestamp: WallTime(0) + Span::millis(stamped),
+            incarnation: 1,
+            counter,
+            compressed: false,
+        };
+        let now = Now { mono: Time(0) + Span::millis(at), wall: WallTime(0) + Span::millis(at) };
+        let passage = guard.check(PeerIdx::SELF, link, &header, now, 0, &config);
+        if passage == Ok(Passage::Clear) {
+            guard.admit(PeerIdx::SELF, link, &header, &config);
+        }
+        passage
     }
-    let _ = config;
-    false
+
+    fn guard() -> Guard {
+        let mut guard = Guard::default();
+        guard.add_sender(PeerIdx::SELF, 0, &Config::default(), Time(0));
+        guard
+    }
+
+    /// 500 messages, 20 a second, are held up for 25 s and come at once, while the beacons of that time came as they were sent.
+    #[test]
+    fn what_a_slow_stream_brings_at_once_is_no_flood_though_beacons_overtook_it() {
+        let mut guard = guard();
+        for beacon in 1..=5 {
+            let at = beacon * 5_000;
+            assert_eq!(heard(&mut guard, Link::BEACON, 1_000 + beacon, at, at + 1), Ok(Passage::Clear));
+        }
+        for n in 0..500 {
+            assert_eq!(heard(&mut guard, STREAM, 1 + n, n * 50, 25_100), Ok(Passage::Clear), "message {n}");
+        }
+        // The bucket of arrivals is empty now, and the next beacon is refused without a ban.
+        assert_eq!(heard(&mut guard, Link::BEACON, 1_100, 25_100, 25_101), Err(Refusal::RateLimited));
+        assert_eq!(heard(&mut guard, STREAM, 501, 25_050, 25_102), Ok(Passage::Clear));
+    }
+
+    #[test]
+    fn who_says_more_than_the_rate_by_both_clocks_is_over_it_and_by_beacon_is_not_heard() {
+        let mut flooded = guard();
+        let stream: Vec<_> = (0..202).map(|n| heard(&mut flooded, STREAM, 1 + n, 1_000, 1_000)).collect();
+        assert!(stream[..200].iter().all(|passage| *passage == Ok(Passage::Clear)), "the burst");
+        assert_eq!(stream[200..], [Ok(Passage::OverRate), Ok(Passage::OverRate)]);
+        let mut flooded = guard();
+        let beacons: Vec<_> = (0..202).map(|n| heard(&mut flooded, Link::BEACON, 1 + n, 1_000 + n, 1_000)).collect();
+        assert_eq!(beacons[200..], [Err(Refusal::RateLimited), Err(Refusal::RateLimited)]);
+    }
 }

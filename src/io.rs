@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::id::{JobId, Link, NodeId, PeerIdx, TxId};
+use crate::identity::Keys;
 use crate::time::Span;
 use crate::units::{Ppm, Tokens};
 use crate::wire::MsgType;
@@ -34,6 +35,9 @@ pub enum Input<'a> {
 pub enum Command<'a> {
     /// Auction this job. Answered in the same call by [`Event::JobSubmitted`] or [`Event::SubmitRefused`].
     Submit(JobSpec<'a>),
+    /// From now on speak with these keys: the same identity with one key more, durable already. Who missed it learns it from the
+    /// node's records.
+    Rotate(&'a Keys),
     /// Say goodbye to all; the driver stops the process afterwards.
     Leave,
 }
@@ -57,6 +61,8 @@ pub struct JobSpec<'a> {
     pub max_attempts: u32,
     /// What a claim of it needs.
     pub consistency: Consistency,
+    /// Whether only executor and backup shall see the command, and only the submitter the output.
+    pub private: bool,
 }
 
 /// How an execution ended.
@@ -158,6 +164,10 @@ pub enum Event {
     Released { peer: PeerIdx },
     /// Evidence against a member holds. Against the node itself (peer 0): another process speaks with its key.
     Proven { peer: PeerIdx },
+    /// A member, or the node itself (peer 0), has another key: its rotation of this number was accepted.
+    KeyRotated { peer: PeerIdx, sequence: u32 },
+    /// A quorum has shown that it knows this node's present key: the one before is of no use any more.
+    KeyKnown { sequence: u32 },
     /// A heartbeat was broadcast.
     Pinged,
     /// Too few members are reachable: jobs are kept, claims wait.
@@ -237,6 +247,8 @@ pub enum SubmitRefusal {
     CommandTooLarge,
     /// A job type or requirement has no or more than 32 bytes, or there are more than 16.
     BadRequirements,
+    /// The command reads as the commitment of a private job to another one.
+    ReservedCommand,
     /// The deadline is zero, or further than 30 days away.
     BadDeadline,
     /// `max_attempts` is zero or above 100.
@@ -322,11 +334,19 @@ pub enum Refusal {
     InsufficientBalance,
     /// Evidence that proves nothing.
     BadEvidence,
+    /// A record signed by a key that its owner has replaced.
+    RetiredKey,
+    /// A rotation that is known already, or older than the one known.
+    StaleRotation,
+    /// A record whose chain of keys parts from the one that is known.
+    ForkedKey,
+    /// Sealed, and not for this node, not by its sender, altered, or not the command that was committed to.
+    CannotOpen,
 }
 
 impl Refusal {
     /// Every reason, in the order of its number.
-    pub const ALL: [Refusal; 27] = [
+    pub const ALL: [Refusal; 31] = [
         Refusal::TooLarge,
         Refusal::Malformed,
         Refusal::WrongVersion,
@@ -354,6 +374,10 @@ impl Refusal {
         Refusal::ConflictingTransaction,
         Refusal::InsufficientBalance,
         Refusal::BadEvidence,
+        Refusal::RetiredKey,
+        Refusal::StaleRotation,
+        Refusal::ForkedKey,
+        Refusal::CannotOpen,
     ];
 }
 

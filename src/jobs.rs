@@ -7,6 +7,8 @@ mod backup;
 mod executor;
 mod submitter;
 
+use rand_chacha::rand_core::Rng;
+
 use crate::auction::{Claim, Job, LONGEST_DEADLINE};
 use crate::cx::Ctx;
 use crate::id::{JobId, NodeId, PeerIdx};
@@ -15,11 +17,12 @@ use crate::membership::Members;
 use crate::reputation::score::Deed;
 use crate::time::{Span, Time, WallTime};
 use crate::units::Ppm;
-use crate::wire::Payload;
+use crate::wire::message::private::is_commitment;
 use crate::wire::message::{
-    JobBody, JobBroadcast, JobHeartbeat, JobResult, MAX_ATTEMPTS, MAX_CAPABILITY_BYTES, MAX_REQUIREMENTS, OutputChunk,
-    OutputRequest, Transfer,
+    ClaimCertificate, JobBody, JobBroadcast, JobHeartbeat, JobResult, MAX_ATTEMPTS, MAX_CAPABILITY_BYTES,
+    MAX_REQUIREMENTS, OutputChunk, OutputRequest, PrivateCommand, SealedCommand, Transfer,
 };
+use crate::wire::{Payload, binary};
 use backup::Backups;
 use executor::Executor;
 use submitter::Submitter;
@@ -100,7 +103,16 @@ impl Jobs {
         if self.submitter.open() >= cx.config.max_known_jobs as usize {
             return Err(SubmitRefusal::TooManyJobs);
         }
+        if is_commitment(spec.command) {
+            return Err(SubmitRefusal::ReservedCommand);
+        }
         self.submitted += 1;
+        let secret = (spec.private || cx.config.encryption).then(|| {
+            let mut salt = [0; 32];
+            cx.rng.fill_bytes(&mut salt);
+            PrivateCommand { salt, command: spec.command.to_owned() }
+        });
+        let command = secret.as_ref().map_or_else(|| spec.command.to_owned(), PrivateCommand::commitment);
         let submitted = cx.wall();
         let broadcast = JobBroadcast {
             // The incarnation is persisted, so the pair never repeats, whatever a restart forgets.
@@ -109,7 +121,7 @@ impl Jobs {
             submitter: cx.self_id(),
             body: JobBody {
                 job_type: spec.job_type.to_owned(),
-                command: spec.command.to_owned(),
+                command,
                 priority: spec.priority.min(Ppm::ONE),
                 submitted,
                 deadline: submitted + spec.deadline,
@@ -119,7 +131,7 @@ impl Jobs {
                 max_attempts: spec.max_attempts,
             },
         };
-        self.submitter.begin(cx, broadcast.clone());
+        self.submitter.begin(cx, broadcast.clone(), secret);
         Ok(broadcast)
     }
 
@@ -130,7 +142,42 @@ impl Jobs {
 
     /// This node holds a claim: run the job (6.5).
     pub fn on_won(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, claim: Claim, job: &Job) {
+        if let Some(secret) = self.submitter.secret(id) {
+            self.executor.know(cx, id, secret.command.clone(), job);
+        }
         self.executor.on_won(cx, members, id, claim, job);
+    }
+
+    /// The claim of a private job of this node is proven, perhaps again: executor and backup get its command (11).
+    pub fn on_proof(&mut self, cx: &mut Ctx<'_>, members: &Members, certificate: &ClaimCertificate) {
+        self.submitter.on_proof(cx, members, certificate);
+    }
+
+    /// The command of a private job, from its submitter. It is kept, whether this node runs the job now or may have to later.
+    ///
+    /// # Errors
+    /// `UnknownJob`; `OutOfPlace` where it is not the sender's or not private; `CannotOpen`.
+    pub fn on_sealed_command(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        from: PeerIdx,
+        message: &SealedCommand,
+        job: Option<&Job>,
+    ) -> Result<(), Refusal> {
+        let job = job.ok_or(Refusal::UnknownJob)?;
+        if job.broadcast.submitter != members.id(from) || !job.broadcast.body.is_private() {
+            return Err(Refusal::OutOfPlace);
+        }
+        let writers = members.peer(from).sealing_keys(cx.now.mono);
+        let plain = cx.egress.keys().open(&writers, &message.sealed).ok_or(Refusal::CannotOpen)?;
+        let secret: PrivateCommand = binary::decode(&plain).map_err(|_| Refusal::CannotOpen)?;
+        let bounded = secret.command.len() <= cx.config.max_command_bytes as usize;
+        if !bounded || secret.commitment() != job.broadcast.body.command {
+            return Err(Refusal::CannotOpen);
+        }
+        self.executor.know(cx, message.job_id, secret.command, job);
+        Ok(())
     }
 
     /// Somebody, perhaps this node, holds a claim.
@@ -149,7 +196,7 @@ impl Jobs {
     pub fn on_finished(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, outcome: &Outcome<'_>) {
         if let Some((result, output)) = self.executor.on_finished(cx, members, id, outcome) {
             let own = cx.self_id();
-            self.submitter.take_result(cx, id, own, &JobResult { output, ..result }, &mut self.effects);
+            self.submitter.take_result(cx, id, own, JobResult { output, ..result }, &mut self.effects);
         }
     }
 
@@ -202,8 +249,14 @@ impl Jobs {
     }
 
     /// Everything that is due now.
-    pub fn on_timers(&mut self, cx: &mut Ctx<'_>, members: &Members) {
-        for id in self.executor.on_timers(cx, members) {
+    /// `certificate_of` finds what proves a claim of this node.
+    pub fn on_timers(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        certificate_of: &dyn Fn(JobId) -> Option<ClaimCertificate>,
+    ) {
+        for id in self.executor.on_timers(cx, members, certificate_of) {
             self.submitter.on_own_heartbeat(cx, id);
         }
         self.backups.on_timers(cx, &mut self.effects);

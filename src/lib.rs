@@ -34,6 +34,7 @@
 //!   stakes of claims that lapsed, `sync` fetches what was missed.
 //! - [`egress`]: what leaves, in one envelope per destination, after everything that must be durable first.
 //! - [`metrics`]: what the node counts of itself.
+//! - [`recording`]: a run as a file that runs again, without the private key.
 //! - [`cx`] and [`timers`]: what every handler gets, and deadlines by name.
 //! - [`driver`]: the tokio loop, ZeroMQ behind a front that strangers meet first, beacons, store, executors, HTTP API.
 //!
@@ -63,6 +64,7 @@ pub mod membership;
 pub mod metrics;
 pub mod node;
 pub mod quorum;
+pub mod recording;
 pub mod reputation;
 pub mod sync;
 pub mod time;

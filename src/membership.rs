@@ -15,10 +15,12 @@ use sha2::{Digest, Sha256};
 use crate::config::{Config, Membership as Mode};
 use crate::cx::Ctx;
 use crate::id::{ElectorateId, Link, NodeId, PeerIdx};
-use crate::io::{Action, Event, PeerState};
+use crate::identity::chain::{OVERLAP, last_key};
+use crate::io::{Action, Event, PeerState, Verify};
 use crate::reputation::standing::Standing;
 use crate::time::{Span, Time, WallTime};
 use crate::wire::message::{Announce, Consistency, Evidence};
+use crate::wire::{Signature, Signed};
 use electorate::{Ballot, Electorate};
 
 /// Members that make a provisional claim, the node itself included: `min_peers` is for claims that bind everyone.
@@ -44,6 +46,8 @@ pub struct Members {
     isolated: bool,
     /// Members that died or left since `node.rs` last asked.
     lost: Vec<NodeId>,
+    /// Members that have another key since `node.rs` last asked.
+    pub rotated: Vec<NodeId>,
     /// Members of whom something may have been missed, and since when, until `node.rs` has asked.
     missed: Vec<(PeerIdx, Time)>,
     /// Records of members that exclude each other; `node.rs` carries them to the evidence.
@@ -58,9 +62,11 @@ pub struct Members {
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Peer {
-    /// Its id and its public key, as in its record.
+    /// Its id and its present public key, as in its record.
     id: NodeId,
     key: [u8; 32],
+    /// The key before that one, and until when what it signed is still taken.
+    old_key: Option<([u8; 32], Time)>,
     /// When a verified message of it came in last; nothing before the first.
     pub last_heard: Option<Time>,
     /// The stamp of its last PING and when it came, until a PONG has answered it.
@@ -118,6 +124,7 @@ impl Members {
             degraded: true,
             isolated: true,
             lost: Vec::new(),
+            rotated: Vec::new(),
             missed: Vec::new(),
             conflicts: Vec::new(),
             detector: detector::Detector::default(),
@@ -288,10 +295,19 @@ impl Members {
     }
 
     /// Puts a newer record of a member in place of the one held.
-    fn replace_record(&mut self, peer: PeerIdx, record: Announce) {
+    fn replace_record(&mut self, now: Time, peer: PeerIdx, record: Announce) {
         let held = &self.peers[peer.at()];
         if !held.forgotten {
             self.records_digest ^= self.digest_of(&held.record) ^ self.digest_of(&record);
+        }
+        let held = &mut self.peers[peer.at()];
+        let key = *last_key(&record.public_key, &record.rotations);
+        if key != held.key {
+            // 1: what the old key signed may be under way.
+            let old_key = std::mem::replace(&mut held.key, key);
+            held.old_key = Some((old_key, now + OVERLAP));
+            self.rotated.push(record.node_id);
+            self.changed = true;
         }
         self.peers[peer.at()].record = record;
     }
@@ -426,17 +442,19 @@ impl Members {
         let mut members: Vec<(NodeId, [u8; 32])> = match &config.membership {
             Mode::Open => {
                 let known = self.peers.iter().filter(|p| !p.forgotten);
-                known.map(|p| (p.record.node_id, p.record.public_key)).collect()
+                known.map(|p| (p.record.node_id, p.key)).collect()
             }
             // The key of a listed member that has not announced itself is not known: no signature verifies under it.
             Mode::Fixed(ids) => {
-                let key = |id| self.find(id).map_or([0; 32], |at| self.peer(at).record.public_key);
+                let key = |id| self.find(id).map_or([0; 32], |at| self.peer(at).key);
                 ids.iter().map(|id| (*id, key(*id))).collect()
             }
         };
         members.sort_unstable();
         members.dedup_by_key(|(id, _)| *id);
-        self.electorate = Electorate::new(members);
+        let chains = self.peers.iter().filter(|peer| !peer.record.rotations.is_empty());
+        let chains = chains.map(|peer| (peer.key, (peer.record.public_key, peer.record.rotations.clone()))).collect();
+        self.electorate = Electorate::new(members, chains);
     }
 
     /// Asserts what must always hold, in constant time.
@@ -454,7 +472,8 @@ impl Peer {
     fn new(record: Announce, now: Time) -> Peer {
         Peer {
             id: record.node_id,
-            key: record.public_key,
+            key: *last_key(&record.public_key, &record.rotations),
+            old_key: None,
             last_heard: None,
             ping: None,
             other_path: None,
@@ -477,10 +496,24 @@ impl Peer {
         }
     }
 
-    /// Its public key.
+    /// Its present public key.
     #[must_use]
     pub fn key(&self) -> &[u8; 32] {
         &self.key
+    }
+
+    /// The keys that it may have sealed something with: its present one and, for a minute, the one before.
+    #[must_use]
+    pub fn sealing_keys(&self, now: Time) -> Vec<[u8; 32]> {
+        let old = self.old_key.filter(|(_, until)| now < *until).map(|(key, _)| key);
+        std::iter::once(self.key).chain(old).collect()
+    }
+
+    /// Whether it has signed this, with its present key or, for a minute, with the one before (1).
+    pub fn has_signed(&self, now: Time, verify: &mut dyn Verify, message: &Signed<'_>, signature: &Signature) -> bool {
+        let old_key = self.old_key.filter(|(_, until)| now < *until);
+        verify.verify(&self.key, message, signature)
+            || old_key.is_some_and(|(key, _)| verify.verify(&key, message, signature))
     }
 
     /// Last measured round trip.

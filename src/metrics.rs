@@ -130,6 +130,8 @@ impl Tally {
             | Event::PenaltyCertified { .. }
             | Event::PenaltyApplied { .. }
             | Event::ConflictingTransactions { .. }
+            | Event::KeyRotated { .. }
+            | Event::KeyKnown { .. }
             | Event::ClockOffset { .. } => {}
         }
     }

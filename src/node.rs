@@ -33,7 +33,7 @@ use crate::reputation::score::Deed;
 use crate::sync::{MAX_JOBS, Sync};
 use crate::time::{Now, Time, WallTime};
 use crate::units::{Ppm, Tokens};
-use crate::wire::message::{Announce, Goodbye};
+use crate::wire::message::{Announce, Goodbye, KeyRotation};
 use crate::wire::{self, Payload, Signature};
 
 /// Calls in a row that may leave something due: one sub-machine's turn may make another's due at once, and a driver that is
@@ -129,6 +129,7 @@ impl Node {
                 }
             }
             Input::Command(Command::Submit(spec)) => self.on_submit(now, &spec, verify, out),
+            Input::Command(Command::Rotate(keys)) => self.on_rotate(now, keys, verify, out),
             Input::Command(Command::Leave) => {
                 self.leaving = true;
                 let (mut cx, parts) = self.split(now, verify, out);
@@ -223,6 +224,9 @@ impl Node {
         parts.ledger.start(&mut cx, stored.ledger);
         parts.members.start_heartbeat(&mut cx);
         parts.reputation.start(&mut cx, seen);
+        if cx.egress.keys().before_rotation().is_some() {
+            parts.members.await_key_known();
+        }
         parts.proofs.start(&cx, proven);
         parts.members.settle(&mut cx);
         for (id, broadcast, proof) in stored.claims {
@@ -321,7 +325,19 @@ impl Node {
             }
             Payload::ClaimVote(vote) => auctions.on_vote(cx, members, from, vote),
             Payload::JobClaim(claim) => auctions.on_claim(cx, members, from, claim),
-            Payload::ClaimCertificate(certificate) => auctions.on_certificate(cx, members, from, certificate),
+            Payload::ClaimCertificate(certificate) => {
+                let id = certificate.statement.job_id;
+                let outcome = auctions.on_certificate(cx, members, from, certificate);
+                if let Some(held) =
+                    auctions.job(id).and_then(|job| job.certificate.as_ref()).filter(|_| outcome.is_ok())
+                {
+                    jobs.on_proof(cx, members, held);
+                }
+                outcome
+            }
+            Payload::SealedCommand(message) => {
+                jobs.on_sealed_command(cx, members, from, &message, auctions.job(message.job_id))
+            }
             Payload::CertificateRequest(request) => {
                 let asker = members.id(from);
                 if let Some(held) = auctions.job(request.job_id).and_then(|job| job.certificate.clone()) {
@@ -377,6 +393,7 @@ impl Node {
             Payload::PenaltyRecords(records) => ledger.on_penalties(cx, members, from, records),
             Payload::ReputationUpdate(update) => parts.on_reputation(cx, from, &update),
             Payload::Evidence(evidence) => parts.on_evidence(cx, from, *evidence),
+            Payload::KeyRotation(rotation) => members.on_key_rotation(cx, from, &rotation.record),
         }
     }
 
@@ -413,6 +430,37 @@ impl Node {
         }
     }
 
+    /// The node has another key: the last word of the old one says so, and everything after it is the new one's (1).
+    fn on_rotate(&mut self, now: Now, keys: &Keys, verify: &mut dyn Verify, out: &mut Outbox) {
+        let before = self.egress.keys().chain();
+        let grown = keys.chain().len() == before.len() + 1 && keys.chain().starts_with(before);
+        assert!(grown && keys.id() == self.egress.keys().id(), "the driver rotates the keys that it gave the node");
+        let old = self.egress.keys().clone();
+        self.egress.set_keys(keys.clone());
+        let (mut cx, parts) = self.split(now, verify, out);
+        let incarnation = cx.egress.incarnation();
+        parts.members.renew_own_record(&mut cx, incarnation, parts.jobs.active());
+        parts.members.start_discovery_again(&mut cx);
+        parts.members.await_key_known();
+        let sequence = u32::try_from(keys.chain().len()).expect("bounded by MAX_ROTATIONS");
+        cx.report(Event::KeyRotated { peer: PeerIdx::SELF, sequence });
+        let record = parts.members.own_record().clone();
+        self.egress.set_keys(old);
+        let mut sealing = Sealing {
+            now,
+            sync_offset_us: self.members.sync_offset_us(),
+            config: &self.config,
+            verify,
+            metrics: &mut self.metrics,
+            out,
+        };
+        self.egress.send_now(&mut sealing, To::All, &Payload::KeyRotation(Box::new(KeyRotation { record })));
+        self.egress.set_keys(keys.clone());
+        let (mut cx, parts) = self.split(now, verify, out);
+        parts.members.settle(&mut cx);
+        self.deadline = self.deadline.min(self.members.next_deadline());
+    }
+
     fn on_timers(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
         let active = self.jobs.active();
         let leaving = self.leaving;
@@ -424,7 +472,8 @@ impl Node {
         let announces = if leaving { Vec::new() } else { parts.members.on_announce_timer(&mut cx) };
         carry_funds(parts.ledger, parts.auctions);
         parts.auctions.on_timers(&mut cx, parts.members, active);
-        parts.jobs.on_timers(&mut cx, parts.members);
+        let certificate_of = |id| parts.auctions.job(id).and_then(|job| job.certificate.clone());
+        parts.jobs.on_timers(&mut cx, parts.members, &certificate_of);
         parts.ledger.on_timers(&mut cx, parts.members);
         if !leaving {
             parts.sync.on_timer(&mut cx, parts.members);
@@ -449,6 +498,9 @@ impl Node {
 
     /// What the sub-machines ask of each other, until nothing is left to ask.
     fn carry_effects(&mut self, now: Now, verify: &mut dyn Verify, out: &mut Outbox) {
+        for member in std::mem::take(&mut self.members.rotated) {
+            self.ledger.on_rotated(member);
+        }
         for (peer, since) in self.members.take_missed() {
             self.sync.on_missed(now.mono, peer, since);
         }
@@ -603,7 +655,8 @@ fn own_record(config: &Config, keys: &Keys) -> Announce {
     Announce {
         node_id: keys.id(),
         node_name: config.node_name.clone(),
-        public_key: keys.public(),
+        public_key: *keys.genesis(),
+        rotations: keys.chain().to_vec(),
         incarnation: 0,
         sequence: 0,
         signed_at: WallTime(0),

@@ -16,7 +16,7 @@ mod processes;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use nodes::{BINARY, Node, free_port, start, start_as, start_at, until, until_quietly};
@@ -91,6 +91,61 @@ fn a_node_comes_back_with_its_identity_and_its_next_incarnation() {
         .unwrap();
     assert_eq!(second.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&second.stderr).contains("another process"), "{second:?}");
+}
+
+/// Rotates a node's key, and says how that went.
+fn rotate(data: &Path) -> Output {
+    Command::new(BINARY).args(["key", "rotate", "--json", "--data-dir"]).arg(data).output().unwrap()
+}
+
+#[test]
+fn a_key_is_replaced_while_its_node_runs_and_while_it_is_stopped_and_a_kill_loses_neither() {
+    let root = tempfile::tempdir().unwrap();
+    let mut first = start(root.path(), "first", None, "");
+    let second = start(root.path(), "second", Some(&first), "");
+    let id = first.id();
+    let sees = |node: &Node, state: &str| node.peers(state).contains(&id);
+    until("they meet", || sees(&second, "alive"));
+    let rotations = |answer: &Value| {
+        answer.as_array().unwrap().iter().find(|p| p["node_id"] == id.as_str()).unwrap()["key_rotations"].as_u64()
+    };
+    let private_keys = |node: &Node| {
+        let file = node.data.join("keys").join(format!("{id}.key"));
+        std::fs::read_to_string(file).unwrap().matches("BEGIN PRIVATE KEY").count()
+    };
+
+    let said = rotate(&first.data);
+    assert!(said.status.success(), "{said:?}");
+    let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!((&said["node_id"], &said["rotations"]), (&id.as_str().into(), &1.into()));
+    assert_eq!(first.json(&["status"])["key_rotations"], 1);
+    until("the other learns the new key", || rotations(&second.json(&["peers"])) == Some(1));
+    until("the old key goes when that is known", || private_keys(&first) == 1);
+    let again = rotate(&first.data);
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("too recent"), "{again:?}");
+    let job = first.run(&["submit", "--wait", "--private", "--", "echo", "sealed"]);
+    assert_eq!((job.status.code(), job.stdout.as_slice()), (Some(0), &b"sealed\n"[..]), "{job:?}");
+
+    // A kill at any moment leaves one whole key file: the one before, or the one after.
+    let ports = Some((first.pub_port, first.sub_port, first.beacon_port));
+    first.kill();
+    let file = first.data.join("keys").join(format!("{id}.key"));
+    std::fs::write(first.data.join("keys").join(format!("{id}.key.new1")), "half a file").unwrap();
+    let older = std::fs::read_to_string(&file).unwrap();
+    // The rotation of a minute ago: the next one may follow.
+    let keys = marlos::identity::Keys::from_pem(&older).unwrap();
+    let soon = keys.chain()[0].rotated_at + marlos::identity::chain::OVERLAP;
+    let next = keys.rotated(&[7; 32], soon, "marlos").unwrap();
+    std::fs::write(&file, next.to_pem()).unwrap();
+    let first = start_at(Command::new(BINARY), root.path(), "first", Some(&second), "", ports);
+    assert_eq!((first.id(), first.json(&["status"])["key_rotations"].as_u64()), (id.clone(), Some(2)));
+    until("the other learns the key that was made while the node was down", || {
+        rotations(&second.json(&["peers"])) == Some(2) && sees(&second, "alive")
+    });
+    until("the old key goes again", || private_keys(&first) == 1);
+    drop(first);
+    let stopped = rotate(&root.path().join("first"));
+    assert!(String::from_utf8_lossy(&stopped.stderr).contains("too recent"), "it is asked of the file: {stopped:?}");
 }
 
 #[test]
@@ -192,6 +247,57 @@ fn mistakes_are_named_and_nothing_is_ever_replaced() {
     std::fs::write(state.join("node.redb"), b"not a database").unwrap();
     let (code, text) = run(&["run", "--config", "home/marlos.yaml", "--no-multicast", "--api-port", "0"]);
     assert!(code == Some(2) && text.contains("node.redb cannot be used"), "{text}");
+}
+
+/// Records the process that it becomes.
+fn recorder(file: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("exec \"$0\" \"$@\" --record {file}"), BINARY]);
+    shell
+}
+
+#[test]
+fn a_recorded_process_says_the_same_when_it_is_replayed_without_its_key() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("one.rec");
+    let mut one = start_as(recorder("one.rec"), root.path(), "one", None, "here");
+    let two = start(root.path(), "two", Some(&one), "there");
+    until("both know each other", || [&one, &two].iter().all(|n| n.peers("alive").len() == 1));
+    for (from, to) in [(&one, "there"), (&two, "here")] {
+        let done = from.run(&["submit", "--wait", "--require", to, "--", "echo hello"]);
+        assert_eq!(done.status.code(), Some(0), "{done:?}");
+    }
+    kill_process(one.pid(), Signal::TERM).unwrap();
+    assert_eq!(one.child.wait().unwrap().code(), Some(0), "it ends as always");
+
+    let bytes = std::fs::read(&file).unwrap();
+    let replayed = marlos::recording::replay::node(&bytes).expect("it can be replayed");
+    assert_eq!(replayed.end, marlos::recording::replay::End::Same, "{replayed:?}");
+    assert!(replayed.who.contains(&one.id()) && replayed.calls > 20, "{replayed:?}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+
+    // One bit of what it heard, and the recording is not taken for what happened.
+    let mut altered = bytes.clone();
+    let middle = altered.len() / 2;
+    altered[middle] ^= 1;
+    assert!(marlos::recording::replay::node(&altered).unwrap_err().contains("altered"));
+    let keys = root.path().join("one/keys").read_dir().unwrap().flatten().next().unwrap().path();
+    let pem = std::fs::read_to_string(keys).unwrap();
+    let key = marlos::identity::Keys::from_pem(&pem).unwrap();
+    assert!(replayed.who.contains(&key.id().to_string()));
+    // The last 32 bytes of the file's DER are the private key.
+    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, base64).unwrap();
+    let at = der.windows(2).position(|pair| pair == [0x04, 0x20]).expect("an octet string of 32 bytes") + 2;
+    let secret = &der[at..at + 32];
+    assert!(!bytes.windows(32).any(|window| window == secret), "the private key is in the recording");
+
+    // A recording never replaces another.
+    let again =
+        recorder("one.rec").args(["run", "--no-multicast", "--data-dir", "two2"]).current_dir(root.path()).output();
+    let again = again.unwrap();
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("one.rec"), "{again:?}");
 }
 
 /// Ignores what it is asked, and leaves a child in another session and directory.

@@ -28,6 +28,7 @@ fn announce() -> Announce {
         node_id: Keys::from_secret(&SECRET).id(),
         node_name: "MarlOS Node 1".into(),
         public_key: Keys::from_secret(&SECRET).public(),
+        rotations: Vec::new(),
         incarnation: 3,
         sequence: 300,
         signed_at: STAMP,
@@ -40,6 +41,10 @@ fn announce() -> Announce {
         wallet_balance: Tokens::whole(150),
         record_signature: Signature([0x5a; 64]),
     }
+}
+
+fn link(new_key: u8) -> KeyLink {
+    KeyLink { sequence: 1, new_key: [new_key; 32], rotated_at: STAMP, old_signature: Signature([0x6b; 64]) }
 }
 
 fn job() -> JobBroadcast {
@@ -78,7 +83,9 @@ fn examples() -> Vec<(MsgType, Payload)> {
     let pong = Pong { node_id: AGENT, ping_timestamp: STAMP, held: Span(1_500_001), direct: true };
     let report = TrustReport { node_id: AGENT, trust_score: Ppm(920_000), total_jobs: 150, good_jobs: 144 };
     let update = ReputationUpdate { proven_digest: 0xfeed_beef, reports: vec![report] };
-    let evidence = |proof| (MsgType::Evidence, Payload::Evidence(Box::new(Evidence { author: AGENT, proof })));
+    let evidence = |proof| {
+        (MsgType::Evidence, Payload::Evidence(Box::new(Evidence { author: AGENT, rotations: Vec::new(), proof })))
+    };
     let vote = |winner| SignedVote {
         statement: Statement { winner: NodeId([winner; 16]), ..certificate().statement },
         vote_signature: Signature([winner; 64]),
@@ -142,6 +149,10 @@ fn examples() -> Vec<(MsgType, Payload)> {
             MsgType::AccountHeads,
             Payload::AccountHeads(AccountHeads { heads: vec![AccountHead { account: AGENT, seq: 7, penalties: 2 }] }),
         ),
+        (
+            MsgType::SealedCommand,
+            Payload::SealedCommand(SealedCommand { job_id: JOB, sealed: b"nonce and box".to_vec() }),
+        ),
         (MsgType::StateRequest, Payload::StateRequest(StateRequest { since: STAMP })),
         (MsgType::Takeover, Payload::Takeover(Takeover { job_id: JOB, round: 2, electorate })),
         (MsgType::LeaseLapsed, Payload::LeaseLapsed(LeaseLapsed { job_id: JOB, round: 1 })),
@@ -192,6 +203,11 @@ fn examples() -> Vec<(MsgType, Payload)> {
         evidence(Contradiction::Votes { first: vote(1), second: vote(2) }),
         evidence(Contradiction::Announces { first: Box::new(announce()), second: Box::new(announce()) }),
         evidence(Contradiction::Frames { first: vec![1, 2, 3], second: vec![] }),
+        evidence(Contradiction::Rotations { first: link(1), second: link(2) }),
+        (
+            MsgType::KeyRotation,
+            Payload::KeyRotation(Box::new(KeyRotation { record: Announce { rotations: vec![link(1)], ..announce() } })),
+        ),
     ]
 }
 

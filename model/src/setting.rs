@@ -173,6 +173,7 @@ fn spec(command: &str) -> JobSpec<'_> {
         deadline: Span::secs(3_600),
         max_attempts: 1,
         consistency: Consistency::Quorum,
+        private: false,
     }
 }
 
@@ -201,6 +202,7 @@ fn record(keys: &Keys, config: &Config) -> Announce {
         node_id: keys.id(),
         node_name: config.node_name.clone(),
         public_key: keys.public(),
+        rotations: Vec::new(),
         incarnation: 1,
         sequence: 1,
         signed_at: EPOCH,

@@ -177,6 +177,13 @@ impl Behaviour {
         self.spec.keys.iter().zip(&self.settings)
     }
 
+    /// The same with other settings: what `change` says of each, in the order of the keys.
+    #[must_use]
+    pub fn changed(&self, change: impl Fn(usize, &Setting) -> Setting) -> Behaviour {
+        let settings = self.settings.iter().enumerate().map(|(at, setting)| change(at, setting));
+        Behaviour::new(self.spec, settings.collect())
+    }
+
     /// Its place in the table.
     fn number(&self) -> u8 {
         let at = BEHAVIOURS.iter().position(|spec| spec.name == self.spec.name).expect("it is in the table");
@@ -234,6 +241,9 @@ mod tests {
             let _ = behaviour.begin();
             assert_eq!(BEHAVIOURS[usize::from(behaviour.number())].name, spec.name);
         }
+        let common = ["at", "for", "until", "every", "times", "kind", "nodes", "behaviour"];
+        let keys = BEHAVIOURS.iter().flat_map(|spec| spec.keys);
+        assert!(keys.into_iter().all(|key| !common.contains(&key.name)), "a fault has these keys already");
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), BEHAVIOURS.len());

@@ -7,7 +7,9 @@ mod check;
 mod faults;
 mod list;
 mod new;
+mod replay;
 mod run;
+mod shrink;
 mod sweep;
 
 use std::io::{self, Write};
@@ -23,7 +25,9 @@ pub use check::check;
 pub use faults::faults;
 pub use list::list;
 pub use new::{new, template};
+pub use replay::replay;
 pub use run::{Format, Log, Run, RunOptions, run};
+pub use shrink::{ShrinkOptions, shrink};
 pub use sweep::{Merge, Sweep, merge, sweep};
 
 /// Exit code for wrong usage and invalid scenarios.
@@ -46,6 +50,13 @@ pub enum Command {
     Merge(Merge),
     /// Random timelines of faults on top of a scenario, many runs of them
     Chaos(ChaosOptions),
+    /// The smallest scenario that still fails the same check, as a runnable file
+    Shrink(ShrinkOptions),
+    /// Runs a recording again, of `run --trace` or of `marlos-node run --record`, and names the first difference
+    Replay {
+        /// The recording
+        trace: PathBuf,
+    },
     /// Says whether scenarios are valid, and what is wrong with them
     Check {
         /// Scenario files
@@ -75,6 +86,8 @@ impl Command {
             Command::Sweep(arguments) => sweep(arguments, console),
             Command::Merge(arguments) => merge(arguments, console),
             Command::Chaos(options) => chaos(options, console),
+            Command::Shrink(options) => shrink(options, console),
+            Command::Replay { trace } => replay(trace, console),
             Command::Check { files } => check(files, console),
             Command::List => list(scenarios, console),
             Command::New { name } => new(name, scenarios, console),

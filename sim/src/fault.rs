@@ -243,6 +243,7 @@ impl FaultState {
                 | FaultKind::Slow { .. }
                 | FaultKind::Join { .. }
                 | FaultKind::Leave { .. }
+                | FaultKind::Rotate { .. }
                 | FaultKind::Clock { .. }
                 | FaultKind::Byzantine { .. } => {}
             }
@@ -289,6 +290,7 @@ pub fn describe(kind: &FaultKind) -> String {
         }
         FaultKind::Join { nodes: who } => format!("join {}", nodes(who)),
         FaultKind::Leave { nodes: who } => format!("leave {}", nodes(who)),
+        FaultKind::Rotate { nodes: who } => format!("rotate {}", nodes(who)),
         FaultKind::Clock { nodes: who, skew_us, drift_ppm, jump_us } => {
             format!("clock {}, skew {skew_us} us, drift {drift_ppm} ppm, jump {jump_us} us", nodes(who))
         }
@@ -376,6 +378,14 @@ pub const FAULT_HELP: &[FaultHelp] = &[
         keys: "nodes; for or until (absent: for good); every, times",
         example: "at = \"40s\"\nkind = \"leave\"\nnodes = [\"n9\"]",
         under_way: "What it has sent still arrives, its goodbye included. Its connections are closed; what is sent to it is lost.",
+    },
+    FaultHelp {
+        kind: "rotate",
+        what: "The node gives its identity another key; one that is down does so before it starts again. No fault, but a thing that \
+               happens: at most 16 times for each node, at least 60 s apart.",
+        keys: "nodes",
+        example: "at = \"40s\"\nkind = \"rotate\"\nnodes = [\"n3..n5\"]",
+        under_way: "What it has sent still arrives, and its old key's signatures are taken for 60 s.",
     },
     FaultHelp {
         kind: "clock",

@@ -10,8 +10,8 @@ use crate::outcome::{CheckKind, Outcome, Verdict};
 use crate::scenario::Scenario;
 use crate::world::{self, Watcher};
 
-/// Events after which a run is held for one that never ends: some fifty times what a small world has in a minute.
-const EVENTS_MOST: u64 = 20_000_000;
+/// Events after which a run is held for one that never ends: some hundred times what a small world has in a minute.
+const EVENTS_MOST: u64 = 10_000_000;
 
 /// What kind of thing is wrong, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

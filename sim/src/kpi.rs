@@ -181,7 +181,7 @@ impl Kpis {
         match *o {
             Observation::Sent { kind, bytes, copies, .. } => {
                 if now >= self.warmup {
-                    self.counters.bytes[kind as usize] += bytes.saturating_mul(copies);
+                    self.counters.bytes.0[kind as usize] += bytes.saturating_mul(copies);
                 }
                 return;
             }
@@ -378,6 +378,7 @@ impl Kpis {
                     | FaultKind::Slow { .. }
                     | FaultKind::Join { .. }
                     | FaultKind::Leave { .. }
+                    | FaultKind::Rotate { .. }
                     | FaultKind::Clock { .. }
                     | FaultKind::Byzantine { .. } => false,
                 };

@@ -18,6 +18,9 @@
 //!
 //! # Looking for what is wrong
 //! - [`chaos`]: random timelines of faults on top of a scenario, thousands of them.
+//! - [`shrink`]: the smallest scenario that is still wrong in the same way.
+//! - [`budget`]: how much may go wrong before nothing is promised any more.
+//! - [`trace`] and [`replay`]: a run as a recording, and where it first differs when it runs again; of a real node, too.
 //! - [`finding`]: what is wrong with a run, by a name that stays the same from run to run.
 //!
 //! # What a run is judged by
@@ -34,6 +37,7 @@
 //! - [`log`]: what happened, a line each; [`retrace`]: what was said just before a violation.
 //! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
+pub mod budget;
 pub mod byzantine;
 pub mod chaos;
 pub mod check;
@@ -50,12 +54,15 @@ pub mod observe;
 pub mod outcome;
 pub mod progress;
 pub mod queue;
+pub mod replay;
 pub mod report;
 pub mod retrace;
 pub mod scenario;
+pub mod shrink;
 pub mod story;
 pub mod sweep;
 pub mod timeline;
 pub mod token;
+pub mod trace;
 pub mod workload;
 pub mod world;

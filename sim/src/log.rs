@@ -39,6 +39,7 @@ fn columns(o: &Observation<'_>) -> (Option<NodeNo>, &'static str, String) {
             (Some(node), "store_cut", format!("{records} records since {since}{torn}"))
         }
         Observation::NodePaused { node, paused } => (Some(node), if paused { "paused" } else { "goes_on" }, nothing()),
+        Observation::KeyRotated { node } => (Some(node), "key_rotated", nothing()),
         Observation::NodeTurned { node } => (Some(node), "turned", "not honest any more".to_owned()),
         Observation::Misdeeds { node, behaviour, count } => (Some(node), "misdeeds", format!("{behaviour} {count}")),
         Observation::Proven { node, peer } => (Some(node), "proven", format!("n{peer}")),

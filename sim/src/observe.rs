@@ -44,6 +44,8 @@ pub enum Observation<'a> {
     PeerState { node: NodeNo, peer: NodeNo, state: PeerState },
     /// A node's digest of what must be equal everywhere is another now.
     Digest { node: NodeNo, digest: u64 },
+    /// A node has another key from now on.
+    KeyRotated { node: NodeNo },
     /// A node became degraded, or recovered.
     Degraded { node: NodeNo, degraded: bool },
     /// Bytes left a node: `copies` receivers, `bytes` each with topic and framing. A bundle is reported once per kind in it.
@@ -113,6 +115,7 @@ pub const COUNTERS: &[&str] = &[
     "blacklisted_byzantine",
     "quarantined_byzantine",
     "restarts",
+    "keys_rotated",
     "records_lost",
     "records_torn",
     "duplicate_executions",
@@ -141,6 +144,7 @@ impl Observation<'_> {
             Observation::StoreCut { node, records, since, torn } => {
                 Observation::StoreCut { node, records, since, torn }
             }
+            Observation::KeyRotated { node } => Observation::KeyRotated { node },
             Observation::NodePaused { node, paused } => Observation::NodePaused { node, paused },
             Observation::NodeTurned { node } => Observation::NodeTurned { node },
             Observation::Proven { node, peer } => Observation::Proven { node, peer },
@@ -214,6 +218,7 @@ impl Observation<'_> {
             | Observation::NodePaused { .. }
             | Observation::NodeTurned { .. }
             | Observation::Misdeeds { .. }
+            | Observation::KeyRotated { .. }
             | Observation::ReachChanged
             | Observation::FramesCut { .. }
             | Observation::SegmentLost { .. } => None,
@@ -279,8 +284,10 @@ pub struct Truth {
     pub byzantine: Vec<bool>,
     /// `reaches[from][to]`: whether the network carries frames that way now; faults only, not who is up.
     pub reaches: Vec<Vec<bool>>,
-    /// The public key of each node, by number.
+    /// The present public key of each node, by number.
     pub public_keys: Vec<[u8; 32]>,
+    /// Those that each had before, and until when, oldest first.
+    pub old_keys: Vec<Vec<(Time, [u8; 32])>>,
     /// The id of each node, by number.
     pub ids: Vec<marlos::id::NodeId>,
 }
@@ -290,6 +297,13 @@ impl Truth {
     #[must_use]
     pub fn live(&self, node: NodeNo) -> bool {
         self.up[node] && !self.paused[node]
+    }
+
+    /// The key that a node had at a moment.
+    #[must_use]
+    pub fn key_at(&self, node: NodeNo, moment: Time) -> &[u8; 32] {
+        let later = self.old_keys[node].iter().find(|(until, _)| moment < *until);
+        later.map_or(&self.public_keys[node], |(_, key)| key)
     }
 
     /// Whether a node has never misbehaved: only such a node is judged, and only its word is taken.

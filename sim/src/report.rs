@@ -150,10 +150,18 @@ fn sibling(dir: &Path, what: &str) -> io::Result<PathBuf> {
 /// # Errors
 /// What could not be done, with the path.
 pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    write_bytes(path, text.as_bytes())
+}
+
+/// As [`write_file`], of what is no text.
+///
+/// # Errors
+/// What could not be done, with the path.
+pub fn write_bytes(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(|e| at(directory, "create", &e))?;
     }
-    put(path, text.as_bytes())
+    put(path, content)
 }
 
 /// Writes a file.

@@ -219,6 +219,8 @@ pub struct JobTemplate {
     pub failing: Ppm,
     /// How often one is run at most, where running it fails.
     pub max_attempts: u32,
+    /// Whether its command and output are sealed.
+    pub private: bool,
     /// What a claim of one needs.
     pub consistency: Consistency,
 }
@@ -254,6 +256,8 @@ pub enum FaultKind {
     Join { nodes: Vec<NodeNo> },
     /// The node says goodbye and stops; it starts again at the fault's end, if there is one.
     Leave { nodes: Vec<NodeNo> },
+    /// Each node gives its identity another key.
+    Rotate { nodes: Vec<NodeNo> },
     /// Their wall clocks are off by so many microseconds and run so much faster while it lasts, and jump for good at its beginning.
     Clock { nodes: Vec<NodeNo>, skew_us: i64, drift_ppm: i64, jump_us: i64 },
     /// The nodes misbehave, with one plan.

@@ -126,6 +126,7 @@ impl World {
             byzantine: vec![false; n],
             reaches: vec![vec![true; n]; n],
             public_keys: slots.iter().map(|slot| slot.keys.public()).collect(),
+            old_keys: vec![Vec::new(); n],
             ids: slots.iter().map(|slot| slot.keys.id()).collect(),
         };
         let mut world = World {
@@ -300,6 +301,7 @@ impl World {
             deadline: template.deadline,
             max_attempts: template.max_attempts,
             consistency: template.consistency,
+            private: template.private,
         };
         self.handle(node, Input::Command(Command::Submit(spec)), watcher);
     }
@@ -335,6 +337,7 @@ impl World {
             Waiting::Leave => self.leave_now(node, watcher),
             Waiting::Connected(link) => self.handle(node, Input::Connected(link), watcher),
             Waiting::Disconnected(link) => self.handle(node, Input::Disconnected(link), watcher),
+            Waiting::Rotation => self.rotate(node, watcher),
             Waiting::Finished { job, fails, output_bytes, duration } => {
                 let status = if fails { JobStatus::Failure } else { JobStatus::Success };
                 let output = vec![b'.'; output_bytes as usize];
@@ -387,6 +390,7 @@ impl World {
         machine.handle(now, input, &mut self.memo, &mut outbox);
         machine.check_invariants();
         self.hash.actions(now.mono, node, &outbox);
+        watcher.called(now.mono, self.sight.truth.event, node, &outbox);
         let cost = self.slots[node].cpu.cost(&input, self.memo.take_asked());
         if cost > Span::ZERO {
             let until = self.slots[node].cpu.begin(now.mono, cost, outbox);

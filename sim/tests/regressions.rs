@@ -152,3 +152,19 @@ fn nodes_in_different_rounds_of_a_job_do_not_wait_for_each_other() {
     assert_eq!(outcome.exit_code(), 0, "{:#?}", failed(&outcome));
     assert!(outcome.counters["takeovers"] > 40, "{:?}", outcome.counters);
 }
+
+/// What chaos has found is kept, shrunk, with the reason in its head: none of it is wrong any more.
+#[test]
+fn what_chaos_has_found_is_not_wrong_any_more() {
+    let kept = std::fs::read_dir(worlds::scenarios().join("regress")).expect("the directory is there");
+    let mut files: Vec<_> = kept.map(|entry| entry.expect("it can be listed").path()).collect();
+    files.sort_unstable();
+    assert!(!files.is_empty());
+    for file in files {
+        let read = Scenario::load(&file, Overrides::default());
+        let scenario = read.unwrap_or_else(|diagnostic| panic!("{}", diagnostic.render(false)));
+        let outcome = world::run(scenario, None, &mut Unwatched);
+        let finding = marlos_sim::finding::Finding::of(&outcome);
+        assert_eq!(finding, None, "{}", file.display());
+    }
+}

@@ -2,15 +2,16 @@
 
 use super::{Auctions, Claim, Effect, Job, Proposal, Timer};
 use crate::auction::round::{Promise, may_vote};
-use crate::config::Config;
+use crate::config::{Config, planted};
 use crate::cx::{Ctx, store_key};
 use crate::evidence::votes::{double_votes, votes_of};
 use crate::id::{JobId, NodeId, PeerIdx};
+use crate::identity::chain::WithOlder;
 use crate::io::{Event, Refusal};
 use crate::membership::Members;
 use crate::membership::electorate::Electorate;
 use crate::quorum;
-use crate::time::Span;
+use crate::time::{Span, Time};
 use crate::wire::message::{CertificateRequest, ClaimCertificate, ClaimVote, Evidence, JobClaim};
 use crate::wire::{Payload, Signature, Signed, binary};
 
@@ -34,9 +35,11 @@ impl Auctions {
             return Err(Refusal::Quarantined);
         }
         if !votes_forgotten_planted(cx.config) {
-            may_vote(&job.promise, proposal.round, proposal.winner, cx.now.mono)?;
+            let leased = if planted!(cx.config, LeaseUnheld) { Time(0) } else { job.promise.lease_until };
+            may_vote(&Promise { lease_until: leased, ..job.promise }, proposal.round, proposal.winner, cx.now.mono)?;
         }
-        if job.broadcast.body.submitted < self.vote_floor || members.electorate().position(own).is_none() {
+        let forgot = job.broadcast.body.submitted < self.vote_floor && !planted!(cx.config, VoteFloorIgnored);
+        if forgot || members.electorate().position(own).is_none() {
             return Ok(());
         }
         job.promise = Promise { voted: Some((proposal.round, proposal.winner)), lease_until: cx.now.mono + lease };
@@ -96,7 +99,7 @@ impl Auctions {
         }
         let bytes = proposal.statement(vote.job_id).signed_bytes();
         let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
-        if !cx.verify.verify(members.peer(from).key(), &signed, &vote.vote_signature) {
+        if !members.peer(from).has_signed(cx.now.mono, cx.verify, &signed, &vote.vote_signature) {
             return Err(Refusal::BadSignature);
         }
         self.add_vote(cx, members, vote.job_id, voter, vote.vote_signature);
@@ -195,6 +198,7 @@ impl Auctions {
         let shown = Claim::of(&certificate);
         let job = self.jobs.get_mut(&id).ok_or(Refusal::UnknownJob)?;
         job.asked_for_certificate = None;
+        let submitted = job.broadcast.body.submitted;
         if shown.provisional && !job.may_be_provisional(cx.config) {
             return Err(Refusal::BadCertificate);
         }
@@ -209,7 +213,10 @@ impl Auctions {
             return Ok(());
         }
         let needed = u32::try_from(votes_needed(cx.config, electorate.quorum())).expect("bounded by max_members");
-        quorum::check_certificate(&certificate, electorate.members(), needed, &cx.config.network_id, cx.verify)
+        // 1: a voter may have had another key when the job was there already; of later jobs it cannot have signed any vote.
+        let older = |key: &[u8; 32]| electorate.older_keys(key, submitted);
+        let mut verify = WithOlder { verify: cx.verify, older: &older };
+        quorum::check_certificate(&certificate, electorate.members(), needed, &cx.config.network_id, &mut verify)
             .map_err(|_| Refusal::BadCertificate)?;
         let job = self.jobs.get_mut(&id).expect("found above");
         // 9: whoever voted for this and for another in the same round is caught by it.

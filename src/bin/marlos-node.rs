@@ -35,6 +35,9 @@ enum Command {
     },
     /// Show the node's id and public key
     Id(Ask),
+    /// The node's key
+    #[command(subcommand)]
+    Key(Key),
     /// Run the node until SIGTERM or SIGINT
     Run(Box<Run>),
     /// Submit a job
@@ -64,6 +67,12 @@ enum Command {
         #[command(flatten)]
         ask: Ask,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Key {
+    /// Replace the key and keep the identity; the others are told, or told when the node starts
+    Rotate(Ask),
 }
 
 /// Which node, and how to show it.
@@ -119,6 +128,9 @@ struct Run {
     /// The address to bind
     #[arg(long, value_name = "ADDR")]
     bind: Option<IpAddr>,
+    /// Writes everything that the node hears to a new file, without the private key; for `marlos-sim replay`
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -143,6 +155,9 @@ struct Submit {
     /// A part of a split network may run it too; it may then run twice, and is paid once
     #[arg(long)]
     available: bool,
+    /// Only the node that runs it, and its backup, see the command, and only this one the output
+    #[arg(long)]
+    private: bool,
     /// A further capability that the node which runs it must have
     #[arg(long = "require", value_name = "CAPABILITY")]
     requirements: Vec<String>,
@@ -189,7 +204,9 @@ impl Run {
         if let Some(port) = self.api_port {
             document.api.address.set_port(port);
         }
-        Ok(document.resolve()?)
+        let mut settings = document.resolve()?;
+        settings.record = self.record;
+        Ok(settings)
     }
 }
 
@@ -211,6 +228,7 @@ impl Submit {
             priority,
             deadline: self.deadline,
             max_attempts: self.attempts,
+            private: self.private,
             consistency: if self.available { Consistency::Available } else { Consistency::Quorum },
         })
     }
@@ -220,6 +238,7 @@ async fn execute(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init { dir } => cli::init(&dir),
         Command::Id(ask) => cli::id(&ask.which(), ask.json),
+        Command::Key(Key::Rotate(ask)) => cli::rotate_key(&ask.which(), ask.json).await,
         Command::Run(run) => Ok(marlos::driver::run(run.settings()?).await?),
         Command::Submit(submit) => {
             let job = submit.submission()?;

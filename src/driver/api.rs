@@ -11,7 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -55,6 +55,8 @@ pub enum Ask {
     Metrics,
     /// Run this somewhere.
     Submit(Submission),
+    /// Give the node's identity another key.
+    RotateKey,
 }
 
 /// A question and where its answer goes.
@@ -81,6 +83,12 @@ impl Problem {
     #[must_use]
     pub fn not_found(message: String) -> Problem {
         Problem { status: StatusCode::NOT_FOUND, message }
+    }
+
+    /// It cannot be done now.
+    #[must_use]
+    pub fn conflict(message: String) -> Problem {
+        Problem { status: StatusCode::CONFLICT, message }
     }
 
     /// The node is stopping, or wrong.
@@ -123,6 +131,9 @@ pub struct Submission {
     /// `quorum` unless it is said; with `available`, a part of a split network runs it too.
     #[serde(default)]
     pub consistency: Consistency,
+    /// Whether only executor and backup shall see the command, and only the submitter the output.
+    #[serde(default)]
+    pub private: bool,
 }
 
 fn shell() -> String {
@@ -154,6 +165,9 @@ pub fn submitted(verdict: Option<Result<JobId, SubmitRefusal>>) -> Answer {
             SubmitRefusal::CommandTooLarge => refused(StatusCode::BAD_REQUEST, "the command is too large"),
             SubmitRefusal::BadRequirements => {
                 refused(StatusCode::BAD_REQUEST, "a job type or requirement has 1 to 32 bytes; 16 requirements at most")
+            }
+            SubmitRefusal::ReservedCommand => {
+                refused(StatusCode::BAD_REQUEST, "a command that begins with private/1: stands for another")
             }
             SubmitRefusal::BadDeadline => refused(StatusCode::BAD_REQUEST, "a deadline lies within 30 days"),
             SubmitRefusal::BadAttempts => refused(StatusCode::BAD_REQUEST, "a job is run 1 to 100 times"),
@@ -238,6 +252,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/wallet", get(|State(s): Context| s_ask(s, Ask::Wallet)))
         .route("/api/v1/jobs", get(|State(s): Context| s_ask(s, Ask::Jobs)).post(submit))
         .route("/api/v1/jobs/{id}", get(job))
+        .route("/api/v1/key/rotate", post(|State(s): Context, _: Json<Empty>| s_ask(s, Ask::RotateKey)))
         .route("/api/v1/events", get(events))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), authorise));
     Router::new()
@@ -307,6 +322,11 @@ async fn submit(State(shared): Context, body: Result<Json<Submission>, JsonRejec
     let answer = ask(&shared, Ask::Submit(submission)).await?;
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
+
+/// `{}`: a request that says nothing still needs the content type that a page of another site cannot send.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
 
 #[derive(Debug, Deserialize)]
 struct Which {

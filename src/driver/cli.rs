@@ -5,7 +5,7 @@ pub mod show;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -13,6 +13,10 @@ use self::client::Client;
 use super::api::Submission;
 use super::config::{Document, TEMPLATE};
 use super::files;
+use super::store::Store;
+use crate::identity::Keys;
+use crate::time::WallTime;
+use crate::wire::message::MAX_ROTATIONS;
 
 /// The name of the configuration file.
 pub const CONFIG_FILE: &str = "marlos.yaml";
@@ -154,12 +158,54 @@ pub fn id(which: &Which, json: bool) -> Result<(), Failure> {
     let keys = files::read_keys(&data_dir)?.ok_or_else(|| {
         Failure::usage(format!("no key below {}: `marlos-node init` or `run` makes one", data_dir.display()))
     })?;
+    say_key(&key_json(&keys), json);
+    Ok(())
+}
+
+/// What may be shown of keys.
+#[must_use]
+pub fn key_json(keys: &Keys) -> Value {
     let public: String = keys.public().iter().map(|b| format!("{b:02x}")).collect();
+    serde_json::json!({ "node_id": keys.id(), "public_key": public, "rotations": keys.chain().len() })
+}
+
+fn say_key(key: &Value, json: bool) {
     if json {
-        say(&serde_json::json!({ "node_id": keys.id(), "public_key": public }).to_string());
-    } else {
-        say(&format!("node id     {}\npublic key  {public}", keys.id()));
+        return say(&key.to_string());
     }
+    let text = |field: &str| key[field].as_str().unwrap_or_default().to_owned();
+    say(&format!(
+        "node id     {}\npublic key  {}\nrotations   {} of {MAX_ROTATIONS}",
+        text("node_id"),
+        text("public_key"),
+        key["rotations"]
+    ));
+}
+
+/// Gives the node's identity another key: through its API where it runs, else in its key file.
+///
+/// # Errors
+/// The chain is full or too young, or a file cannot be written, or the node that has the state open does not answer.
+pub async fn rotate_key(which: &Which, json: bool) -> Result<(), Failure> {
+    let running = which.client();
+    if let Ok(client) = running {
+        match client.post("/api/v1/key/rotate", &serde_json::json!({})).await {
+            Err(failure) if failure.code == 3 => {}
+            answer => {
+                say_key(&answer?, json);
+                return Ok(());
+            }
+        }
+    }
+    let settings = which.document()?.resolve()?;
+    if let Some(keys) = files::read_keys(&settings.data_dir)? {
+        // A node that runs without answering has its state open, and would go on with the key that it has read.
+        drop(Store::open(&settings.data_dir, keys.id())?);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = WallTime(u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
+    let keys = files::rotate_keys(&settings.data_dir, &settings.node.network_id, now)?;
+    say_key(&key_json(&keys), json);
     Ok(())
 }
 

@@ -92,6 +92,8 @@ section! {
         message_signature: bool = true,
         /// Replayed messages are refused; there is no other way.
         replay_protection: bool = true,
+        /// Whether every job of this node is private: its command for executor and backup alone, its output for this node.
+        encryption: bool = false,
         /// How far a timestamp may be off.
         clock_sync_tolerance: Span = Span::secs(30),
         /// What a sender may send in the long run.
@@ -248,6 +250,8 @@ pub struct Settings {
     pub sub_port: u16,
     /// Things to tell the operator at start.
     pub notices: Vec<String>,
+    /// Where this process is recorded, if it is.
+    pub record: Option<PathBuf>,
 }
 
 impl Document {
@@ -355,7 +359,7 @@ impl Document {
         };
         let node = self.node_config(&host, sub_port)?;
         let data_dir = self.node.data_dir.clone();
-        Ok(Settings { node, data_dir, sub_port, notices, document: self })
+        Ok(Settings { node, data_dir, sub_port, notices, record: None, document: self })
     }
 
     fn node_config(&self, host: &str, sub_port: u16) -> Result<Config, String> {
@@ -390,6 +394,7 @@ impl Document {
                 Membership::Fixed(network.members.clone())
             },
             clock_sync_tolerance: network.clock_sync_tolerance,
+            encryption: network.encryption,
             rate_limit_msgs_per_sec: network.rate_limit_msgs_per_sec,
             rate_limit_burst: network.rate_limit_msgs_per_sec.saturating_mul(2).min(1_000_000),
             max_active_jobs: limits.max_active,

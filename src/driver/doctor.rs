@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::cli::{Failure, Which};
 use super::config::Settings;
 use super::files;
+use crate::wire::message::MAX_ROTATIONS;
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +105,20 @@ fn configuration(settings: &Settings) -> Finding {
 
 fn key(settings: &Settings) -> Finding {
     match files::read_keys(&settings.data_dir) {
-        Ok(Some(keys)) => good("key", format!("node {}", keys.id())),
+        Ok(Some(keys)) => {
+            let found = format!("node {}, {} of {MAX_ROTATIONS} rotations", keys.id(), keys.chain().len());
+            if !keys.hold_in(&settings.node.network_id) {
+                let advice = "restore node.network_id, or begin with a new data directory";
+                return not_good(Verdict::Bad, "key", format!("{found}, in another network"), advice);
+            }
+            match files::key_age(&settings.data_dir) {
+                Some(age) if age > files::KEY_AGE_ADVISED => {
+                    let found = format!("{found}; this key is {} days old", age.as_secs() / 86_400);
+                    not_good(Verdict::Poor, "key", found, "replace it: marlos-node key rotate")
+                }
+                Some(_) | None => good("key", found),
+            }
+        }
         Ok(None) => good("key", format!("none yet below {}; the first start makes it", settings.data_dir.display())),
         Err(error) => not_good(Verdict::Bad, "key", error, "one readable key of mode 0600 belongs into keys/"),
     }

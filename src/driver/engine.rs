@@ -6,6 +6,7 @@
 pub mod writer;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,20 +14,21 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use self::writer::{Batch, Writer};
-use super::api::{Ask, Request};
+use super::api::{Answer, Ask, Problem, Request};
 use super::beacon::Beacon;
 use super::events::results::Results;
 use super::events::{Hub, Reporter};
 use super::executor::{Executor, Finished};
+use super::files;
 use super::front::Counters;
 use super::inbound::{FromPeer, Waiting, Worth};
+use super::record::Recording;
 use super::refusals::Refusals;
 use super::store::Store;
 use super::zmq::{TOPIC_ALL, Transport, topic_of};
 use crate::Node;
 use crate::id::{JobId, Link};
-use crate::identity::StrictVerifier;
-use crate::io::{Action, Command, Event, Input, JobSpec, JobStatus, Outbox, Outcome, Record, To};
+use crate::io::{Action, Command, Event, Input, JobSpec, JobStatus, Outbox, Outcome, Record, To, Verify};
 use crate::time::{Now, Time, WallTime};
 
 /// Small frames that are handed over in one turn.
@@ -49,6 +51,8 @@ pub struct Hands {
     pub counters: Arc<Counters>,
     /// What the front refuses, and what of it all is logged.
     pub refusals: Arc<Refusals>,
+    /// Where the key file is.
+    pub data_dir: PathBuf,
 }
 
 /// What the loop hears.
@@ -68,7 +72,7 @@ pub struct Sources {
 #[derive(Debug)]
 pub struct Engine {
     node: Node,
-    verify: StrictVerifier,
+    recording: Recording,
     hands: Hands,
     reporter: Reporter,
     gathered: Batch,
@@ -109,12 +113,12 @@ impl Clock {
 impl Engine {
     /// A node that has not started.
     #[must_use]
-    pub fn new(node: Node, store: Store, results: Results, hands: Hands, hub: Hub) -> Engine {
+    pub fn new(node: Node, store: Store, results: Results, hands: Hands, hub: Hub, recording: Recording) -> Engine {
         let clock = Clock { start: Instant::now() };
         let blacklist_duration = node.view().config().blacklist_duration;
         Engine {
             node,
-            verify: StrictVerifier,
+            recording,
             reporter: Reporter::new(hub, results, Arc::clone(&hands.refusals), clock.mono(), blacklist_duration),
             hands,
             gathered: Batch::default(),
@@ -185,6 +189,7 @@ impl Engine {
     /// The store cannot be written.
     pub async fn leave(&mut self) -> Result<(), String> {
         self.handle(Input::Command(Command::Leave));
+        self.recording.end();
         self.finish().await?;
         let (_, ()) = tokio::join!(tokio::time::sleep(GOODBYE), self.hands.executor.stop());
         self.writer.finish().await
@@ -245,6 +250,7 @@ impl Engine {
                     deadline: job.deadline,
                     max_attempts: job.max_attempts,
                     consistency: job.consistency,
+                    private: job.private,
                 })));
                 let verdict = self.gathered.outbox.actions[before..].iter().find_map(|action| match action {
                     Action::Report(Event::JobSubmitted { job }) => Some(Ok(*job)),
@@ -254,6 +260,11 @@ impl Engine {
                 // Answered after the job is remembered and sent: what was accepted is not lost.
                 self.gathered.answers.push((answer, super::api::submitted(verdict)));
             }
+            Ask::RotateKey => {
+                let said = self.rotate_key();
+                // Answered after the network was told.
+                self.gathered.answers.push((answer, said));
+            }
             other => {
                 let said = self.reporter.answer(&other, &self.node, &self.hands, waiting, self.clock.now());
                 // Whoever asked may have gone.
@@ -262,8 +273,19 @@ impl Engine {
         }
     }
 
+    /// Another key: durable in the key file first, then the node speaks with it. The loop waits for the disk here, as it is rare.
+    fn rotate_key(&mut self) -> Answer {
+        let network_id = &self.node.view().config().network_id;
+        let rotated = files::rotate_keys(&self.hands.data_dir, network_id, self.clock.now().wall);
+        let keys = rotated.map_err(Problem::conflict)?;
+        self.handle(Input::Command(Command::Rotate(&keys)));
+        Ok(super::cli::key_json(&keys))
+    }
+
     fn handle(&mut self, input: Input<'_>) {
-        self.node.handle(self.clock.now(), input, &mut self.verify, &mut self.gathered.outbox);
+        let (node, now) = (&mut self.node, self.clock.now());
+        let handle = |input: Input<'_>, verify: &mut dyn Verify, out: &mut Outbox| node.handle(now, input, verify, out);
+        self.recording.call(now, input, &mut self.gathered.outbox, handle);
     }
 
     /// Where the store is free, hands over what was gathered, and does what needs no memory.
@@ -331,7 +353,14 @@ impl Engine {
                 executor.execute(*job, outbox.text(job_type), outbox.text(command), *deadline);
             }
             Action::Cancel(job) => executor.cancel(*job),
-            Action::Report(event) => self.reporter.report(self.clock.mono(), event, outbox, &self.node),
+            Action::Report(event) => {
+                self.reporter.report(self.clock.mono(), event, outbox, &self.node);
+                if let Event::KeyKnown { .. } = event
+                    && let Err(error) = files::forget_old_key(&self.hands.data_dir)
+                {
+                    tracing::warn!(error, "the key before stays in the key file");
+                }
+            }
         }
     }
 }

@@ -156,6 +156,8 @@ impl Reporter {
                 tracing::error!("two statements of this node exclude each other: another process uses its key");
             }
             Event::Proven { peer } => tracing::warn!(peer = %id(*peer), "misbehaviour is proven"),
+            Event::KeyRotated { peer, sequence } => tracing::info!(peer = %id(*peer), sequence, "has another key"),
+            Event::KeyKnown { sequence } => tracing::info!(sequence, "a quorum knows this node's key"),
             Event::Released { peer } => tracing::info!(peer = %id(*peer), "released from quarantine"),
             Event::Degraded { reachable, quorum } => tracing::warn!(reachable, quorum, "degraded: jobs wait"),
             Event::Recovered { reachable, quorum } => tracing::info!(reachable, quorum, "enough members again"),

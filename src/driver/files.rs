@@ -4,8 +4,13 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::identity::Keys;
+use crate::time::WallTime;
+
+/// The document's advice: a key is replaced after 90 days.
+pub const KEY_AGE_ADVISED: Duration = Duration::from_secs(90 * 86_400);
 
 /// Makes a directory that only its owner can enter, with its parents; one that is there already is closed to others.
 ///
@@ -153,6 +158,44 @@ pub fn keys(data_dir: &Path) -> Result<Keys, String> {
     Ok(keys)
 }
 
+/// Gives the node's identity another key. It is done at once and durably, or not at all: whatever comes after it, the node that
+/// starts has the new key, and its chain tells the others.
+///
+/// # Errors
+/// A sentence: there is no key, the chain is full or too young, or a file cannot be written.
+pub fn rotate_keys(data_dir: &Path, network_id: &str, now: WallTime) -> Result<Keys, String> {
+    let none = || format!("no key below {}: `marlos-node init` or `run` makes one", data_dir.display());
+    let present = read_keys(data_dir)?.ok_or_else(none)?;
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|e| format!("no entropy for a new key: {e}"))?;
+    let rotated = present.rotated(&secret, now, network_id)?;
+    replace_keys(data_dir, &rotated)?;
+    Ok(rotated)
+}
+
+/// The network knows the present key: the one before goes from the key file.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn forget_old_key(data_dir: &Path) -> Result<(), String> {
+    match read_keys(data_dir)? {
+        Some(keys) if keys.before_rotation().is_some() => replace_keys(data_dir, &keys.without_old()),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn replace_keys(data_dir: &Path, keys: &Keys) -> Result<(), String> {
+    let path = data_dir.join("keys").join(format!("{}.key", keys.id()));
+    write_private(&path, keys.to_pem().as_bytes(), true).map_err(|e| format!("cannot write {}: {e}", path.display()))
+}
+
+/// For how long the present key has been in use: since its file was written.
+#[must_use]
+pub fn key_age(data_dir: &Path) -> Option<Duration> {
+    let written = std::fs::metadata(key_file(data_dir).ok()??).ok()?.modified().ok()?;
+    Some(SystemTime::now().duration_since(written).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +211,27 @@ mod tests {
         assert_eq!(std::fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "a temporary file was left");
         assert!(write_private(&path, b"x", false).is_err(), "a key file was replaced");
+    }
+
+    #[test]
+    fn a_rotation_replaces_the_key_in_one_step_and_keeps_the_one_before_until_it_is_forgotten() {
+        let data = tempfile::tempdir().unwrap();
+        assert!(rotate_keys(data.path(), "marlos", WallTime(0)).unwrap_err().contains("no key below"));
+        let first = keys(data.path()).unwrap();
+        let second = rotate_keys(data.path(), "marlos", WallTime(1)).unwrap();
+        let read = || read_keys(data.path()).unwrap().unwrap();
+        assert_eq!((read().id(), read().public()), (first.id(), second.public()));
+        assert_eq!(read().before_rotation().unwrap().public(), first.public());
+        forget_old_key(data.path()).unwrap();
+        forget_old_key(data.path()).unwrap();
+        assert!(read().before_rotation().is_none() && read().chain().len() == 1);
+        assert!(rotate_keys(data.path(), "marlos", WallTime(2)).unwrap_err().contains("too recent"));
+        assert_eq!(read().public(), second.public());
+        let directory = data.path().join("keys");
+        // A kill in the middle of writing leaves a file of another name, which nobody reads.
+        std::fs::write(directory.join(format!("{}.key.new77", first.id())), "half").unwrap();
+        assert_eq!(keys(data.path()).unwrap().public(), second.public());
+        assert!(key_age(data.path()).unwrap() < KEY_AGE_ADVISED);
     }
 
     #[test]

@@ -91,7 +91,11 @@ impl Worth {
             | Refusal::BadTransaction
             | Refusal::ConflictingTransaction
             | Refusal::InsufficientBalance
-            | Refusal::BadEvidence => Worth::Idle,
+            | Refusal::BadEvidence
+            | Refusal::RetiredKey
+            | Refusal::StaleRotation
+            | Refusal::ForkedKey
+            | Refusal::CannotOpen => Worth::Idle,
         }
     }
 }

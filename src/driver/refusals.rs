@@ -83,6 +83,8 @@ fn is_hostile(reason: Refusal) -> bool {
         | Refusal::BadTransaction
         | Refusal::ConflictingTransaction
         | Refusal::BadEvidence
+        | Refusal::RetiredKey
+        | Refusal::ForkedKey
         | Refusal::RateLimited => true,
         Refusal::WrongVersion
         | Refusal::WrongNetwork
@@ -101,7 +103,9 @@ fn is_hostile(reason: Refusal) -> bool {
         | Refusal::ElectorateDiffers
         | Refusal::WrongCoordinator
         | Refusal::Quarantined
-        | Refusal::InsufficientBalance => false,
+        | Refusal::InsufficientBalance
+        | Refusal::StaleRotation
+        | Refusal::CannotOpen => false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Does it hold? Two statements of one node that exclude each other, checked by nothing but its key (protocol.md, sections 5 and 8).
+//! Does it hold? Two statements of one node that exclude each other, checked by nothing but its keys (protocol.md, sections 5 and 8).
 //!
 //! An honest node never makes such a pair, whatever happens to it, and each rule says why:
 //! - *Votes.* A voter votes once for each round of a job, and remembers it before the vote leaves; who lost its store votes on no
@@ -12,38 +12,76 @@
 //!   that even two lives of one number make no two proposals; and it pays nothing before a quorum has answered it, which knows the
 //!   number of its last life.
 //!
+//! - *Rotations.* The next key is durable, with the link to it, before anybody hears of it, and is the only one of its number.
+//!
+//! Any key that the accused has had will do (`identity::chain` says why); the evidence brings the chain with it, so that it holds
+//! alike for who has heard of a rotation and for who has not.
+//!
 //! Votes for transactions are no evidence: a voter that lost its store may honestly vote twice there (see `ledger`).
 //!
 //! Statements are compared as what they say, never as bytes: sent twice, or in both codecs, one statement is one.
 
 use crate::id::NodeId;
+use crate::identity::chain::{self, WithOlder};
 use crate::io::Verify;
 use crate::membership::gossip;
-use crate::wire::message::{Announce, Contradiction, Evidence, SignedVote};
+use crate::wire::message::{Announce, Contradiction, Evidence, KeyLink, SignedVote};
 use crate::wire::{Envelope, Payload, Signed};
 
 /// What a frame in evidence may unpack to, for everyone alike: what one node finds sound, all must.
 const MAX_UNPACKED: u32 = 16 * 1024;
 
-/// Checks evidence against the key of the member that it accuses.
+/// Checks evidence against the first key of the member that it accuses.
 ///
 /// # Errors
 /// A sentence: why it proves nothing.
 pub fn check(
     evidence: &Evidence,
+    genesis: &[u8; 32],
+    network_id: &str,
+    verify: &mut dyn Verify,
+) -> Result<(), &'static str> {
+    let (author, links) = (evidence.author, &evidence.rotations);
+    if !chain::check(author, genesis, links, 0, network_id, verify) {
+        return Err("its chain of keys does not hold");
+    }
+    let key = chain::last_key(genesis, links);
+    let older = |_: &[u8; 32]| chain::keys(genesis, links).skip(1).copied().collect();
+    let mut any_key = WithOlder { verify, older: &older };
+    match &evidence.proof {
+        Contradiction::Votes { first, second } => check_votes([first, second], key, network_id, &mut any_key),
+        Contradiction::Announces { first, second } => {
+            check_announces([first, second], author, genesis, network_id, any_key.verify)
+        }
+        Contradiction::Frames { first, second } => check_frames([first, second], author, key, network_id, &mut any_key),
+        Contradiction::Rotations { first, second } => {
+            check_rotations([first, second], evidence, key, network_id, any_key.verify)
+        }
+    }
+}
+
+/// Two rotations of the key at the end of the chain.
+fn check_rotations(
+    links: [&KeyLink; 2],
+    evidence: &Evidence,
     key: &[u8; 32],
     network_id: &str,
     verify: &mut dyn Verify,
 ) -> Result<(), &'static str> {
-    match &evidence.proof {
-        Contradiction::Votes { first, second } => check_votes([first, second], key, network_id, verify),
-        Contradiction::Announces { first, second } => {
-            check_announces([first, second], evidence, key, network_id, verify)
-        }
-        Contradiction::Frames { first, second } => {
-            check_frames([first, second], evidence.author, key, network_id, verify)
+    let next = evidence.rotations.len() + 1;
+    if links.iter().any(|link| usize::try_from(link.sequence) != Ok(next)) {
+        return Err("one of its rotations is not the next of its chain");
+    }
+    if !chain::fork(links[0], links[1]) {
+        return Err("its rotations do not exclude each other");
+    }
+    for link in links {
+        let bytes = chain::link_bytes(evidence.author, link);
+        if !verify.verify(key, &Signed { network_id, bytes: &bytes }, &link.old_signature) {
+            return Err("one of its rotations is not signed by the accused");
         }
     }
+    Ok(())
 }
 
 fn check_votes(
@@ -70,21 +108,20 @@ fn check_votes(
 
 fn check_announces(
     records: [&Announce; 2],
-    evidence: &Evidence,
-    key: &[u8; 32],
+    author: NodeId,
+    genesis: &[u8; 32],
     network_id: &str,
     verify: &mut dyn Verify,
 ) -> Result<(), &'static str> {
     let [first, second] = records;
-    if records.iter().any(|record| record.node_id != evidence.author || record.public_key != *key) {
+    if records.iter().any(|record| record.node_id != author || record.public_key != *genesis) {
         return Err("one of its announces is of another node");
     }
     if !contradict(first, second) {
         return Err("its announces do not exclude each other");
     }
     for record in records {
-        let bytes = gossip::signed_bytes(record);
-        if !verify.verify(key, &Signed { network_id, bytes: &bytes }, &record.record_signature) {
+        if !gossip::is_signed(record, 0, network_id, verify) {
             return Err("one of its announces is not signed by the accused");
         }
     }

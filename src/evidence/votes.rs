@@ -27,7 +27,7 @@ pub fn double_votes(
     let both = for_first.iter().filter_map(|(voter, signature)| {
         let (_, other) = for_second.iter().find(|(known, _)| known == voter)?;
         let proof = Contradiction::Votes { first: signed(first, *signature), second: signed(second, *other) };
-        Some(Evidence { author: *voter, proof })
+        Some(Evidence { author: *voter, rotations: Vec::new(), proof })
     });
     both.collect()
 }

@@ -9,20 +9,25 @@ use super::{SHORTEST_RUN, send};
 use crate::auction::{Claim, Job};
 use crate::config::Config;
 use crate::cx::Ctx;
-use crate::id::{JobId, NodeId};
+use crate::id::{JobId, NodeId, PeerIdx};
+use crate::identity::seal::OVERHEAD;
 use crate::io::{Action, Event, JobStatus, Outcome};
 use crate::membership::Members;
 use crate::time::Time;
 use crate::timers::Timers;
 use crate::units::Ppm;
 use crate::wire::Payload;
-use crate::wire::message::{JobHeartbeat, JobResult, OUTPUT_CHUNK, OutputChunk, OutputRequest};
+use crate::wire::message::{
+    ClaimCertificate, JobBody, JobHeartbeat, JobResult, OUTPUT_CHUNK, OutputChunk, OutputRequest,
+};
 
 /// Executions, and results that may be asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Executor {
     running: BTreeMap<JobId, Run>,
     finished: BTreeMap<JobId, Finished>,
+    /// The commands of private jobs that this node runs or may have to.
+    commands: BTreeMap<JobId, String>,
     timers: Timers<(JobId, Timer)>,
 }
 
@@ -32,6 +37,8 @@ enum Timer {
     Heartbeat,
     /// A result need not be kept any more.
     Discard,
+    /// Nor the command of a private job.
+    ForgetCommand,
 }
 
 /// An execution.
@@ -40,6 +47,10 @@ struct Run {
     claim: Claim,
     submitter: NodeId,
     kept_until: Time,
+    /// Whether command and output are sealed.
+    private: bool,
+    /// Whether its command is not there yet: submitter and backup hear that it lives all the same.
+    waits: bool,
 }
 
 /// A result that may be asked for again.
@@ -88,13 +99,32 @@ impl Executor {
             claim,
             submitter: job.broadcast.submitter,
             kept_until: cx.now.mono + left + cx.config.lease.times(2),
+            private: body.is_private(),
+            waits: body.is_private(),
         };
         self.running.insert(id, run);
         self.timers.arm((id, Timer::Heartbeat), cx.now.mono + cx.config.job_heartbeat_interval);
-        let job_type = cx.out.put(body.job_type.as_bytes());
-        let command = cx.out.put(body.command.as_bytes());
-        cx.report(Event::ExecutionStarted { job: id, round: claim.round });
-        cx.out.actions.push(Action::Execute { job: id, job_type, command, deadline: left.max(SHORTEST_RUN) });
+        if !body.is_private() {
+            execute(cx, id, claim.round, body, &body.command);
+        } else if let Some(command) = self.commands.get(&id).cloned() {
+            self.run_private(cx, id, body, &command);
+        }
+    }
+
+    /// The command of a private job is known: it is kept for as long as the job is, and run if this node's claim waits for it (11).
+    pub fn know(&mut self, cx: &mut Ctx<'_>, id: JobId, command: String, job: &Job) {
+        let body = &job.broadcast.body;
+        let until = cx.now.mono + body.deadline.since(cx.wall()) + cx.config.lease.times(2);
+        self.timers.arm((id, Timer::ForgetCommand), until);
+        self.run_private(cx, id, body, &command);
+        self.commands.insert(id, command);
+    }
+
+    fn run_private(&mut self, cx: &mut Ctx<'_>, id: JobId, body: &JobBody, command: &str) {
+        if let Some(run) = self.running.get_mut(&id).filter(|run| run.waits) {
+            run.waits = false;
+            execute(cx, id, run.claim.round, body, command);
+        }
     }
 
     /// Somebody holds a claim: an execution under a worse one, mostly of an earlier round, is fenced (7, 10).
@@ -110,10 +140,12 @@ impl Executor {
         } else if self.running.get(&id).is_some_and(|run| claim.beats(&run.claim, id))
             && !fence_ignored_planted(cx.config)
         {
-            self.running.remove(&id);
+            let run = self.running.remove(&id).expect("just seen");
             self.timers.disarm((id, Timer::Heartbeat));
-            cx.out.actions.push(Action::Cancel(id));
-            cx.report(Event::ExecutionCancelled { job: id });
+            if !run.waits {
+                cx.out.actions.push(Action::Cancel(id));
+                cx.report(Event::ExecutionCancelled { job: id });
+            }
         }
     }
 
@@ -127,15 +159,22 @@ impl Executor {
         outcome: &Outcome<'_>,
     ) -> Option<(JobResult, Vec<u8>)> {
         let run = self.running.remove(&id)?;
-        let kept = outcome.output.len().min(cx.config.max_output_bytes as usize);
-        let output = outcome.output[..kept].to_vec();
+        // A private output is sealed as a whole, and then sent as any other; only this node as submitter reads it as it is.
+        let reader = members.find(run.submitter).filter(|reader| run.private && *reader != PeerIdx::SELF);
+        let room = if reader.is_some() { OVERHEAD } else { 0 };
+        let taken = outcome.output.len().min((cx.config.max_output_bytes as usize).saturating_sub(room));
+        let output = match reader {
+            Some(reader) => cx.seal(members.peer(reader).key(), &outcome.output[..taken]).unwrap_or_default(),
+            None => outcome.output[..taken].to_vec(),
+        };
+        let kept = output.len();
         let result = JobResult {
             job_id: id,
             round: run.claim.round,
             status: outcome.status,
             output: output[..kept.min(OUTPUT_CHUNK)].to_vec(),
             output_bytes: u32::try_from(kept).expect("bounded by max_output_bytes"),
-            truncated: kept < outcome.output.len(),
+            truncated: taken < outcome.output.len(),
             duration: outcome.duration,
         };
         if let Some(backup) = run.claim.backup.filter(|backup| *backup != run.submitter) {
@@ -175,18 +214,47 @@ impl Executor {
     }
 
     /// The next thing that is due now: the job whose sign of life was sent, if that is what it was.
-    pub fn on_timers(&mut self, cx: &mut Ctx<'_>, members: &Members) -> Vec<JobId> {
+    /// `certificate_of` finds what proves a claim of this node.
+    pub fn on_timers(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        certificate_of: &dyn Fn(JobId) -> Option<ClaimCertificate>,
+    ) -> Vec<JobId> {
         let mut alive = Vec::new();
         while let Some((id, timer)) = self.timers.pop_due(cx.now.mono) {
             match timer {
                 Timer::Heartbeat => {
-                    self.send_heartbeat(cx, members, id);
-                    alive.push(id);
+                    if self.running[&id].waits {
+                        self.ask_for_command(cx, members, id, certificate_of(id));
+                    }
+                    if self.running.contains_key(&id) {
+                        self.send_heartbeat(cx, members, id);
+                        alive.push(id);
+                    }
                 }
+                Timer::ForgetCommand => drop(self.commands.remove(&id)),
                 Timer::Discard => drop(self.finished.remove(&id)),
             }
         }
         alive
+    }
+
+    /// The command of a private job has not come: the submitter, shown the proof once more, sends it again. Where it does not until
+    /// nobody needs the job any more, that is over.
+    fn ask_for_command(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        id: JobId,
+        certificate: Option<ClaimCertificate>,
+    ) {
+        let run = &self.running[&id];
+        if cx.now.mono >= run.kept_until {
+            self.running.remove(&id);
+        } else if let Some(certificate) = certificate {
+            send(cx, members, run.submitter, &Payload::ClaimCertificate(certificate));
+        }
     }
 
     fn send_heartbeat(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId) {
@@ -198,6 +266,14 @@ impl Executor {
         }
         self.timers.arm((id, Timer::Heartbeat), cx.now.mono + cx.config.job_heartbeat_interval);
     }
+}
+
+fn execute(cx: &mut Ctx<'_>, id: JobId, round: u32, body: &JobBody, command: &str) {
+    let left = body.deadline.since(cx.wall());
+    let job_type = cx.out.put(body.job_type.as_bytes());
+    let command = cx.out.put(command.as_bytes());
+    cx.report(Event::ExecutionStarted { job: id, round });
+    cx.out.actions.push(Action::Execute { job: id, job_type, command, deadline: left.max(SHORTEST_RUN) });
 }
 
 fn fence_ignored_planted(config: &Config) -> bool {

@@ -14,12 +14,14 @@ use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Event, FailReason, JobStatus, Refusal};
 use crate::ledger::settle;
 use crate::membership::Members;
+use crate::quorum::Statement;
 use crate::reputation::score::Deed;
 use crate::time::{Span, Time, WallTime};
 use crate::timers::Timers;
 use crate::wire::Payload;
 use crate::wire::message::{
-    CertificateRequest, JobBroadcast, JobResult, LeaseLapsed, OUTPUT_CHUNK, OutputChunk, OutputRequest,
+    CertificateRequest, ClaimCertificate, JobBroadcast, JobResult, LeaseLapsed, OUTPUT_CHUNK, OutputChunk,
+    OutputRequest, PrivateCommand, SealedCommand,
 };
 
 /// Own jobs that have ended and are still shown.
@@ -28,6 +30,8 @@ const SHOWN_AFTERWARDS: usize = 1_000;
 const LATEST_RESULT: u64 = 3;
 /// How long a live backup is given after its executor was lost: longer than voters wait for each other to see the death.
 const BACKUPS_TURN: Span = Span::secs(5);
+/// No more often than this an executor is told again what to run.
+const TELL_AGAIN_AFTER: Span = Span::secs(1);
 /// How soon after a restart a job of an earlier life is asked for: connections come up first. A guess.
 const ASK_AFTER_RESTART: Span = Span::secs(1);
 
@@ -49,6 +53,8 @@ pub struct OwnRecord {
     pub claim: Option<Claim>,
     /// Runs that failed, and the round of the last of them.
     pub failed: Option<(u32, u32)>,
+    /// What its broadcast only commits to, where it is private.
+    pub secret: Option<PrivateCommand>,
 }
 
 /// A job of this node that has no result yet.
@@ -65,6 +71,8 @@ struct Own {
     unproven: Option<(PeerIdx, JobResult)>,
     /// A result whose output is not all there yet.
     partial: Option<JobResult>,
+    /// When its command was sent last, for the claim of which round.
+    told: Option<(Time, u32)>,
 }
 
 /// How a job of this node ended.
@@ -111,8 +119,8 @@ impl Submitter {
     }
 
     /// A new job: persisted before it is broadcast.
-    pub fn begin(&mut self, cx: &mut Ctx<'_>, broadcast: JobBroadcast) {
-        let record = OwnRecord { broadcast, claim: None, failed: None };
+    pub fn begin(&mut self, cx: &mut Ctx<'_>, broadcast: JobBroadcast, secret: Option<PrivateCommand>) {
+        let record = OwnRecord { broadcast, claim: None, failed: None, secret };
         let id = job_id(&record.broadcast);
         cx.persist(&store_key::of_job(store_key::OWN_JOB, id), &record);
         cx.report(Event::JobSubmitted { job: id });
@@ -138,6 +146,7 @@ impl Submitter {
             latest: deadline + body.deadline.since(body.submitted).times(LATEST_RESULT - 1),
             unproven: None,
             partial: None,
+            told: None,
             record,
         };
         self.timers.arm(id, own.due());
@@ -163,6 +172,36 @@ impl Submitter {
         if let Some((from, result)) = own.unproven.take() {
             // It was kept until its claim was proven; if this is another claim, it is dropped.
             let _ = self.on_result(cx, members, from, result, effects);
+        }
+    }
+
+    /// The command of an open private job.
+    #[must_use]
+    pub fn secret(&self, id: JobId) -> Option<&PrivateCommand> {
+        self.own.get(&id)?.record.secret.as_ref()
+    }
+
+    /// The claim of an own job is proven, and not only said: who may run it, and its backup, are told what to run, each in a box of
+    /// its own (11). Shown the proof again, because the command was lost, they are told again.
+    pub fn on_proof(&mut self, cx: &mut Ctx<'_>, members: &Members, certificate: &ClaimCertificate) {
+        let Statement { job_id, round, winner, backup, .. } = certificate.statement;
+        let Some(own) = self.own.get_mut(&job_id) else { return };
+        let Some(secret) = &own.record.secret else { return };
+        let of_claim = own
+            .record
+            .claim
+            .is_some_and(|claim| (claim.round, claim.claimer) == (round, winner) && claim.lapsed.is_none());
+        let just_told = own.told.is_some_and(|(at, of)| of == round && cx.now.mono.since(at) < TELL_AGAIN_AFTER);
+        if !of_claim || just_told {
+            return;
+        }
+        own.told = Some((cx.now.mono, round));
+        let plain = secret.encoded();
+        for reader in std::iter::once(winner).chain(backup) {
+            let Some(peer) = members.find(reader).filter(|peer| *peer != PeerIdx::SELF) else { continue };
+            if let Some(sealed) = cx.seal(members.peer(peer).key(), &plain) {
+                cx.direct(peer, reader, &Payload::SealedCommand(SealedCommand { job_id, sealed }));
+            }
         }
     }
 
@@ -215,7 +254,7 @@ impl Submitter {
                     own.on_sign_of_life(cx);
                     self.timers.arm(id, own.due());
                 }
-                self.gather(cx, members, id, effects);
+                return self.gather(cx, members, id, effects);
             }
             // 10: a provisional claim may end before one of an earlier round, if that one is proven.
             Some(claim) if claim.round >= result.round && !claim.provisional => return Err(Refusal::OutOfPlace),
@@ -250,24 +289,44 @@ impl Submitter {
         partial.output.extend_from_slice(&chunk.bytes);
         own.on_sign_of_life(cx);
         self.timers.arm(id, own.due());
-        self.gather(cx, members, id, effects);
-        Ok(())
+        self.gather(cx, members, id, effects)
     }
 
     /// Takes a result whose output is all there, or asks for more of it.
-    fn gather(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, effects: &mut Vec<Effect>) {
+    fn gather(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        members: &Members,
+        id: JobId,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
         let own = self.own.get_mut(&id).expect("the caller found it");
         let claim = own.record.claim.expect("a result belongs to a claim");
-        let Some(partial) = &own.partial else { return };
+        let Some(partial) = &own.partial else { return Ok(()) };
         let wanted = partial.output_bytes.min(cx.config.max_output_bytes) as usize;
         if partial.output.len() < wanted {
             let offset = u32::try_from(partial.output.len()).expect("bounded by max_output_bytes");
-            return send(cx, members, claim.claimer, &Payload::OutputRequest(OutputRequest { job_id: id, offset }));
+            send(cx, members, claim.claimer, &Payload::OutputRequest(OutputRequest { job_id: id, offset }));
+            return Ok(());
         }
         let mut result = own.partial.take().expect("just seen");
         result.truncated |= result.output_bytes as usize > wanted;
         result.output.truncate(wanted);
-        self.take_result(cx, id, claim.claimer, &result, effects);
+        let mut taken = Ok(());
+        if own.record.secret.is_some() {
+            let writers = members.find(claim.claimer).map(|peer| members.peer(peer).sealing_keys(cx.now.mono));
+            match cx.egress.keys().open(&writers.unwrap_or_default(), &result.output) {
+                Some(plain) => result.output = plain,
+                // 11: a result that its submitter cannot read is none.
+                None => {
+                    result.output.clear();
+                    result.status = JobStatus::Failure;
+                    taken = Err(Refusal::CannotOpen);
+                }
+            }
+        }
+        self.take_result(cx, id, claim.claimer, result, effects);
+        taken
     }
 
     /// A result is there as a whole: the job is over, or is tried again.
@@ -276,7 +335,7 @@ impl Submitter {
         cx: &mut Ctx<'_>,
         id: JobId,
         executor: NodeId,
-        result: &JobResult,
+        result: JobResult,
         effects: &mut Vec<Effect>,
     ) {
         let Some(own) = self.own.get_mut(&id) else { return };
@@ -402,7 +461,8 @@ impl Submitter {
             }
             Some(claim) if claim.lapsed.is_none() => {
                 send(cx, members, claim.claimer, &Payload::CertificateRequest(CertificateRequest { job_id: id }));
-                self.gather(cx, members, id, effects);
+                // What cannot be read has ended its run.
+                let _ = self.gather(cx, members, id, effects);
             }
             // Nobody will claim it now; becoming able to is what asks for it again.
             Some(_) | None if !own.claimable(cx, members) => {}

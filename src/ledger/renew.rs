@@ -2,8 +2,8 @@
 //!
 //! A certificate is of the members of its moment. Where they change just then, and the certificate did not reach everyone, perhaps
 //! f or fewer hold it: the others do not know these members, and no f + 1 vouch for it. So its payer keeps its newest certified
-//! transaction. When it hears twice, some seconds apart, that somebody lacks it, and what proves it is of other members, it asks
-//! the present ones to vote for it again. The new certificate can be checked by everyone. Nothing new is signed by the payer
+//! transaction. When it hears twice, some seconds apart, that somebody lacks it, and what proves it is of other members, or of keys
+//! that are out of use, it asks the present ones to vote for it again. The new certificate can be checked by everyone. Nothing new is signed by the payer
 //! until then: nobody who lacks the one could vote for the next.
 //!
 //! Still no two transactions of a number are certified. Who has not applied this number votes as for any transaction: once, and again
@@ -16,6 +16,7 @@
 //!
 //! What f + 1 vouch for is so counted by transaction, not by row alone: one of them alone could name another to who votes by it.
 
+use super::vote::is_proven;
 use super::{Ledger, Timer};
 use crate::cx::{Ctx, store_key};
 use crate::id::NodeId;
@@ -30,7 +31,7 @@ use crate::wire::{Payload, Signed};
 pub(super) struct Newest {
     /// What it was, unless it came from others to a new store: then they have it.
     pub(super) transaction: Option<TokenTransaction>,
-    /// Since when this node knows that somebody lacks it who cannot check its proof.
+    /// Since when this node knows that somebody lacks it.
     lacked: Option<Time>,
     /// Whether the present members are asked to vote for it again.
     asked_again: bool,
@@ -61,15 +62,19 @@ impl Ledger {
     /// Somebody lacks this node's newest transaction. It is being sent the record; who lacks it still some seconds later could
     /// not check that.
     pub(super) fn on_lacking(&mut self, cx: &mut Ctx<'_>, members: &Members) {
-        let held = self.accounts.get(self.owner).and_then(|own| own.proof());
-        let of_others = held.is_some_and(|proof| proof.votes.electorate != members.electorate().digest());
         let newest = &mut self.own.newest;
-        if !of_others || newest.asked_again || newest.transaction.is_none() || self.own.answers.is_some() {
+        if newest.asked_again || newest.transaction.is_none() || self.own.answers.is_some() {
             return;
         }
         let lacked = *newest.lacked.get_or_insert(cx.now.mono);
-        if cx.now.mono.since(lacked) >= cx.config.rebroadcast_interval {
-            newest.asked_again = true;
+        if cx.now.mono.since(lacked) < cx.config.rebroadcast_interval {
+            return;
+        }
+        newest.lacked = None;
+        let record = self.record_of(self.owner);
+        // Where it is proven, somebody was only late.
+        if record.is_some_and(|record| !is_proven(cx, members, &record)) {
+            self.own.newest.asked_again = true;
             self.own.votes.clear();
             self.repeat(cx, members);
         }

@@ -11,7 +11,7 @@ use super::renew::Newest;
 use super::transaction::{LedgerStatement, row_after};
 use super::vote::{double_vote_planted, paid_twice_planted};
 use super::{Ledger, Timer};
-use crate::config::Config;
+use crate::config::{Config, planted};
 use crate::cx::{Ctx, store_key};
 use crate::id::{JobId, NodeId, PeerIdx};
 use crate::io::{Event, JobStatus, Refusal};
@@ -172,18 +172,21 @@ impl Ledger {
         }
         // What one payee gets stands together: it is written shorter so.
         transfers.sort_by_key(|transfer| transfer.to);
-        let transaction = self.sign(cx, transfers);
+        let seq = self.accounts.seq(self.owner) + 1;
+        let transaction = self.sign(cx, seq, transfers);
         if let Some(newest) = &self.own.newest.transaction {
             cx.persist(&store_key::of_node(store_key::NEWEST, self.owner), newest);
         }
-        cx.persist(&store_key::of_node(store_key::TRANSACTION, self.owner), &transaction);
+        if !planted!(cx.config, TransactionForgotten) {
+            cx.persist(&store_key::of_node(store_key::TRANSACTION, self.owner), &transaction);
+        }
         for transfer in &transaction.transfers {
             cx.forget(&store_key::of_job(store_key::PAYMENT, transfer.job_id));
         }
         if double_vote_planted(cx.config) {
             let mut other = transaction.transfers.clone();
             other.iter_mut().for_each(|transfer| transfer.amount.0 /= 2);
-            let other = self.sign(cx, other);
+            let other = self.sign(cx, seq, other);
             cx.broadcast(&Payload::TokenTransaction(other));
         }
         self.send_own(cx, members, transaction);
@@ -205,8 +208,7 @@ impl Ledger {
         transfers
     }
 
-    fn sign(&self, cx: &mut Ctx<'_>, transfers: Vec<Transfer>) -> TokenTransaction {
-        let seq = self.accounts.seq(self.owner) + 1;
+    fn sign(&self, cx: &mut Ctx<'_>, seq: u64, transfers: Vec<Transfer>) -> TokenTransaction {
         let unsigned = Signature([0; 64]);
         let mut transaction = TokenTransaction { account: self.owner, seq, transfers, transaction_signature: unsigned };
         assert!(transaction.total().is_ok(), "only sound transactions are made");
@@ -228,7 +230,9 @@ impl Ledger {
 
     /// Not certified yet: once more, to all.
     pub(super) fn repeat(&mut self, cx: &mut Ctx<'_>, members: &Members) {
-        let Some(transaction) = self.asked_for().cloned() else { return };
+        let Some((seq, transfers)) = self.asked_for().map(|own| (own.seq, own.transfers.clone())) else { return };
+        // Anew: this node may have another key by now (1).
+        let transaction = self.sign(cx, seq, transfers);
         self.timers.arm(Timer::Repeat, cx.now.mono + cx.config.rebroadcast_interval);
         if !members.degraded() {
             cx.broadcast(&Payload::TokenTransaction(transaction));
@@ -239,6 +243,12 @@ impl Ledger {
     /// The members changed: votes for the own transaction are collected anew; the next repetition asks for them.
     pub(super) fn on_other_electorate(&mut self) {
         self.own.votes.clear();
+    }
+
+    /// A member has another key. Its vote is asked for again by the next repetition: a certificate is made of votes that are all
+    /// proven by keys in use.
+    pub fn on_rotated(&mut self, member: NodeId) {
+        self.own.votes.remove(&member);
     }
 
     fn vote_for_own(&mut self, cx: &mut Ctx<'_>, members: &Members) {
@@ -307,6 +317,7 @@ impl Ledger {
         let (_, statement) = self.statement_of_own(members).ok_or(Refusal::OutOfPlace)?;
         let bytes = statement.signed_bytes();
         let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
+        // With its present key alone: who has another now is asked again.
         if !cx.verify.verify(members.peer(from).key(), &signed, &vote.vote_signature) {
             return Err(Refusal::BadSignature);
         }
@@ -318,7 +329,8 @@ impl Ledger {
     fn add_vote(&mut self, cx: &mut Ctx<'_>, members: &Members, voter: NodeId, signature: Signature) {
         let electorate = members.electorate();
         self.own.votes.insert(voter, signature);
-        if self.own.votes.len() < electorate.quorum() as usize {
+        let spared = usize::from(planted!(cx.config, LedgerQuorumOneShort));
+        if self.own.votes.len() + spared < electorate.quorum() as usize {
             return;
         }
         let at = |(voter, signature): (&NodeId, &Signature)| Some((electorate.position(*voter)?, *signature));

@@ -2,21 +2,23 @@
 //!
 //! Who sees a gap asks the payer. A record is proven by its votes where they are of the present members. One that was
 //! certified by other members - before somebody joined, or was forgotten - is believed when f + 1 of the present ones have given
-//! the same, so that an honest one is among them. Where fewer have it, its payer has it voted for again (`renew`).
+//! the same, so that an honest one is among them; likewise one with votes of keys that were replaced since. Where fewer have it, its
+//! payer has it voted for again (`renew`).
 
 use std::collections::BTreeMap;
 
 use super::Ledger;
 use super::account::Account;
 use super::transaction::row_digest;
-use super::vote::is_proven;
+use super::vote::{is_proven, is_proven_by_keys_of};
 use crate::config::Config;
 use crate::cx::Ctx;
 use crate::id::{NodeId, PeerIdx};
+use crate::identity::chain;
 use crate::io::{PeerState, Refusal};
 use crate::membership::Members;
 use crate::quorum::max_byzantine;
-use crate::time::Time;
+use crate::time::{Time, WallTime};
 use crate::wire::Payload;
 use crate::wire::Signed;
 use crate::wire::message::{AccountHead, AccountHeads, AccountRecord, AccountRequest, MAX_ROW, TokenTransaction};
@@ -238,12 +240,14 @@ impl Ledger {
         let of_present =
             record.proof.as_ref().is_some_and(|proof| proof.votes.electorate == members.electorate().digest());
         if of_present {
-            return if is_proven(cx, members, &record) {
+            if is_proven(cx, members, &record) {
                 self.certified(record);
-                Ok(())
-            } else {
-                Err(Refusal::BadCertificate)
-            };
+                return Ok(());
+            }
+            // 1: with votes of keys that were replaced since, it is as one that others have certified.
+            if !is_proven_by_keys_of(cx, members, &record, WallTime(0)) {
+                return Err(Refusal::BadCertificate);
+            }
         }
         let giver = members.id(from);
         if members.electorate().position(giver).is_none() {
@@ -272,9 +276,11 @@ impl Ledger {
         let Some(transaction) = pending.filter(|transaction| transaction.account == self.owner) else { return };
         let bytes = transaction.signed_bytes();
         let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
-        let key = cx.egress.keys().public();
         let newer = self.own.recalled.as_ref().is_none_or(|known| known.seq < transaction.seq);
-        if newer && cx.verify.verify(&key, &signed, &transaction.transaction_signature) {
+        let own = cx.egress.keys();
+        let signature = &transaction.transaction_signature;
+        let by_own = chain::keys(own.genesis(), own.chain()).any(|key| cx.verify.verify(key, &signed, signature));
+        if newer && by_own {
             self.own.recalled = Some(transaction);
         }
     }

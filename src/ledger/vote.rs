@@ -7,8 +7,10 @@ use super::{Ledger, Settled};
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
 use crate::id::{NodeId, PeerIdx};
+use crate::identity::chain::WithOlder;
 use crate::io::{Event, Refusal};
 use crate::membership::Members;
+use crate::time::WallTime;
 use crate::units::Tokens;
 use crate::wire::message::{AccountRecord, HeadProof, LedgerCertificate, TokenTransaction};
 use crate::wire::{Signed, binary};
@@ -60,7 +62,7 @@ impl Ledger {
         transaction.total()?;
         let bytes = transaction.signed_bytes();
         let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
-        if !cx.verify.verify(members.peer(from).key(), &signed, &transaction.transaction_signature) {
+        if !members.peer(from).has_signed(cx.now.mono, cx.verify, &signed, &transaction.transaction_signature) {
             return Err(Refusal::BadRecord);
         }
         let head = self.accounts.seq(account);
@@ -312,15 +314,29 @@ impl Ledger {
     }
 }
 
-/// Whether a record is proven by a quorum of the present members.
+/// Whether a record is proven by a quorum of the present members, with keys that are in use.
 pub(super) fn is_proven(cx: &mut Ctx<'_>, members: &Members, record: &AccountRecord) -> bool {
+    let now = cx.wall();
+    is_proven_by_keys_of(cx, members, record, now)
+}
+
+/// The same with the keys that were in use at some moment. Nothing in a vote says when it was cast, so that one by a key that is
+/// not in use any more proves nothing by itself.
+pub(super) fn is_proven_by_keys_of(
+    cx: &mut Ctx<'_>,
+    members: &Members,
+    record: &AccountRecord,
+    moment: WallTime,
+) -> bool {
     let electorate = members.electorate();
     let Some(proof) = record.proof.as_ref().filter(|proof| proof.votes.electorate == electorate.digest()) else {
         return false;
     };
     let Ok(statement) = record.statement(proof.transaction, electorate.digest()) else { return false };
     let bytes = statement.signed_bytes();
-    proof.votes.check(&bytes, electorate.members(), electorate.quorum(), &cx.config.network_id, cx.verify).is_ok()
+    let older = |key: &[u8; 32]| electorate.older_keys(key, moment);
+    let mut verify = WithOlder { verify: cx.verify, older: &older };
+    proof.votes.check(&bytes, electorate.members(), electorate.quorum(), &cx.config.network_id, &mut verify).is_ok()
 }
 
 pub(super) fn double_vote_planted(config: &Config) -> bool {

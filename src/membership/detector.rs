@@ -4,6 +4,7 @@
 //! and says when the next look can find anything.
 
 use super::{Members, Peer, index};
+use crate::config::planted;
 use crate::cx::Ctx;
 use crate::id::{Link, PeerIdx};
 use crate::io::{Event, PeerState, Refusal};
@@ -81,7 +82,7 @@ impl Members {
     pub fn on_sign_of_life(&mut self, cx: &mut Ctx<'_>, from: PeerIdx) {
         let peer = &mut self.peers[from.at()];
         let before = peer.last_heard.replace(cx.now.mono);
-        if peer.state != PeerState::Alive {
+        if peer.state != PeerState::Alive && !(peer.state == PeerState::Dead && planted!(cx.config, DeadStayDead)) {
             if matches!(peer.state, PeerState::Dead | PeerState::Left) {
                 self.missed.push((from, before.unwrap_or(Time(0))));
             }
@@ -102,7 +103,9 @@ impl Members {
                 self.stop_reaching(cx, from);
             }
         }
-        self.compare_digest(cx, from, ping.members_digest);
+        if !planted!(cx.config, RecordsIgnored) {
+            self.compare_digest(cx, from, ping.members_digest);
+        }
     }
 
     /// The subscription to a member is up.
@@ -236,6 +239,9 @@ impl Members {
     fn bury(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
         self.peers[peer.at()].known_since = cx.now.mono;
         self.set_state(cx, peer, PeerState::Dead);
+        if planted!(cx.config, ForgottenWhenDead) {
+            self.forget(cx, peer);
+        }
         self.detector.look_again_at(cx.now.mono + cx.config.forget_after);
     }
 

@@ -1,7 +1,15 @@
 //! Who votes: all known members, the dead ones too, until forgotten; never "those who answered" (protocol.md, section 4).
 
+use std::collections::BTreeMap;
+
 use crate::id::{ElectorateId, NodeId};
+use crate::identity::chain;
 use crate::quorum;
+use crate::time::WallTime;
+use crate::wire::message::KeyLink;
+
+/// What came before a present key: the first key, and the links from it.
+pub type Chain = ([u8; 32], Vec<KeyLink>);
 
 /// Whose votes count for a claim that is made now: everyone's, or only those of the reachable (protocol.md, section 10).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,16 +46,18 @@ impl Ballot {
 #[derive(Clone, Debug, Default)]
 pub struct Electorate {
     members: Vec<(NodeId, [u8; 32])>,
+    /// Of those who have had others, by their present keys.
+    chains: BTreeMap<[u8; 32], Chain>,
     digest: ElectorateId,
 }
 
 impl Electorate {
     /// Of members that are sorted by id and differ.
     #[must_use]
-    pub fn new(members: Vec<(NodeId, [u8; 32])>) -> Electorate {
+    pub fn new(members: Vec<(NodeId, [u8; 32])>, chains: BTreeMap<[u8; 32], Chain>) -> Electorate {
         assert!(members.is_sorted_by(|a, b| a.0 < b.0), "an electorate is sorted and names each member once");
         let digest = quorum::electorate_digest(members.iter().map(|(id, _)| id));
-        Electorate { members, digest }
+        Electorate { members, chains, digest }
     }
 
     /// Names this electorate.
@@ -56,10 +66,17 @@ impl Electorate {
         self.digest
     }
 
-    /// The voters with their public keys, sorted by id.
+    /// The voters with their present public keys, sorted by id.
     #[must_use]
     pub fn members(&self) -> &[(NodeId, [u8; 32])] {
         &self.members
+    }
+
+    /// The older keys of a member, given its present one, that were in use at a moment: what they signed about something that was
+    /// there at that moment may be from then (1).
+    #[must_use]
+    pub fn older_keys(&self, key: &[u8; 32], moment: WallTime) -> Vec<[u8; 32]> {
+        self.chains.get(key).map_or(Vec::new(), |(genesis, links)| chain::in_use_at(genesis, links, moment))
     }
 
     /// Where a voter stands in the order, if it is one.

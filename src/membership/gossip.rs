@@ -5,14 +5,15 @@
 //! misses one all the same is found by the digest in its heartbeats and told by its three successors in the order of ids,
 //! so that a network of hundreds does not answer with hundreds of copies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Members, Peer};
 use crate::config::{Config, Membership};
 use crate::cx::{Ctx, store_key};
 use crate::evidence::check::contradict;
 use crate::id::{Link, NodeId, PeerIdx};
-use crate::io::{Action, PeerState, Refusal, To};
+use crate::identity::chain;
+use crate::io::{Action, Event, PeerState, Refusal, To, Verify};
 use crate::time::{Span, Time};
 use crate::wire::message::{Announce, Contradiction, Evidence, PeerAnnounce, PeerRecords};
 use crate::wire::{Payload, Signature, Signed, binary};
@@ -50,6 +51,8 @@ pub struct Gossip {
     contacts: Vec<Contact>,
     /// Records of others that the store remembers, until they are met again.
     stored: BTreeMap<NodeId, Announce>,
+    /// Who has shown that it knows this node's present key, until a quorum has.
+    key_known_by: Option<BTreeSet<NodeId>>,
 }
 
 /// A bootstrap host.
@@ -71,6 +74,7 @@ impl Default for Gossip {
             outlived: false,
             contacts: Vec::new(),
             stored: BTreeMap::new(),
+            key_known_by: None,
         }
     }
 }
@@ -105,6 +109,12 @@ impl Members {
         self.gossip.announce_at = cx.now.mono;
     }
 
+    /// Announces itself as at its start: its record has changed.
+    pub fn start_discovery_again(&mut self, cx: &mut Ctx<'_>) {
+        self.gossip.announces = 0;
+        self.gossip.announce_at = cx.now.mono;
+    }
+
     /// Replaces the own record after a change, and returns to announcing.
     pub fn renew_own_record(&mut self, cx: &mut Ctx<'_>, incarnation: u32, active_jobs: u32) {
         let mut own = self.own_record().clone();
@@ -112,9 +122,31 @@ impl Members {
         own.incarnation = incarnation;
         own.active_jobs = active_jobs;
         own.signed_at = cx.wall();
+        own.rotations = cx.egress.keys().chain().to_vec();
+        let now = cx.now.mono;
         let signed = Signed { network_id: &cx.config.network_id, bytes: &signed_bytes(&own) };
         own.record_signature = cx.verify.sign(cx.egress.keys(), &signed);
-        self.replace_record(PeerIdx::SELF, own);
+        self.replace_record(now, PeerIdx::SELF, own);
+    }
+
+    /// This node has had another key before, which is kept until a quorum knows the present one.
+    pub fn await_key_known(&mut self) {
+        self.gossip.key_known_by = Some(BTreeSet::new());
+    }
+
+    /// Somebody holds all the records that this node holds, and with them its present key.
+    fn on_key_known(&mut self, cx: &mut Ctx<'_>, by: NodeId) {
+        let Some(known_by) = &mut self.gossip.key_known_by else { return };
+        if self.electorate.position(by).is_none() {
+            return;
+        }
+        known_by.insert(by);
+        let own = usize::from(self.electorate.position(cx.self_id()).is_some());
+        if known_by.len() + own >= self.electorate.quorum() as usize {
+            self.gossip.key_known_by = None;
+            let sequence = u32::try_from(cx.egress.keys().chain().len()).expect("bounded by MAX_ROTATIONS");
+            cx.report(Event::KeyKnown { sequence });
+        }
     }
 
     /// The announces that are due now: to whom, and what.
@@ -317,7 +349,13 @@ impl Members {
         let own = self.own_record();
         let foreign =
             |record: &&Announce| record.node_id == own.node_id && version(record) >= version(own) && record != &own;
-        let record = message.records.iter().find(foreign).filter(|record| check_record(cx, record).is_ok())?;
+        let record = message.records.iter().find(foreign).filter(|record| check_record(cx, record, 0).is_ok())?;
+        let own = &self.own_record().rotations;
+        if record.rotations.len() > own.len() || chain::parting(own, &record.rotations).is_some() {
+            // Somebody else has given this identity a key.
+            cx.report(Event::Proven { peer: PeerIdx::SELF });
+            return None;
+        }
         self.gossip.outlived = true;
         Some(record.incarnation)
     }
@@ -329,7 +367,12 @@ impl Members {
         entry.digest_differs = if same { 0 } else { entry.digest_differs + 1 };
         // It holds what we hold, our own record with it: nobody is left to be asked.
         self.gossip.informed |= same;
-        if entry.digest_differs < 2 {
+        let differs = entry.digest_differs;
+        if same && self.gossip.key_known_by.is_some() {
+            let by = self.id(from);
+            self.on_key_known(cx, by);
+        }
+        if differs < 2 {
             return;
         }
         // What it lacks may be ourselves: then it does not subscribe to us, and no other way leads to it.
@@ -383,23 +426,29 @@ impl Members {
         {
             return Ok(false);
         }
+        let checked = self.compare_chains(cx, record)?;
         if let Some(peer) = self.find(record.node_id) {
             let held = &self.peers[peer.at()].record;
             if version(record) <= version(held) {
                 if record != held && contradict(record, held) {
-                    check_record(cx, record)?;
+                    check_record(cx, record, checked)?;
                     let (first, second) = (Box::new(held.clone()), Box::new(record.clone()));
                     let proof = Contradiction::Announces { first, second };
-                    self.conflicts.push(Evidence { author: record.node_id, proof });
+                    self.conflicts.push(Evidence { author: record.node_id, rotations: Vec::new(), proof });
                 }
                 return Ok(false);
             }
-            check_record(cx, record)?;
-            if record.incarnation > self.peers[peer.at()].record.incarnation {
+            let rotates = record.rotations.len() > held.rotations.len();
+            let (newer_life, moved) = (record.incarnation > held.incarnation, held.pub_endpoint != record.pub_endpoint);
+            check_record(cx, record, checked)?;
+            if newer_life || rotates {
                 self.remember(cx, record);
             }
-            let moved = self.peers[peer.at()].record.pub_endpoint != record.pub_endpoint;
-            self.replace_record(peer, record.clone());
+            self.replace_record(cx.now.mono, peer, record.clone());
+            if rotates {
+                let sequence = u32::try_from(record.rotations.len()).expect("bounded by MAX_ROTATIONS");
+                cx.report(Event::KeyRotated { peer, sequence });
+            }
             if self.peers[peer.at()].forgotten {
                 self.set_forgotten(peer, false);
                 self.know_again(cx, peer);
@@ -413,13 +462,79 @@ impl Members {
         if self.peers.len() >= room_for(cx.config, record.node_id) {
             return Err(Refusal::TooManyMembers);
         }
-        check_record(cx, record)?;
+        check_record(cx, record, 0)?;
         if stored.is_none() {
             self.remember(cx, record);
         }
         self.gossip.stored.remove(&record.node_id);
         self.add(cx, record.clone());
         Ok(true)
+    }
+
+    /// Whether a record's chain of keys goes on from the one that is known of its owner, and how many of its links are known
+    /// already (1). What parts from it is evidence, if the key before has really signed it.
+    fn compare_chains(&mut self, cx: &mut Ctx<'_>, record: &Announce) -> Result<usize, Refusal> {
+        let known = self.find(record.node_id).map(|peer| &self.peers[peer.at()].record);
+        let Some(held) = known.or_else(|| self.gossip.stored.get(&record.node_id)) else { return Ok(0) };
+        let links = &held.rotations;
+        if let Some(at) = chain::parting(links, &record.rotations) {
+            let (first, second) = (links[at], record.rotations[at]);
+            let key = chain::last_key(&held.public_key, &links[..at]);
+            let bytes = chain::link_bytes(record.node_id, &second);
+            let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
+            if chain::fork(&first, &second) && cx.verify.verify(key, &signed, &second.old_signature) {
+                let proof = Contradiction::Rotations { first, second };
+                self.conflicts.push(Evidence { author: record.node_id, rotations: links[..at].to_vec(), proof });
+            }
+            return Err(Refusal::ForkedKey);
+        }
+        // Passed on late, an older record is no news; a newer one is of a key that was taken from its owner.
+        if record.rotations.len() < links.len() && version(record) > version(held) {
+            return Err(Refusal::RetiredKey);
+        }
+        let soon = cx.wall() + cx.config.clock_sync_tolerance;
+        if record.rotations.len() > links.len() && record.rotations.last().is_some_and(|link| link.rotated_at > soon) {
+            return Err(Refusal::BadRecord);
+        }
+        Ok(links.len().min(record.rotations.len()))
+    }
+
+    /// A member's new key, in an envelope that the old one signed.
+    ///
+    /// # Errors
+    /// `StaleRotation` where it is known already or older; else as for any record.
+    pub fn on_key_rotation(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, record: &Announce) -> Result<(), Refusal> {
+        let held = self.peers[from.at()].record.rotations.len();
+        if record.node_id != self.id(from) {
+            return Err(Refusal::BadRecord);
+        }
+        self.compare_chains(cx, record)?;
+        if record.rotations.len() <= held {
+            return Err(Refusal::StaleRotation);
+        }
+        self.merge(cx, record).map(drop)
+    }
+
+    /// A frame of a member that its known key has not signed: whether the record in it brings the key that has (1). Where a
+    /// rotation was missed, that is how it is learned.
+    ///
+    /// # Errors
+    /// `BadSignature`, or why the record is not taken.
+    pub fn take_new_key(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        from: PeerIdx,
+        record: &Announce,
+        signed: &Signed<'_>,
+        signature: &Signature,
+    ) -> Result<(), Refusal> {
+        let held = &self.peers[from.at()].record.rotations;
+        let news = record.rotations.len() > held.len() || chain::parting(held, &record.rotations).is_some();
+        let key = chain::last_key(&record.public_key, &record.rotations);
+        if !news || !cx.verify.verify(key, signed, signature) {
+            return Err(Refusal::BadSignature);
+        }
+        self.merge(cx, record).map(drop)
     }
 
     /// Keeps over a restart which lives of a member are over, and the record that proves it to who has forgotten. Without
@@ -451,13 +566,22 @@ fn room_for(config: &Config, id: NodeId) -> usize {
     }
 }
 
-/// Whether a record is its owner's: the id is the key's hash, and the key signed it.
-fn check_record(cx: &mut Ctx<'_>, record: &Announce) -> Result<(), Refusal> {
-    let bytes = signed_bytes(record);
-    let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
+/// Whether a record is its owner's: the id is the first key's hash, and the last one signed it. So many of its links were checked
+/// before.
+fn check_record(cx: &mut Ctx<'_>, record: &Announce, checked: usize) -> Result<(), Refusal> {
     let own = NodeId::of_key(&record.public_key) == record.node_id;
-    let sound = own && cx.verify.verify(&record.public_key, &signed, &record.record_signature);
+    let sound = own && is_signed(record, checked, &cx.config.network_id, cx.verify);
     if sound { Ok(()) } else { Err(Refusal::BadRecord) }
+}
+
+/// Whether the last key of a record's chain signed it, and the chain holds. So many of its links were checked before.
+#[must_use]
+pub fn is_signed(record: &Announce, checked: usize, network_id: &str, verify: &mut dyn Verify) -> bool {
+    let key = chain::last_key(&record.public_key, &record.rotations);
+    let bytes = signed_bytes(record);
+    // The cheaper part first: a chain has many signatures.
+    verify.verify(key, &Signed { network_id, bytes: &bytes }, &record.record_signature)
+        && chain::check(record.node_id, &record.public_key, &record.rotations, checked, network_id, verify)
 }
 
 /// The newer of two records of one node is the one with the greater version.

@@ -4,10 +4,13 @@
 //! and each payload handed to `dispatch`.
 
 use super::Node;
+use crate::config::planted;
 use crate::guard::Passage;
 use crate::id::{Link, NodeId, PeerIdx};
+use crate::identity::chain::last_key;
 use crate::io::{Event, Outbox, Refusal, Verify};
 use crate::time::Now;
+use crate::wire::message::Announce;
 use crate::wire::{Door, Envelope, MsgType, Payload};
 
 impl Node {
@@ -37,7 +40,7 @@ impl Node {
         };
         let refuse = |reason| (Some(from), reason);
         let offset = self.members.sync_offset_us();
-        let passage = match self.guard.check(from, &header, now, offset, &self.config) {
+        let passage = match self.guard.check(from, link, &header, now, offset, &self.config) {
             Ok(passage) => passage,
             Err(reason @ (Refusal::Replayed | Refusal::StaleIncarnation)) => {
                 let newest = self.guard.claims_to_be_newest(from, &header);
@@ -53,9 +56,11 @@ impl Node {
             }
             Err(reason) => return Err(refuse(reason)),
         };
-        let key = self.members.peer(from).key();
-        if !verify.verify(key, &envelope.signed(&self.config.network_id), &envelope.signature) {
-            return Err(refuse(Refusal::BadSignature));
+        let signed = envelope.signed(&self.config.network_id);
+        if !self.members.peer(from).has_signed(now.mono, verify, &signed, &envelope.signature)
+            && !planted!(self.config, SignaturesUnchecked)
+        {
+            self.on_other_key(now, from, &envelope, verify, out).map_err(refuse)?;
         }
         if passage == Passage::OverRate {
             self.guard.blacklist(from, now.mono + self.config.blacklist_duration);
@@ -94,33 +99,59 @@ impl Node {
             self.recall_outlived(now, envelope, verify, out);
             return Err(Refusal::StaleIncarnation);
         }
-        let mut record = None;
-        envelope.payloads(self.config.max_message_size, &mut |payload| {
-            record = match payload {
-                Payload::PeerAnnounce(announce) => Some(announce.record),
-                Payload::PeerRecords(message) => message.records.into_iter().find(|r| r.node_id == header.sender),
-                _ => None,
-            };
-        })?;
-        let record = record.filter(|record| record.node_id == header.sender).ok_or(Refusal::UnknownSender)?;
-        if NodeId::of_key(&record.public_key) != header.sender {
-            return Err(Refusal::BadRecord);
-        }
-        if !verify.verify(&record.public_key, &envelope.signed(&self.config.network_id), &envelope.signature) {
+        let record = self.record_of_sender(envelope)?.ok_or(Refusal::UnknownSender)?;
+        let key = last_key(&record.public_key, &record.rotations);
+        if !verify.verify(key, &envelope.signed(&self.config.network_id), &envelope.signature) {
             return Err(Refusal::BadSignature);
         }
         let (mut cx, parts) = self.split(now, verify, out);
         parts.members.take_in(&mut cx, &record, link != Link::BEACON)?;
         self.meet_new_members(now, verify, out);
         let Some(from) = self.members.find(header.sender) else { return Err(Refusal::TooManyMembers) };
-        self.guard.check(from, &header, now, self.members.sync_offset_us(), &self.config)?;
+        self.guard.check(from, link, &header, now, self.members.sync_offset_us(), &self.config)?;
         self.admit_and_dispatch(now, link, from, envelope, bytes, verify, out)
+    }
+
+    /// A member's frame that its known key has not signed: if its record inside proves another key, that is its key now.
+    fn on_other_key(
+        &mut self,
+        now: Now,
+        from: PeerIdx,
+        envelope: &Envelope<'_>,
+        verify: &mut dyn Verify,
+        out: &mut Outbox,
+    ) -> Result<(), Refusal> {
+        if !matches!(envelope.header.kind, MsgType::PeerAnnounce | MsgType::PeerRecords) {
+            return Err(Refusal::BadSignature);
+        }
+        let record = self.record_of_sender(envelope).ok().flatten().ok_or(Refusal::BadSignature)?;
+        let network_id = self.config.network_id.clone();
+        let (mut cx, parts) = self.split(now, verify, out);
+        parts.members.take_new_key(&mut cx, from, &record, &envelope.signed(&network_id), &envelope.signature)?;
+        self.meet_new_members(now, verify, out);
+        Ok(())
+    }
+
+    /// The sender's own record in a frame that carries records, if it is there and its id is its first key's.
+    fn record_of_sender(&self, envelope: &Envelope<'_>) -> Result<Option<Announce>, Refusal> {
+        let sender = envelope.header.sender;
+        let mut record = None;
+        envelope.payloads(self.config.max_message_size, &mut |payload| {
+            record = match payload {
+                Payload::PeerAnnounce(announce) => Some(announce.record),
+                Payload::PeerRecords(message) => message.records.into_iter().find(|r| r.node_id == sender),
+                _ => None,
+            };
+        })?;
+        let Some(record) = record.filter(|record| record.node_id == sender) else { return Ok(None) };
+        if NodeId::of_key(&record.public_key) == sender { Ok(Some(record)) } else { Err(Refusal::BadRecord) }
     }
 
     /// A stranger that has forgotten a life which our store remembers: a member again, so that it can be told.
     fn recall_outlived(&mut self, now: Now, envelope: &Envelope<'_>, verify: &mut dyn Verify, out: &mut Outbox) {
         let Some(record) = self.members.stored(envelope.header.sender).cloned() else { return };
-        if verify.verify(&record.public_key, &envelope.signed(&self.config.network_id), &envelope.signature) {
+        let key = last_key(&record.public_key, &record.rotations);
+        if verify.verify(key, &envelope.signed(&self.config.network_id), &envelope.signature) {
             let (mut cx, parts) = self.split(now, verify, out);
             // Without room for it, or damaged in the store: it stays a stranger.
             let _ = parts.members.take_in(&mut cx, &record, false);
@@ -149,7 +180,7 @@ impl Node {
         } else {
             envelope.payloads(self.config.max_message_size, &mut |payload| inbox.push(payload))
         };
-        self.guard.admit(from, &header, &self.config);
+        self.guard.admit(from, link, &header, &self.config);
         let (mut cx, parts) = self.split(now, verify, out);
         parts.members.on_sign_of_life(&mut cx, from);
         parts.members.on_heard_over(&mut cx, link, from);

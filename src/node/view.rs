@@ -32,6 +32,8 @@ pub struct PeerView<'a> {
     pub state: PeerState,
     /// Its start count.
     pub incarnation: u32,
+    /// How often it has replaced its key.
+    pub key_rotations: u32,
     /// Silence since it was last heard, if ever.
     pub silent_for: Option<Span>,
     /// Last measured round trip.
@@ -145,6 +147,12 @@ impl<'a> NodeView<'a> {
         self.node.members.peer(peer).standing.excluded()
     }
 
+    /// How often a member, or the node itself, has replaced its key.
+    #[must_use]
+    pub fn key_rotations(&self, peer: PeerIdx) -> u32 {
+        u32::try_from(self.node.members.peer(peer).record.rotations.len()).expect("bounded by MAX_ROTATIONS")
+    }
+
     /// Every member but the node itself.
     pub fn peers(&self, now: Time) -> impl Iterator<Item = PeerView<'a>> {
         self.node.members.iter().skip(1).map(move |(peer, entry)| PeerView {
@@ -154,6 +162,7 @@ impl<'a> NodeView<'a> {
             pub_endpoint: &entry.record.pub_endpoint,
             state: entry.state,
             incarnation: entry.record.incarnation,
+            key_rotations: u32::try_from(entry.record.rotations.len()).expect("bounded by MAX_ROTATIONS"),
             silent_for: entry.last_heard.map(|heard| now.since(heard)),
             round_trip: entry.round_trip(),
             clock_offset_us: entry.clock_offset_us(),

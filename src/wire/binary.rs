@@ -183,6 +183,8 @@ fn decode_payload(kind: MsgType, sender: NodeId, bytes: &[u8]) -> Result<Payload
         MsgType::AccountHeads => Payload::AccountHeads(decode(bytes)?),
         MsgType::PenaltyVote => Payload::PenaltyVote(decode(bytes)?),
         MsgType::PenaltyRecords => Payload::PenaltyRecords(decode(bytes)?),
+        MsgType::KeyRotation => Payload::KeyRotation(decode(bytes)?),
+        MsgType::SealedCommand => Payload::SealedCommand(decode(bytes)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -224,6 +226,8 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::AccountHeads(p) => encode_into(p, out),
         Payload::PenaltyVote(p) => encode_into(p, out),
         Payload::PenaltyRecords(p) => encode_into(p, out),
+        Payload::KeyRotation(p) => encode_into(p, out),
+        Payload::SealedCommand(p) => encode_into(p, out),
     }
 }
 

@@ -191,6 +191,8 @@ fn decode(kind: MsgType, payload: &Value) -> Result<Payload, Refusal> {
         MsgType::AccountHeads => Payload::AccountHeads(read(payload)?),
         MsgType::PenaltyVote => Payload::PenaltyVote(read(payload)?),
         MsgType::PenaltyRecords => Payload::PenaltyRecords(read(payload)?),
+        MsgType::KeyRotation => Payload::KeyRotation(read(payload)?),
+        MsgType::SealedCommand => Payload::SealedCommand(read(payload)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -229,6 +231,8 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::AccountHeads(p) => write(p, out),
         Payload::PenaltyVote(p) => write(p, out),
         Payload::PenaltyRecords(p) => write(p, out),
+        Payload::KeyRotation(p) => write(p, out),
+        Payload::SealedCommand(p) => write(p, out),
     }
 }
 

@@ -3,8 +3,10 @@
 //! Field names are the document's where it has them. Limits on every list are enforced by [`Payload::within_limits`], which
 //! both codecs apply to whatever they decoded.
 
+mod keys;
 mod money;
 mod penalty;
+pub mod private;
 mod standing;
 
 use bincode::{Decode, Encode};
@@ -15,11 +17,13 @@ use crate::io::{JobStatus, Refusal};
 use crate::time::{Span, WallTime};
 use crate::units::{MAX_JSON_INTEGER, Ppm, Tokens};
 use crate::wire::{Signature, binary};
+pub use keys::{KeyLink, KeyRotation, MAX_ROTATIONS};
 pub use money::{
     AccountHead, AccountHeads, AccountRecord, AccountRequest, HeadProof, LedgerCertificate, LedgerVote, MAX_ROW,
     MAX_TRANSFERS, RowEntry, TokenTransaction, Transfer, TransferReason,
 };
 pub use penalty::{MAX_LAPSES_NAMED, MAX_PENALTIES, PenaltyRecord, PenaltyRecords, PenaltyVote};
+pub use private::{PrivateCommand, SealedCommand};
 pub use standing::{
     Contradiction, Evidence, MAX_EVIDENCE_FRAME, MAX_REPORTED, ReputationUpdate, SignedVote, TrustReport,
 };
@@ -82,11 +86,13 @@ pub enum MsgType {
     AccountHeads = 29,
     PenaltyVote = 30,
     PenaltyRecords = 31,
+    KeyRotation = 32,
+    SealedCommand = 33,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 31] = [
+    pub const ALL: [MsgType; 33] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -118,6 +124,8 @@ impl MsgType {
         MsgType::AccountHeads,
         MsgType::PenaltyVote,
         MsgType::PenaltyRecords,
+        MsgType::KeyRotation,
+        MsgType::SealedCommand,
     ];
 
     /// The kind with this number.
@@ -161,6 +169,8 @@ impl MsgType {
             MsgType::AccountHeads => "ACCOUNT_HEADS",
             MsgType::PenaltyVote => "PENALTY_VOTE",
             MsgType::PenaltyRecords => "PENALTY_RECORDS",
+            MsgType::KeyRotation => "KEY_ROTATION",
+            MsgType::SealedCommand => "SEALED_COMMAND",
         }
     }
 
@@ -177,7 +187,8 @@ impl MsgType {
             | MsgType::StateRequest
             | MsgType::ReputationUpdate
             | MsgType::Evidence
-            | MsgType::AccountHeads => false,
+            | MsgType::AccountHeads
+            | MsgType::KeyRotation => false,
             MsgType::JobBroadcast
             | MsgType::JobBid
             | MsgType::AuctionCoordinate
@@ -198,7 +209,8 @@ impl MsgType {
             | MsgType::AccountRequest
             | MsgType::AccountRecord
             | MsgType::PenaltyVote
-            | MsgType::PenaltyRecords => true,
+            | MsgType::PenaltyRecords
+            | MsgType::SealedCommand => true,
         }
     }
 
@@ -216,16 +228,14 @@ impl MsgType {
             | MsgType::LedgerVote
             | MsgType::AccountRequest
             | MsgType::PenaltyVote => 512,
-            MsgType::PeerAnnounce => 4_096,
-            MsgType::AuctionCoordinate => 8_192,
+            MsgType::PeerAnnounce | MsgType::KeyRotation | MsgType::AuctionCoordinate => 8_192,
             MsgType::ReputationUpdate | MsgType::TokenTransaction | MsgType::Evidence => 16 * 1024,
             MsgType::ClaimCertificate | MsgType::LedgerCertificate => 512 * 1024,
-            MsgType::PeerRecords
-            | MsgType::Bundle
-            | MsgType::AccountRecord
-            | MsgType::AccountHeads
-            | MsgType::PenaltyRecords => 1024 * 1024,
-            MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk => max_message_size,
+            MsgType::Bundle | MsgType::AccountRecord | MsgType::AccountHeads | MsgType::PenaltyRecords => 1024 * 1024,
+            MsgType::PeerRecords => 2 * 1024 * 1024,
+            MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk | MsgType::SealedCommand => {
+                max_message_size
+            }
         };
         limit.min(max_message_size)
     }
@@ -267,6 +277,9 @@ pub enum Payload {
     AccountHeads(AccountHeads),
     PenaltyVote(PenaltyVote),
     PenaltyRecords(PenaltyRecords),
+    /// In a box, as an announce.
+    KeyRotation(Box<KeyRotation>),
+    SealedCommand(SealedCommand),
 }
 
 impl Payload {
@@ -304,6 +317,8 @@ impl Payload {
             Payload::AccountHeads(_) => MsgType::AccountHeads,
             Payload::PenaltyVote(_) => MsgType::PenaltyVote,
             Payload::PenaltyRecords(_) => MsgType::PenaltyRecords,
+            Payload::KeyRotation(_) => MsgType::KeyRotation,
+            Payload::SealedCommand(_) => MsgType::SealedCommand,
         }
     }
 
@@ -313,6 +328,7 @@ impl Payload {
     pub fn within_limits(&self) -> bool {
         match self {
             Payload::PeerAnnounce(announce) => announce.record.within_limits(),
+            Payload::KeyRotation(rotation) => rotation.record.within_limits(),
             Payload::PeerRecords(PeerRecords { records, .. }) => {
                 records.len() <= MAX_RECORDS && records.iter().all(Announce::within_limits)
             }
@@ -353,6 +369,7 @@ impl Payload {
             | Payload::StateRequest(_)
             // Output is bounded by the size of the message.
             | Payload::JobResult(_)
+            | Payload::SealedCommand(_)
             | Payload::OutputChunk(_) => true,
         }
     }
@@ -371,6 +388,7 @@ impl Announce {
             && self.capabilities.len() <= MAX_CAPABILITIES
             && self.capabilities.iter().all(|capability| is_capability(capability))
             && self.trust_score <= Ppm::ONE
+            && self.rotations.len() <= MAX_ROTATIONS
     }
 }
 
@@ -405,9 +423,12 @@ pub struct Announce {
     pub node_id: NodeId,
     /// For people.
     pub node_name: String,
-    /// The Ed25519 public key.
+    /// The Ed25519 public key that the identity began with.
     #[serde(with = "crate::wire::json::base64_array")]
     pub public_key: [u8; 32],
+    /// What came after it: the last one's key is the present one. At most [`MAX_ROTATIONS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotations: Vec<KeyLink>,
     /// Start count of the node.
     pub incarnation: u32,
     /// Counts the announces of one incarnation: the newest wins.
@@ -428,7 +449,7 @@ pub struct Announce {
     pub active_jobs: u32,
     /// What it says of its balance; nobody relies on it.
     pub wallet_balance: Tokens,
-    /// Over everything above, in binary (see `membership::gossip`).
+    /// The present key's, over everything above, in binary (see `membership::gossip`).
     pub record_signature: Signature,
 }
 

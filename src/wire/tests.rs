@@ -119,6 +119,11 @@ fn signature() -> impl Strategy<Value = Signature> {
     })
 }
 
+fn link(new_key: [u8; 32]) -> KeyLink {
+    let rotated_at = WallTime(1_704_672_000_000_000);
+    KeyLink { sequence: 1, new_key, rotated_at, old_signature: Signature([8; 64]) }
+}
+
 fn announce() -> impl Strategy<Value = Announce> {
     let names = (text(0..64), text(0..128), text(0..128), capabilities(32));
     let numbers = (any::<[u32; 4]>(), share(), amount());
@@ -130,6 +135,7 @@ fn announce() -> impl Strategy<Value = Announce> {
                 node_id,
                 node_name,
                 public_key,
+                rotations: vec![link(public_key); (sequence % 3) as usize],
                 incarnation,
                 sequence,
                 signed_at: WallTime(u64::from(incarnation) * 1_000_000),
@@ -365,8 +371,14 @@ fn payload() -> impl Strategy<Value = Payload> {
         (any::<u32>(), vec(trust_report(), 0..=MAX_REPORTED)).prop_map(|(proven_digest, reports)| {
             Payload::ReputationUpdate(ReputationUpdate { proven_digest, reports })
         }),
-        (node_id(), contradiction())
-            .prop_map(|(author, proof)| Payload::Evidence(Box::new(Evidence { author, proof }))),
+        (job_id(), vec(any::<u8>(), 0..500))
+            .prop_map(|(job_id, sealed)| Payload::SealedCommand(SealedCommand { job_id, sealed })),
+        announce().prop_map(|record| Payload::KeyRotation(Box::new(KeyRotation { record }))),
+        (node_id(), contradiction()).prop_map(|(author, proof)| Payload::Evidence(Box::new(Evidence {
+            author,
+            rotations: Vec::new(),
+            proof
+        }))),
     ]
 }
 
@@ -749,6 +761,7 @@ fn announce_with(change: impl FnOnce(&mut Announce)) -> Payload {
         node_id: NodeId([3; 16]),
         node_name: "n".repeat(64),
         public_key: [4; 32],
+        rotations: vec![link([6; 32]); MAX_ROTATIONS],
         incarnation: 1,
         sequence: 1,
         signed_at: WallTime(1_704_672_000_000_000),

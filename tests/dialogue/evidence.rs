@@ -34,7 +34,7 @@ fn double_vote(who: usize) -> Payload {
 }
 
 fn evidence(against: usize, proof: Contradiction) -> Payload {
-    Payload::Evidence(Box::new(Evidence { author: keys(against).id(), proof }))
+    Payload::Evidence(Box::new(Evidence { author: keys(against).id(), rotations: Vec::new(), proof }))
 }
 
 /// The same, with one of the votes not signed.

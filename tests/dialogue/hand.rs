@@ -9,15 +9,18 @@ use marlos::membership::gossip::sign_record;
 use marlos::quorum::Statement;
 use marlos::time::{Span, Time, WallTime};
 use marlos::units::{Ppm, Tokens};
-use marlos::wire::message::{Announce, ClaimVote, Consistency, PeerAnnounce, Ping};
+use marlos::wire::message::{Announce, ClaimVote, Consistency, KeyRotation, PeerAnnounce, Ping};
 use marlos::wire::{Header, MsgType, Payload, Signature, Signed, encode, network_tag, seal};
 
 use crate::net::{EPOCH_US, Net, What, config, keys};
 
+#[derive(Clone)]
 pub struct Hand {
     pub keys: Keys,
     pub incarnation: u32,
     pub counter: u64,
+    /// Of its record.
+    pub sequence: u32,
     pub codec: Codec,
     pub network: String,
     pub stamp_off_us: i64,
@@ -27,7 +30,7 @@ impl Hand {
     /// The hand that plays the node of this number.
     pub fn new(at: usize) -> Hand {
         let (codec, network) = (Codec::Bincode, "marlos".to_owned());
-        Hand { keys: keys(at), incarnation: 1, counter: 0, codec, network, stamp_off_us: 0 }
+        Hand { keys: keys(at), incarnation: 1, counter: 0, sequence: 1, codec, network, stamp_off_us: 0 }
     }
 
     pub fn id(&self) -> NodeId {
@@ -38,9 +41,10 @@ impl Hand {
         let unsigned = Announce {
             node_id: self.id(),
             node_name: "hand".into(),
-            public_key: self.keys.public(),
+            public_key: *self.keys.genesis(),
+            rotations: self.keys.chain().to_vec(),
             incarnation: self.incarnation,
-            sequence: 1,
+            sequence: self.sequence,
             signed_at: WallTime(EPOCH_US),
             pub_endpoint: "tcp://nowhere:1".into(),
             sub_endpoint: "tcp://nowhere:2".into(),
@@ -83,6 +87,19 @@ impl Hand {
     pub fn announce(&mut self, now: Time) -> Vec<u8> {
         let record = self.record();
         self.seal(now, None, &Payload::PeerAnnounce(Box::new(PeerAnnounce { record, want_records: false })))
+    }
+
+    /// Another key, made of this byte; what it says of it in the last envelope of the old one.
+    pub fn rotate(&mut self, now: Time, secret: u8) -> Vec<u8> {
+        let at = WallTime(EPOCH_US + now.0);
+        let next = self.keys.rotated(&[secret; 32], at, &self.network).expect("it may");
+        let old = std::mem::replace(&mut self.keys, next);
+        self.sequence += 1;
+        let record = self.record();
+        let new = std::mem::replace(&mut self.keys, old);
+        let frame = self.seal(now, None, &Payload::KeyRotation(Box::new(KeyRotation { record })));
+        self.keys = new;
+        frame
     }
 
     pub fn ping(&mut self, now: Time) -> Vec<u8> {
@@ -133,6 +150,7 @@ pub fn shell(deadline: Span) -> JobSpec<'static> {
         deadline,
         max_attempts: 1,
         consistency: Consistency::Quorum,
+        private: false,
     }
 }
 

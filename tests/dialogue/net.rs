@@ -44,6 +44,8 @@ pub struct Slot {
     pub config: Config,
     pub node: Option<Node>,
     pub store: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Which no crash takes.
+    pub keys: Keys,
     pub skew_us: i64,
     /// Frames and wakes wait until then.
     pub still_until: Time,
@@ -105,9 +107,10 @@ pub fn keys(at: usize) -> Keys {
 impl Net {
     pub fn new(configs: Vec<Config>) -> Net {
         let count = configs.len();
-        let slot = |config| Slot {
+        let slot = |(at, config)| Slot {
             config,
             node: None,
+            keys: keys(at),
             store: BTreeMap::new(),
             skew_us: 0,
             still_until: Time(0),
@@ -117,7 +120,7 @@ impl Net {
         };
         Net {
             now: Time(0),
-            slots: configs.into_iter().map(slot).collect(),
+            slots: configs.into_iter().enumerate().map(slot).collect(),
             said: Vec::new(),
             cut: vec![vec![false; count]; count],
             fate: Box::new(|_, _, _| Some(Span::ZERO)),
@@ -137,7 +140,8 @@ impl Net {
         let slot = &mut self.slots[at];
         slot.life += 1;
         let seed = at as u64 + 1_000 * slot.life;
-        let node = Node::new(slot.config.clone(), keys(at), ChaCha8Rng::seed_from_u64(seed)).expect("a sound config");
+        let rng = ChaCha8Rng::seed_from_u64(seed);
+        let node = Node::new(slot.config.clone(), slot.keys.clone(), rng).expect("a sound config");
         slot.node = Some(node);
         let records: Vec<Record> =
             slot.store.iter().map(|(key, value)| Record { key: key.clone(), value: value.clone() }).collect();
@@ -268,7 +272,8 @@ impl Net {
     /// The members that a node knows, with their keys; empty where one of them is no node of this network.
     fn electorate(&self, at: usize) -> Vec<(NodeId, [u8; 32])> {
         let view = self.node(at).view();
-        let all: BTreeMap<NodeId, [u8; 32]> = (0..40).map(|n| (keys(n).id(), keys(n).public())).collect();
+        let mut all: BTreeMap<NodeId, [u8; 32]> = (0..40).map(|n| (keys(n).id(), keys(n).public())).collect();
+        all.extend(self.slots.iter().map(|slot| (slot.keys.id(), slot.keys.public())));
         let ids: Vec<NodeId> = match &view.config().membership {
             Membership::Open => (0..view.members()).map(|peer| view.peer_id(PeerIdx(peer))).collect(),
             Membership::Fixed(listed) => listed.clone(),
@@ -398,6 +403,14 @@ impl Net {
     pub fn state(&self, at: usize, other: usize) -> Option<PeerState> {
         let id = keys(other).id();
         self.node(at).view().peers(self.now).find(|peer| peer.id == id).map(|peer| peer.state)
+    }
+
+    /// Gives a node's identity another key, made of this byte, and returns what it does.
+    pub fn rotate(&mut self, at: usize, secret: u8) -> Vec<What> {
+        let network = self.slots[at].config.network_id.clone();
+        let rotated = self.slots[at].keys.rotated(&[secret; 32], self.now_of(at).wall, &network).expect("it may");
+        self.slots[at].keys = rotated.clone();
+        if self.is_up(at) { self.input(at, Input::Command(Command::Rotate(&rotated))) } else { Vec::new() }
     }
 
     pub fn submit(&mut self, at: usize, spec: JobSpec<'_>) -> JobId {

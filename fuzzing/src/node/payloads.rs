@@ -123,6 +123,7 @@ pub fn honest_record(at: usize, incarnation: u32, sequence: u32, wall: WallTime)
         node_id: keys(at).id(),
         node_name: format!("n{at}"),
         public_key: keys(at).public(),
+        rotations: Vec::new(),
         incarnation,
         sequence,
         signed_at: wall,
@@ -232,6 +233,17 @@ fn proof(wishes: &mut Unstructured<'_>, known: &Known) -> Result<Proof> {
     })
 }
 
+/// A rotation that its owner may have signed, or not.
+fn link(wishes: &mut Unstructured<'_>) -> Result<KeyLink> {
+    let new_key = if wishes.ratio(3, 4)? { keys(0).public() } else { [wishes.arbitrary()?; 32] };
+    Ok(KeyLink {
+        sequence: u32::try_from(small(wishes)? & 0xffff_ffff).expect("cut"),
+        new_key,
+        rotated_at: WallTime(wishes.arbitrary()?),
+        old_signature: Signature([wishes.arbitrary()?; 64]),
+    })
+}
+
 fn evidence(wishes: &mut Unstructured<'_>, known: &Known, said: &[Vec<u8>], by: usize) -> Result<Evidence> {
     let vote = |wishes: &mut Unstructured<'_>| {
         let statement = statement(wishes, known)?;
@@ -250,7 +262,8 @@ fn evidence(wishes: &mut Unstructured<'_>, known: &Known, said: &[Vec<u8>], by: 
         _ => Contradiction::Frames { first: frame(wishes)?, second: frame(wishes)? },
     };
     let author = if wishes.ratio(1, 8)? { member(wishes)? } else { keys(by).id() };
-    Ok(Evidence { author, proof })
+    let rotations = if wishes.ratio(1, 4)? { list(wishes, 3, link)? } else { Vec::new() };
+    Ok(Evidence { author, rotations, proof })
 }
 
 /// Anything that the member of this number, a liar, may say.
@@ -383,7 +396,9 @@ pub fn any(wishes: &mut Unstructured<'_>, known: &Known, said: &[Vec<u8>], by: u
         MsgType::LedgerCertificate => {
             Payload::LedgerCertificate(LedgerCertificate { seq: small(wishes)?, proof: proof(wishes, known)? })
         }
-        MsgType::AccountRequest => Payload::AccountRequest(AccountRequest { account: member(wishes)?, penalties: small(wishes)? }),
+        MsgType::AccountRequest => {
+            Payload::AccountRequest(AccountRequest { account: member(wishes)?, penalties: small(wishes)? })
+        }
         MsgType::AccountRecord => {
             let entry = |wishes: &mut Unstructured<'_>| Ok(RowEntry { to: member(wishes)?, paid: amount(wishes)? });
             let head = |wishes: &mut Unstructured<'_>| {
@@ -409,6 +424,14 @@ pub fn any(wishes: &mut Unstructured<'_>, known: &Known, said: &[Vec<u8>], by: u
             };
             Payload::AccountHeads(AccountHeads { heads: list(wishes, 10, head)? })
         }
+        MsgType::KeyRotation => {
+            let rotations = list(wishes, 18, link)?;
+            Payload::KeyRotation(Box::new(KeyRotation { record: Announce { rotations, ..record(wishes, known)? } }))
+        }
+        MsgType::SealedCommand => Payload::SealedCommand(SealedCommand {
+            job_id: known.job(wishes)?,
+            sealed: vec![wishes.arbitrary()?; wishes.int_in_range(0..=200)?],
+        }),
         MsgType::PenaltyVote => Payload::PenaltyVote(PenaltyVote {
             claimer: member(wishes)?,
             number: small(wishes)?,

@@ -504,6 +504,7 @@ impl World {
             deadline: Span::secs(wishes.int_in_range(0..=120)?),
             max_attempts: wishes.int_in_range(0..=3)?,
             consistency: if wishes.ratio(1, 3)? { Consistency::Available } else { Consistency::Quorum },
+            private: wishes.ratio(1, 8)?,
         };
         self.input(Input::Command(Command::Submit(spec)));
         Ok(())

@@ -73,7 +73,8 @@ impl Misbehaviour for Equivocate {
                     scene.say(if at % 2 == 0 { said.to(node) } else { other.to(node) });
                 }
                 let me = scene.me;
-                for fellow in scene.fellows.to_vec().into_iter().filter(|fellow| *fellow != me) {
+                let fellows = std::sync::Arc::clone(&scene.fellows);
+                for fellow in fellows.iter().copied().filter(|fellow| *fellow != me) {
                     scene.say(said.to(fellow));
                     scene.say(other.to(fellow));
                 }

@@ -86,9 +86,11 @@ impl Flood {
 
 /// Bytes that nobody has chosen.
 pub(super) fn noise(scene: &mut Scene<'_>, length: usize) -> Vec<u8> {
-    let mut noise = Vec::with_capacity(length + 8);
+    let (mut noise, mut word) = (Vec::with_capacity(length + 8), scene.draw());
     while noise.len() < length {
-        noise.extend_from_slice(&scene.draw().to_le_bytes());
+        // A linear congruential generator (Knuth, MMIX): noise need not be good, and a draw for each word would be slow.
+        word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        noise.extend_from_slice(&word.to_be_bytes());
     }
     noise.truncate(length);
     noise

@@ -157,7 +157,7 @@ fn evidence(scene: &mut Scene<'_>, known: &Known) -> Payload {
         SignedVote { statement, vote_signature: scene.sign(keys, &statement.signed_bytes()) }
     };
     let proof = Contradiction::Votes { first: vote(known.header.sender), second: vote(another(known)) };
-    Payload::Evidence(Box::new(Evidence { author: known.header.sender, proof }))
+    Payload::Evidence(Box::new(Evidence { author: known.header.sender, rotations: Vec::new(), proof }))
 }
 
 /// Some other winner than the victim.

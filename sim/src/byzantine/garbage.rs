@@ -12,7 +12,7 @@ use super::settings::Key;
 use super::{AS_SENT, Misbehaviour, Spec};
 
 /// What a bomb unpacks to, in bytes: far beyond what its kind allows.
-const UNPACKED: usize = 9 * 1024 * 1024;
+const UNPACKED: usize = 2 * 1024 * 1024;
 /// How deep nesting goes.
 const DEPTH: usize = 100_000;
 /// The kind stands behind version and network in a binary frame.
@@ -21,15 +21,15 @@ const KIND_AT: usize = 3;
 pub(super) const SPEC: Spec = Spec {
     name: "garbage",
     what: "Sends what cannot be read: noise, the beginning of a message that it heard, one with flipped bits, a small message that \
-           unpacks to 9 MiB, JSON nested 100,000 deep. Half of it is soundly signed all the same.",
+           unpacks to 2 MiB, JSON nested 100,000 deep. Half of it is soundly signed all the same.",
     under_way: AS_SENT,
     keys: &[
         Key::choice("what", &["each", "noise", "truncated", "flipped", "bomb", "nested"], "what it is"),
-        Key::duration("every", Span::millis(100), Span::millis(1), Span::secs(3_600), "how far apart"),
+        Key::duration("interval", Span::millis(100), Span::millis(1), Span::secs(3_600), "how far apart"),
     ],
-    example: "what = \"bomb\"\nevery = \"1s\"",
+    example: "what = \"bomb\"\ninterval = \"1s\"",
     begin: |behaviour| {
-        let (what, every) = (behaviour.choice("what"), behaviour.duration("every"));
+        let (what, every) = (behaviour.choice("what"), behaviour.duration("interval"));
         Box::new(Garbage { what, every, heard: Vec::new(), bomb: None })
     },
 };

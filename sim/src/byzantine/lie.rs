@@ -23,10 +23,10 @@ pub(super) const SPEC: Spec = Spec {
     under_way: AS_SENT,
     keys: &[
         Key::choice("about", &["everything", "bids", "announces", "reputation"], "what it lies about"),
-        Key::duration("every", Span::secs(5), Span::millis(100), Span::secs(3_600), "how far apart its reports are"),
+        Key::duration("interval", Span::secs(5), Span::millis(100), Span::secs(3_600), "how far apart its reports are"),
     ],
-    example: "about = \"reputation\"\nevery = \"1s\"",
-    begin: |behaviour| Box::new(Lie { about: behaviour.choice("about"), every: behaviour.duration("every") }),
+    example: "about = \"reputation\"\ninterval = \"1s\"",
+    begin: |behaviour| Box::new(Lie { about: behaviour.choice("about"), every: behaviour.duration("interval") }),
 };
 
 #[derive(Debug)]

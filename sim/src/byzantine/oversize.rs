@@ -22,11 +22,11 @@ pub(super) const SPEC: Spec = Spec {
     under_way: AS_SENT,
     keys: &[
         Key::choice("what", &["each", "frame", "list", "bundle"], "what is too large"),
-        Key::duration("every", Span::millis(500), Span::millis(1), Span::secs(3_600), "how far apart"),
+        Key::duration("interval", Span::millis(500), Span::millis(1), Span::secs(3_600), "how far apart"),
     ],
-    example: "what = \"list\"\nevery = \"100ms\"",
+    example: "what = \"list\"\ninterval = \"100ms\"",
     begin: |behaviour| {
-        Box::new(Oversize { what: behaviour.choice("what"), every: behaviour.duration("every"), said: 0 })
+        Box::new(Oversize { what: behaviour.choice("what"), every: behaviour.duration("interval"), said: 0 })
     },
 };
 

@@ -16,6 +16,8 @@ use crate::scenario::NodeNo;
 const KEPT: usize = 400;
 /// The delays of `after`, in the order of its names.
 const DELAYS: [Span; 3] = [Span::ZERO, Span::secs(10), Span::secs(40)];
+/// How long after its first word in a new life a node is told what it may have forgotten.
+const AFTER_RESTART: Span = Span::millis(500);
 /// A network that nobody here is in.
 const ELSEWHERE: &str = "elsewhere";
 
@@ -46,6 +48,7 @@ pub(super) const SPEC: Spec = Spec {
             changed: behaviour.choice("changed"),
             share: behaviour.share("share"),
             kept: BTreeMap::new(),
+            newest: BTreeMap::new(),
             incarnations: BTreeMap::new(),
         })
     },
@@ -59,6 +62,8 @@ struct Replay {
     share: Ppm,
     /// What each of the replayers has heard of late and might say to a node that restarts.
     kept: BTreeMap<NodeNo, VecDeque<Sealed>>,
+    /// The newest frame of each node that each has heard.
+    newest: BTreeMap<(NodeNo, NodeNo), u64>,
     /// The newest life of each node that each has heard of.
     incarnations: BTreeMap<(NodeNo, NodeNo), u32>,
 }
@@ -74,7 +79,8 @@ impl Misbehaviour for Replay {
         if before.is_some_and(|before| before < header.incarnation) {
             self.on_restart(scene, from);
         }
-        if self.whose != "own" {
+        // What one of them has said again is not said again by the next, and so on without end.
+        if self.whose != "own" && scene.fellows.binary_search(&from).is_err() && self.is_news(scene.me, heard) {
             let frame = Sealed { kind: header.kind, bytes: heard.bytes.to_vec(), origin: Some(heard.origin) };
             self.again(scene, header, frame);
         }
@@ -95,6 +101,14 @@ impl Misbehaviour for Replay {
 }
 
 impl Replay {
+    /// Whether a frame is heard for the first time, and not as somebody's replay.
+    fn is_news(&mut self, me: NodeNo, heard: &Heard<'_>) -> bool {
+        let newest = self.newest.entry((me, heard.origin.sender)).or_insert(0);
+        let news = heard.origin.number > *newest;
+        *newest = heard.origin.number.max(*newest);
+        news
+    }
+
     fn again(&mut self, scene: &mut Scene<'_>, header: Header, frame: Sealed) {
         if self.after == "restart" || self.after == "any" {
             let kept = self.kept.entry(scene.me).or_default();
@@ -129,7 +143,8 @@ impl Replay {
             let meant = |header: &Header| header.sender != newborn && header.to.is_none_or(|to| to == newborn);
             if header.as_ref().is_some_and(meant) {
                 scene.misdeed();
-                scene.say(Said { whom: Whom::One(node), form: Form::Sealed(frame) });
+                // When it has subscribed again.
+                scene.say_later(AFTER_RESTART, Said { whom: Whom::One(node), form: Form::Sealed(frame) });
             }
         }
     }
@@ -154,6 +169,8 @@ fn with(scene: &mut Scene<'_>, change: &str, whom: Whom, frame: Sealed) -> Optio
     };
     let bytes = match change {
         "nothing" => return Some((whom, frame)),
+        // Every second time it is not even that the envelope names another.
+        "recipient" if draw.is_multiple_of(2) => return Some((Whom::One(another), frame)),
         _ => changed(&frame.bytes, codec, change_header)?,
     };
     if change == "recipient" {

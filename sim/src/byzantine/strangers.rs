@@ -31,6 +31,7 @@ impl Stranger {
             node_id: keys.id(),
             node_name: "stranger".to_owned(),
             public_key: keys.public(),
+            rotations: Vec::new(),
             incarnation: 1,
             sequence: 1,
             signed_at: scene.wall(),

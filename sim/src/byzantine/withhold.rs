@@ -77,7 +77,9 @@ impl Role {
             | Payload::AccountRecord(_)
             | Payload::PenaltyRecords(_)
             | Payload::Evidence(_)
-            | Payload::AccountHeads(_) => None,
+            | Payload::AccountHeads(_)
+            | Payload::KeyRotation(_)
+            | Payload::SealedCommand(_) => None,
         }
     }
 }

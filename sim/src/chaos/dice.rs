@@ -46,7 +46,10 @@ pub(super) enum What {
     Storage,
     Reset,
     Latency,
+    Behaviour,
+    Setting,
     Slow,
+    Clock,
 }
 
 /// One run's draws.

@@ -11,7 +11,7 @@ use super::cast::Cast;
 use super::dice::{Dice, What};
 use super::setting;
 use super::storm::{self, Kind};
-use crate::scenario::{NodeNo, Scenario};
+use crate::scenario::{Fault, FaultKind, NodeNo, Scenario};
 
 /// The fewest nodes of a run, where the base scenario has as many.
 const NODES_LEAST: usize = 3;
@@ -70,7 +70,8 @@ impl Chaos {
         scenario.network = setting::network(&dice, &base.network);
         let warmup = dice.span(What::Warmup, 0, WARMUP_LEAST, Span(base.warmup.0).max(WARMUP_LEAST));
         let room = Span(base.duration.0).saturating_sub(base.settle + warmup).max(STORM_LEAST);
-        let end = Time(0) + warmup + dice.span(What::Storm, 0, STORM_LEAST, room);
+        let end =
+            Time(0) + warmup + Span::millis(dice.between(What::Storm, 0, STORM_LEAST.as_millis(), room.as_millis()));
         (scenario.warmup, scenario.duration) = (Time(0) + warmup, end + base.settle);
         let knobs = self.configure(&dice, &mut scenario, &cast);
         if let Some(load) = &base.workload {
@@ -78,6 +79,10 @@ impl Chaos {
             scenario.workload = Some(setting::workload(&dice, load, &cast.all(), storm, base.settle));
         }
         scenario.faults = storm::faults(&dice, &cast, &kinds, end);
+        let names_voters = |fault: &Fault| {
+            matches!(&fault.kind, FaultKind::Byzantine { behaviour, .. } if behaviour.needs_fixed_membership())
+        };
+        scenario.fixed_membership |= scenario.faults.iter().any(names_voters);
         Plan { run, scenario, kinds, suspects: cast.suspects, knobs }
     }
 
@@ -109,6 +114,8 @@ impl fmt::Display for Plan {
             let rate = load.jobs_per_1000_s;
             write!(f, ", {}.{:03} jobs/s", rate / 1_000, rate % 1_000)?;
         }
-        write!(f, "; faults: {}; knobs: {knobs}", counts.join(", "))
+        let suspects = crate::scenario::ranges(&self.suspects).join(" ");
+        let suspects = if suspects.is_empty() { "none" } else { &suspects };
+        write!(f, "; suspects: {suspects}; faults: {}; knobs: {knobs}", counts.join(", "))
     }
 }

@@ -62,13 +62,19 @@ pub(super) fn workload(
     // The first jobs may come while the nodes have not met yet.
     let (start, end) = storm;
     let start = if dice.one_in(What::Work, 3, 3) { Time(start.0 / 4) } else { start };
-    let rate = dice.skewed(What::Rate, 0, 200, 8_000);
+    let rate = dice.skewed(What::Rate, 0, 500, 16_000);
     WorkloadSpec { jobs_per_1000_s: rate, arrival, from, start, end, job: job(dice, &base.job, settle) }
 }
 
 fn job(dice: &Dice, base: &JobTemplate, settle: Span) -> JobTemplate {
-    let least = Span::millis(dice.skewed(What::Work, 0, 1, 1_000));
-    let most = least + dice.span(What::Work, 1, Span::millis(1), Span::secs(4));
+    // In half of the runs they are long enough for their executors to be lost and found again.
+    let (least, most) = if dice.one_in(What::Work, 2, 2) {
+        let most = dice.span(What::Work, 1, Span::secs(4), Span::secs(30));
+        (Span(most.0 / 2), most)
+    } else {
+        let least = Span::millis(dice.skewed(What::Work, 0, 1, 1_000));
+        (least, least + dice.span(What::Work, 1, Span::millis(1), Span::secs(4)))
+    };
     let last = settle.saturating_sub(JUDGED).max(Span::secs(2));
     let deadline = dice.span(What::Deadline, 0, Span::secs(2), last.min(base.deadline));
     let failing = if dice.one_in(What::Failing, 0, 4) { dice.skewed(What::Failing, 1, 10_000, 500_000) } else { 0 };
@@ -80,6 +86,7 @@ fn job(dice: &Dice, base: &JobTemplate, settle: Span) -> JobTemplate {
         deadline,
         failing: Ppm(u32::try_from(failing).expect("at most half")),
         max_attempts: u32::try_from(dice.between(What::Attempts, 0, 1, 3)).expect("few"),
+        private: dice.one_in(What::Attempts, 1, 4),
         output_bytes: u32::try_from(output).expect("little"),
         consistency,
         ..base.clone()
@@ -158,7 +165,7 @@ impl Knob {
                 config.settle_after = span(0, Span::millis(100), Span::secs(30));
                 config.settle_batch = count(1, 1, 64);
             }
-            Knob::Wealth => config.genesis_balance = Tokens::whole(dice.skewed(What::Knob, n, 30, 3_000)),
+            Knob::Wealth => config.genesis_balance = Tokens::whole(dice.skewed(What::Knob, n, 30, 1_000)),
             Knob::Stake => config.stake = Tokens::whole(dice.between(What::Knob, n, 0, 40)),
             Knob::ActiveJobs => config.max_active_jobs = count(0, 1, 16),
             Knob::Election => config.election = Election::Rendezvous,
@@ -171,17 +178,17 @@ impl Knob {
             }
             Knob::Discovery => config.discovery_interval = span(0, Span::millis(500), Span::secs(15)),
             Knob::Probes => config.probe_fanout = count(0, 1, 6),
-            Knob::Tolerance => config.clock_sync_tolerance = span(0, Span::secs(5), Span::secs(60)),
+            Knob::Tolerance => config.clock_sync_tolerance = span(0, Span::secs(4), Span::secs(40)),
         }
     }
 }
 
-/// Turns each knob in one of five runs; says which. A turn that the configuration's rules do not allow is left out.
+/// Turns each knob in one of four runs; says which. A turn that the configuration's rules do not allow is left out.
 pub(super) fn knobs(dice: &Dice, config: &mut Config, network: &NetworkSpec) -> Vec<String> {
     let one_way = longest(&network.latency);
     let mut turned = Vec::new();
     for knob in Knob::ALL {
-        if !dice.one_in(What::KnobOn, knob as usize, 5) {
+        if !dice.one_in(What::KnobOn, knob as usize, 4) {
             continue;
         }
         let mut tried = config.clone();

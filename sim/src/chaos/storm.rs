@@ -4,15 +4,25 @@
 //! Sizes and lengths are skewed: mostly one node and a moment, at times everyone and half a minute. A third of the faults
 //! begin within a moment of where another began or ended, as what is under way then is what breaks.
 
+use marlos::identity::chain::OVERLAP;
 use marlos::time::{Span, Time};
 use marlos::units::Ppm;
 
 use super::cast::Cast;
 use super::dice::{Dice, What};
+use crate::byzantine::settings::{Key, Setting, Takes};
+use crate::byzantine::{BEHAVIOURS, Behaviour};
 use crate::scenario::{CrashConnection, Fault, FaultKind, LatencyLaw, NodeNo, Storage};
 
 /// Faults of a run at most, before the repeated ones are counted.
 const FAULTS_MOST: u64 = 24;
+/// Segments lost at most, in millionths. With every second one lost, the back-off of TCP - which doubles each time, and which the model's
+/// connections wait for, while real ones are given up - stands still for longer than the settle time after the fault is over.
+const LOSS_MOST: u64 = 200_000;
+/// How many times as much, or as often, as usual a misbehaving node does something, at most.
+const MORE: u64 = 4;
+/// Misbehaviours of a run at most.
+const BEHAVIOURS_MOST: u64 = 6;
 /// The shortest fault.
 const MOMENT: Span = Span::millis(20);
 /// Who leaves needs its time for the goodbye.
@@ -32,14 +42,26 @@ pub enum Kind {
     Leave,
     Join,
     Slow,
+    Rotate,
     Clock,
     Byzantine,
 }
 
 impl Kind {
-    /// Every kind that is drawn.
-    pub const ALL: [Kind; 8] =
-        [Kind::Partition, Kind::OneWay, Kind::Link, Kind::Crash, Kind::Pause, Kind::Leave, Kind::Join, Kind::Slow];
+    /// Every kind.
+    pub const ALL: [Kind; 11] = [
+        Kind::Partition,
+        Kind::OneWay,
+        Kind::Link,
+        Kind::Crash,
+        Kind::Pause,
+        Kind::Leave,
+        Kind::Join,
+        Kind::Slow,
+        Kind::Rotate,
+        Kind::Clock,
+        Kind::Byzantine,
+    ];
 
     /// The kind of a fault.
     #[must_use]
@@ -52,6 +74,7 @@ impl Kind {
             FaultKind::Pause { .. } => Kind::Pause,
             FaultKind::Leave { .. } => Kind::Leave,
             FaultKind::Join { .. } => Kind::Join,
+            FaultKind::Rotate { .. } => Kind::Rotate,
             FaultKind::Clock { .. } => Kind::Clock,
             FaultKind::Byzantine { .. } => Kind::Byzantine,
             FaultKind::Slow { .. } => Kind::Slow,
@@ -69,6 +92,7 @@ impl Kind {
             Kind::Pause => "pause",
             Kind::Leave => "leave",
             Kind::Join => "join",
+            Kind::Rotate => "rotate",
             Kind::Clock => "clock",
             Kind::Byzantine => "byzantine",
             Kind::Slow => "slow",
@@ -84,11 +108,15 @@ pub(super) fn kinds(dice: &Dice) -> Vec<Kind> {
 
 /// The timeline, sorted by time. Every fault is over by `end`, but for nodes that are gone for good.
 pub(super) fn faults(dice: &Dice, cast: &Cast, kinds: &[Kind], end: Time) -> Vec<Fault> {
-    let mut storm =
-        Storm { dice, cast, end, busy: vec![Vec::new(); cast.nodes], faults: Vec::new(), moments: Vec::new() };
+    let (busy, rotated) = (vec![Vec::new(); cast.nodes], vec![Vec::new(); cast.nodes]);
+    let mut storm = Storm { dice, cast, end, busy, rotated, faults: Vec::new(), moments: Vec::new() };
     storm.join();
     storm.lose_for_good(kinds);
-    let brewing: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != Kind::Join).collect();
+    if kinds.contains(&Kind::Byzantine) {
+        storm.misbehave();
+    }
+    let brewing: Vec<Kind> =
+        kinds.iter().copied().filter(|kind| !matches!(kind, Kind::Join | Kind::Byzantine)).collect();
     if !brewing.is_empty() {
         for n in 0..usize::try_from(dice.skewed(What::Faults, 0, 1, FAULTS_MOST)).expect("few") {
             storm.add(n, dice.of(What::Kind, n + 1, &brewing));
@@ -104,6 +132,8 @@ struct Storm<'d> {
     end: Time,
     /// When each node is down, paused or absent: a scenario does not let two of these overlap.
     busy: Vec<Vec<(Time, Time)>>,
+    /// When each node gets another key, which it may every minute.
+    rotated: Vec<Vec<Time>>,
     faults: Vec<Fault>,
     /// When faults begin and end.
     moments: Vec<Time>,
@@ -140,15 +170,90 @@ impl Storm<'_> {
         }
     }
 
+    /// Suspects misbehave in a few ways, one or several of them together, half of the time until the end.
+    fn misbehave(&mut self) {
+        if self.cast.suspects.is_empty() {
+            return;
+        }
+        for n in 0..usize::try_from(self.dice.skewed(What::Behaviour, 0, 1, BEHAVIOURS_MOST)).expect("few") {
+            let number = 3_000 + n;
+            let count = self.dice.between(What::HowMany, number, 1, self.cast.suspects.len() as u64);
+            let count = usize::try_from(count).expect("few");
+            let nodes = self.dice.some(What::Who, number, count, &self.cast.suspects);
+            let spec = self.dice.of(What::Behaviour, 1 + n, &BEHAVIOURS);
+            let keys = spec.keys.iter().enumerate();
+            let settings = keys.map(|(at, key)| self.setting(n * 32 + at, key, &nodes)).collect();
+            let at = self.moment_of(number);
+            let stays = self.dice.one_in(What::Behaviour, 500 + n, 2);
+            let lasts = self.dice.span(What::Lasts, number, MOMENT, self.end.since(at));
+            let kind = FaultKind::Byzantine { nodes, behaviour: Behaviour::new(spec, settings) };
+            self.faults.push(Fault { at, until: (!stays).then_some(at + lasts), kind });
+        }
+    }
+
+    /// A key of a behaviour: as it is unless said, or anything that it may be.
+    fn setting(&self, n: usize, key: &Key, nodes: &[NodeNo]) -> Setting {
+        if self.dice.one_in(What::Setting, n, 2) {
+            return key.unless_said();
+        }
+        let n = n + 1_000;
+        match key.takes {
+            Takes::Share(_) => {
+                Setting::Share(Ppm(u32::try_from(self.dice.between(What::Setting, n, 1, 100)).expect("few") * 10_000))
+            }
+            // Not so much more than usual that the run is a flood and nothing else.
+            Takes::Duration(usual, least, most) => {
+                Setting::Duration(self.dice.span(What::Setting, n, least.max(Span(usual.0 / MORE)), most))
+            }
+            Takes::Whole(usual, least, most) => {
+                let most = most.min(usual.saturating_mul(MORE)).max(least).max(1);
+                Setting::Whole(self.dice.skewed(What::Setting, n, least.max(1), most))
+            }
+            Takes::Choice(names) => Setting::Choice(self.dice.below(What::Setting, n, names.len())),
+            Takes::Nodes => {
+                let others: Vec<NodeNo> = self.cast.all().into_iter().filter(|node| !nodes.contains(node)).collect();
+                let count = self.dice.skewed(What::Setting, n, 1, others.len() as u64);
+                Setting::Nodes(self.dice.some(What::Setting, n + 1, usize::try_from(count).expect("few"), &others))
+            }
+        }
+    }
+
     fn free_from(&self, node: NodeNo) -> Time {
         self.busy[node].iter().map(|(_, until)| *until).max().unwrap_or(Time(0)).min(self.end)
     }
 
+    /// Whatever the nodes are doing at the time.
+    fn rotate(&mut self, n: usize) {
+        let at = self.moment_of(n);
+        let mut nodes = self.who(2 * n);
+        let apart = |other: &Time| at.since(*other).max(other.since(at)) >= OVERLAP;
+        nodes.retain(|node| self.rotated[*node].iter().all(apart));
+        nodes.iter().for_each(|node| self.rotated[*node].push(at));
+        if !nodes.is_empty() {
+            self.moments.push(at);
+            self.faults.push(Fault { at, until: None, kind: FaultKind::Rotate { nodes } });
+        }
+    }
+
     fn add(&mut self, n: usize, kind: Kind) {
+        if kind == Kind::Rotate {
+            return self.rotate(n);
+        }
         let shortest = if kind == Kind::Leave { GOODBYE } else { MOMENT };
         let at = self.moment_of(n).min(Time(self.end.0 - shortest.as_micros()));
         let room = self.end.since(at);
-        let lasts = self.dice.span(What::Lasts, n, shortest, room);
+        let lasts = if self.dice.one_in(What::Lasts, n + 500, 3) {
+            Span(
+                self.dice.between(
+                    What::Lasts,
+                    n + 1_000,
+                    shortest.as_millis(),
+                    room.as_millis().max(shortest.as_millis()),
+                ) * 1_000,
+            )
+        } else {
+            self.dice.span(What::Lasts, n, shortest, room)
+        };
         let fault = self.kind(n, kind);
         let times =
             if self.dice.one_in(What::Repeat, n, 8) { self.dice.between(What::Repeat, n + 500, 2, 8) } else { 1 };
@@ -201,8 +306,10 @@ impl Storm<'_> {
                 nodes: self.who(2 * n),
                 factor_millionths: self.dice.skewed(What::Slow, n, 2, 10) * 1_000_000,
             },
-            Kind::Join => unreachable!("who joins is drawn with the cast"),
-            Kind::Clock | Kind::Byzantine => unreachable!("not drawn"),
+            Kind::Clock => self.clock(n),
+            Kind::Join | Kind::Byzantine | Kind::Rotate => {
+                unreachable!("who joins and who misbehaves is drawn with the cast, and a rotation takes no time")
+            }
         }
     }
 
@@ -230,13 +337,30 @@ impl Storm<'_> {
         let which = 1 + self.dice.below(What::Latency, n, 7);
         let slow = self.dice.span(What::Latency, n + 500, Span::millis(5), Span::secs(2));
         let law = LatencyLaw::Lognormal { median: slow, p99: slow.times(3) };
-        let loss = Ppm(u32::try_from(self.dice.skewed(What::Loss, n + 1, 5_000, 600_000)).expect("below one"));
+        let loss = Ppm(u32::try_from(self.dice.skewed(What::Loss, n + 1, 5_000, LOSS_MOST)).expect("below one"));
         FaultKind::Link {
             between: [self.who(2 * n), self.who(2 * n + 1)],
             latency: (which & 1 != 0).then_some(law),
             loss: (which & 2 != 0).then_some(loss),
             bandwidth_bps: (which & 4 != 0).then_some(self.dice.skewed(What::Bandwidth, n + 1, 16_000, 4_000_000)),
         }
+    }
+
+    /// Clocks that are a little off: far less than what messages may be stale by.
+    fn clock(&self, n: usize) -> FaultKind {
+        let most = 2_000_000;
+        let off = |which: usize, most: u64| {
+            let off = i64::try_from(self.dice.skewed(What::Clock, n * 8 + which, 1, most)).expect("small");
+            match self.dice.below(What::Clock, n * 8 + which + 4, 3) {
+                0 => 0,
+                1 => off,
+                _ => -off,
+            }
+        };
+        let (skew_us, drift_ppm, jump_us) = (off(0, most), off(1, 1_000), off(2, most));
+        // One of them must be.
+        let skew_us = if skew_us == 0 && drift_ppm == 0 && jump_us == 0 { 1_000 } else { skew_us };
+        FaultKind::Clock { nodes: self.who(2 * n), skew_us, drift_ppm, jump_us }
     }
 
     /// Only suspects lose their store.

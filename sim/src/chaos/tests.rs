@@ -1,11 +1,10 @@
-use std::collections::BTreeSet;
-
-use marlos::quorum::{max_byzantine, quorum};
+use marlos::quorum::max_byzantine;
 use marlos::time::Time;
 
 use super::*;
+use crate::budget::{self, Losses};
 use crate::fault::initial_nodes;
-use crate::scenario::{FaultKind, Overrides, Storage};
+use crate::scenario::Overrides;
 
 /// The ground that the repository's own runs are drawn on.
 fn base() -> Scenario {
@@ -39,40 +38,11 @@ fn a_run_depends_on_seed_and_number_alone() {
     assert_ne!(one.plan(&base, 7).scenario.faults, Chaos { seed: 6, ..one }.plan(&base, 7).scenario.faults);
 }
 
-/// Who goes for good, and who loses its store.
-fn lost(scenario: &Scenario) -> (BTreeSet<usize>, BTreeSet<usize>) {
-    let (mut gone, mut forgetful) = (BTreeSet::new(), BTreeSet::new());
-    for fault in &scenario.faults {
-        match &fault.kind {
-            FaultKind::Crash { nodes, storage, .. } => {
-                gone.extend(nodes.iter().filter(|_| fault.until.is_none()));
-                forgetful.extend(nodes.iter().filter(|_| *storage == Storage::Lost));
-            }
-            FaultKind::Pause { nodes } | FaultKind::Leave { nodes } => {
-                gone.extend(nodes.iter().filter(|_| fault.until.is_none()));
-            }
-            FaultKind::Partition { .. }
-            | FaultKind::OneWay { .. }
-            | FaultKind::Link { .. }
-            | FaultKind::Slow { .. }
-            | FaultKind::Join { .. }
-            | FaultKind::Clock { .. }
-            | FaultKind::Byzantine { .. } => {}
-        }
-    }
-    (gone, forgetful)
-}
-
 #[test]
 fn no_run_asks_for_more_than_the_protocol_promises() {
     for plan in plans(false, 500) {
         let scenario = &plan.scenario;
-        let there = initial_nodes(scenario.nodes.len(), &scenario.faults).iter().filter(|there| **there).count();
-        let members = u32::try_from(there).expect("few");
-        let (gone, forgetful) = lost(scenario);
-        assert!(forgetful.len() <= max_byzantine(members) as usize, "run {}: {forgetful:?}", plan.run);
-        let left = there - gone.union(&forgetful).count();
-        assert!(left >= quorum(members) as usize, "run {}: {left} of {there}", plan.run);
+        assert!(budget::liveness_is_promised(scenario), "run {}: {:?}", plan.run, Losses::of(scenario));
         let storm_ends = Time(scenario.duration.0 - scenario.settle.0);
         assert!(scenario.faults.iter().all(|fault| fault.until.unwrap_or(fault.at) <= storm_ends), "run {}", plan.run);
         assert!(!scenario.nodes.is_empty() && scenario.faults.iter().all(|fault| fault.at > Time(0)));
@@ -82,8 +52,8 @@ fn no_run_asks_for_more_than_the_protocol_promises() {
 #[test]
 fn beyond_f_more_nodes_may_misbehave_than_promised() {
     for plan in plans(true, 100) {
-        let members = initial_nodes(plan.scenario.nodes.len(), &plan.scenario.faults).iter().filter(|t| **t).count();
-        assert!(plan.suspects.len() > max_byzantine(u32::try_from(members).expect("few")) as usize);
+        let there = initial_nodes(plan.scenario.nodes.len(), &plan.scenario.faults).iter().filter(|t| **t).count();
+        assert!(plan.suspects.len() > max_byzantine(u32::try_from(there).expect("few")) as usize);
     }
 }
 

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 use marlos::config::{Config, Membership};
 use marlos::id::{ElectorateId, NodeId};
+use marlos::identity::chain::OVERLAP;
 use marlos::io::{PeerState, Verify};
 use marlos::quorum::{electorate_digest, provisional_digest};
-use marlos::time::Time;
+use marlos::time::{Span, Time};
 use marlos::wire::{Signature, Signed};
 
 use crate::observe::{Observation, Truth};
@@ -106,7 +107,9 @@ impl Electorates {
         life.candidates(truth.now, node, config).map(|numbers| named(&numbers)).find(fits)
     }
 
-    /// Whether the members in the bitmap are a quorum of so many and have all really signed these bytes; if not, what is wrong.
+    /// Whether the members in the bitmap are a quorum of so many and have all really signed these bytes, each with the key that it
+    /// had when it voted (to the millisecond) or, where nobody saw that, of late; if not, what is wrong.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a proof, and what tells about them")]
     pub fn count_votes(
         &self,
         truth: &Truth,
@@ -114,6 +117,7 @@ impl Electorates {
         electing: usize,
         (bitmap, signatures): (&[u8], &[Signature]),
         bytes: &[u8],
+        voted_at: &dyn Fn(NodeNo) -> Option<Time>,
         verify: &mut dyn Verify,
     ) -> Result<(), String> {
         let voters = set_bits(bitmap);
@@ -129,8 +133,12 @@ impl Electorates {
         }
         let message = Signed { network_id: &self.network_id, bytes };
         for (voter, signature) in voters.iter().map(|index| members[*index].1).zip(signatures) {
-            let key = truth.public_keys.get(voter);
-            if !key.is_some_and(|key| verify.verify(key, &message, signature)) {
+            // At one moment a node may vote, rotate, and vote again.
+            let around = |at: Time| (Time(at.0.saturating_sub(1_000)), at + Span::millis(1));
+            let of_late = Time(truth.now.0.saturating_sub(OVERLAP.0));
+            let (first, last) = voted_at(voter).map_or((of_late, truth.now), around);
+            let mut has_signed = |at| verify.verify(truth.key_at(voter, at), &message, signature);
+            if voter >= truth.ids.len() || !(has_signed(last) || has_signed(first)) {
                 return Err(format!("n{voter} has not signed the vote that is counted as its own"));
             }
         }

@@ -31,6 +31,7 @@ impl History {
             byzantine: vec![false; nodes],
             reaches: vec![vec![true; nodes]; nodes],
             public_keys: keys.iter().map(Keys::public).collect(),
+            old_keys: vec![Vec::new(); nodes],
             ids: keys.iter().map(Keys::id).collect(),
         };
         History { truth, keys }
@@ -111,6 +112,7 @@ pub(crate) fn scenario_with_jobs(nodes: usize, duration: &str, jobs_per_second: 
         output_bytes: 0,
         failing: Ppm(0),
         max_attempts: 1,
+        private: false,
         consistency: Consistency::Quorum,
     };
     let workload = WorkloadSpec {

@@ -15,16 +15,28 @@ use crate::scenario::{NodeNo, Scenario};
 /// rounds and a wake.
 const GRACE: Span = Span::secs(5);
 
+/// A job that is claimed and shows signs of life may take this many times its span from submission to deadline (protocol.md,
+/// section 8, pays for late results; `jobs::submitter` waits for them).
+const CLAIMED_SPANS: u64 = 3;
+
 /// The state of the check.
 #[derive(Clone, Debug)]
 pub(super) struct L2 {
     deadline: Option<Span>,
-    open: BTreeMap<JobId, (NodeNo, Time)>,
+    open: BTreeMap<JobId, Open>,
     /// Since when each node has been live.
     live_since: Vec<Time>,
     ended: u64,
     /// Gone with the store of their submitter.
     store_lost: u64,
+}
+
+/// A job that has not ended.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    submitter: NodeNo,
+    at: Time,
+    claimed: bool,
 }
 
 impl L2 {
@@ -41,7 +53,10 @@ impl L2 {
     pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>) {
         match *o {
             Observation::JobSubmitted { node, job } => {
-                self.open.entry(job).or_insert((node, truth.now));
+                self.open.entry(job).or_insert(Open { submitter: node, at: truth.now, claimed: false });
+            }
+            Observation::Certified { job, .. } => {
+                self.open.entry(job).and_modify(|open| open.claimed = true);
             }
             Observation::JobCompleted { job, .. } | Observation::JobFailed { job, .. } => {
                 self.ended += u64::from(self.open.remove(&job).is_some());
@@ -51,7 +66,7 @@ impl L2 {
             }
             Observation::NodeStopped { node, how: Stop::CrashLost } => {
                 let before = self.open.len();
-                self.open.retain(|_, (submitter, _)| *submitter != node);
+                self.open.retain(|_, open| open.submitter != node);
                 self.store_lost += (before - self.open.len()) as u64;
             }
             _ => {}
@@ -72,8 +87,9 @@ impl L2 {
         let (mut early, mut out_of_reach, mut wrong) = (0u64, 0u64, Vec::new());
         let quorum: Vec<bool> =
             (0..truth.up.len()).map(|node| self.has_quorum(truth, scenario, contact, node)).collect();
-        for (job, (submitter, at)) in &self.open {
-            if self.deadline.is_none_or(|deadline| *at + deadline + GRACE > truth.now) {
+        for (job, Open { submitter, at, claimed }) in &self.open {
+            let spans = if *claimed { CLAIMED_SPANS } else { 1 };
+            if self.deadline.is_none_or(|deadline| *at + deadline.times(spans) + GRACE > truth.now) {
                 early += 1;
             } else if !quorum[*submitter] {
                 out_of_reach += 1;

@@ -256,7 +256,9 @@ fn voted(
     };
     let statement = PenaltyStatement { submitter, claimer: loser, number, electorate };
     let votes = (proof.voters.as_slice(), proof.signatures.as_slice());
-    electorates.count_votes(truth, &members, members.len(), votes, &statement.signed_bytes(), verify).or_else(wrong)
+    electorates
+        .count_votes(truth, &members, members.len(), votes, &statement.signed_bytes(), &|_| None, verify)
+        .or_else(wrong)
 }
 
 /// Rule 1.

@@ -177,7 +177,7 @@ impl S1 {
             }
         }
         let members = self.electorate_of(truth, node, &certificate, electorates, &reported)?;
-        check_votes(truth, node, &certificate, &members, electorates, &reported, verify)?;
+        self.check_votes(truth, node, &certificate, &members, electorates, &reported, verify)?;
         self.check_width(truth, node, &members, contact, &reported)?;
         self.checked += 1;
         let kept = Certified { statement, digest, fact: reported };
@@ -212,7 +212,7 @@ impl S1 {
             return violated(SPLIT, reported.clone(), now(&met));
         }
         let members = self.electorate_of(truth, node, certificate, electorates, reported)?;
-        check_votes(truth, node, certificate, &members, electorates, reported, verify)?;
+        self.check_votes(truth, node, certificate, &members, electorates, reported, verify)?;
         self.checked += 1;
         self.provisional.insert(digest);
         Ok(())
@@ -234,6 +234,38 @@ impl S1 {
         let (lease, met) = (self.configs[node].lease, electorates.met(node));
         let held = format!("no set of members that it has held in the last {lease} has the digest {stated}");
         violated(REAL, reported.clone(), Fact::now(truth, node, format!("{held}; it has met {met}")))
+    }
+
+    /// Rule 4.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one certificate, and what tells about them")]
+    fn check_votes(
+        &self,
+        truth: &Truth,
+        node: NodeNo,
+        certificate: &ClaimCertificate,
+        members: &Members,
+        electorates: &Electorates,
+        reported: &Fact,
+        verify: &mut dyn Verify,
+    ) -> Result<(), Box<Violation>> {
+        let wrong = |what: String| violated(REAL, reported.clone(), Fact::now(truth, node, what));
+        let (voters, reachable) = (set_bits(&certificate.voters), set_bits(&certificate.reachable));
+        if reachable.last().is_some_and(|last| *last >= members.len()) {
+            return wrong(format!("it reaches member {reachable:?} of {}", members.len()));
+        }
+        if let Some(voter) = voters.iter().find(|voter| !reachable.is_empty() && !reachable.contains(voter)) {
+            return wrong(format!("it counts voter {voter}, and reaches {reachable:?}"));
+        }
+        let electing = if reachable.is_empty() { members.len() } else { reachable.len() };
+        let votes = (certificate.voters.as_slice(), certificate.signatures.as_slice());
+        let statement = &certificate.statement;
+        let votes_cast = self.votes.get(&(statement.job_id, statement.round));
+        let voted_at = |voter: NodeNo| {
+            let (winner, ms) = votes_cast.map_or((NOBODY, 0), |votes| votes[voter]);
+            (winner != NOBODY).then_some(Time(u64::from(ms) * 1_000))
+        };
+        let bytes = statement.signed_bytes();
+        electorates.count_votes(truth, members, electing, votes, &bytes, &voted_at, verify).or_else(wrong)
     }
 
     /// Rule 5. A fixed list is as large as its operator made it.
@@ -262,30 +294,6 @@ impl S1 {
         );
         violated(WIDE, reported.clone(), Fact::now(truth, node, narrow))
     }
-}
-
-/// Rule 4.
-fn check_votes(
-    truth: &Truth,
-    node: NodeNo,
-    certificate: &ClaimCertificate,
-    members: &Members,
-    electorates: &Electorates,
-    reported: &Fact,
-    verify: &mut dyn Verify,
-) -> Result<(), Box<Violation>> {
-    let wrong = |what: String| violated(REAL, reported.clone(), Fact::now(truth, node, what));
-    let (voters, reachable) = (set_bits(&certificate.voters), set_bits(&certificate.reachable));
-    if reachable.last().is_some_and(|last| *last >= members.len()) {
-        return wrong(format!("it reaches member {reachable:?} of {}", members.len()));
-    }
-    if let Some(voter) = voters.iter().find(|voter| !reachable.is_empty() && !reachable.contains(voter)) {
-        return wrong(format!("it counts voter {voter}, and reaches {reachable:?}"));
-    }
-    let electing = if reachable.is_empty() { members.len() } else { reachable.len() };
-    let votes = (certificate.voters.as_slice(), certificate.signatures.as_slice());
-    let bytes = certificate.statement.signed_bytes();
-    electorates.count_votes(truth, members, electing, votes, &bytes, verify).or_else(wrong)
 }
 
 fn violated<T>(sentence: &'static str, first: Fact, second: Fact) -> Result<T, Box<Violation>> {

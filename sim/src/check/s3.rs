@@ -148,7 +148,7 @@ impl S3 {
         };
         let votes = (proof.votes.voters.as_slice(), proof.votes.signatures.as_slice());
         if let Err(what) =
-            electorates.count_votes(truth, &members, members.len(), votes, &statement.signed_bytes(), verify)
+            electorates.count_votes(truth, &members, members.len(), votes, &statement.signed_bytes(), &|_| None, verify)
         {
             return wrong(what);
         }

@@ -18,6 +18,7 @@ use crate::report::table::{self, Context};
 use crate::retrace;
 use crate::scenario::{Overrides, Scenario, Setting};
 use crate::sweep::table::shell;
+use crate::trace::{Trace, Tracing};
 use crate::world::{self, Watcher};
 
 /// The command line of `run`.
@@ -52,6 +53,9 @@ pub struct RunOptions {
     /// What is logged to stderr
     #[arg(long, value_enum, default_value = "summary")]
     pub log: Log,
+    /// Records the run as trace.marlos beside its results, for `marlos-sim replay`
+    #[arg(long)]
+    pub trace: bool,
 }
 
 /// How results are printed.
@@ -127,7 +131,8 @@ fn run_one(
     if options.log != Log::Summary {
         writeln!(console.err, "{}", log::HEADING)?;
     }
-    let mut outcome = simulate(scenario, options, console);
+    let mut trace = options.trace.then(|| Trace::begin(&scenario));
+    let mut outcome = simulate(scenario, options, &mut trace, console);
     if !outcome.last_changes.is_empty() {
         outcome.messages = retrace::last_messages(&outcome);
     }
@@ -136,6 +141,12 @@ fn run_one(
     }
     let toml = outcome.scenario.to_toml();
     if let Err(why) = report::write(&outcome, &toml, directory) {
+        writeln!(console.err, "error: {name}: {why}")?;
+        return Ok(USAGE);
+    }
+    if let Some(Err(why)) =
+        trace.map(|trace| report::write_bytes(&directory.join("trace.marlos"), &trace.end(outcome.reached)))
+    {
         writeln!(console.err, "error: {name}: {why}")?;
         return Ok(USAGE);
     }
@@ -161,12 +172,15 @@ fn run_one(
     clippy::disallowed_methods,
     reason = "run.json says how long a run took; the run does not know"
 )]
-fn simulate(scenario: Scenario, options: &RunOptions, console: &mut Console<'_>) -> Outcome {
+fn simulate(scenario: Scenario, options: &RunOptions, trace: &mut Option<Trace>, console: &mut Console<'_>) -> Outcome {
     let until = options.until.unwrap_or(scenario.duration).min(scenario.duration);
     let progress = Progress::new(&scenario.name, until);
     let mut watcher = OnConsole { progress, log: options.log, err: console.err };
     let start = std::time::Instant::now();
-    let mut outcome = world::run(scenario, options.until, &mut watcher);
+    let mut outcome = match trace {
+        Some(trace) => world::run(scenario, options.until, &mut Tracing { trace, other: &mut watcher }),
+        None => world::run(scenario, options.until, &mut watcher),
+    };
     let seconds = start.elapsed().as_secs_f64();
     outcome.wall = Wall {
         seconds,

@@ -25,6 +25,7 @@ pub(super) struct Counters {
     penalties: u64,
     rounds_beyond_first: u64,
     restarts: u64,
+    keys_rotated: u64,
     executions_fenced: u64,
     quarantines: u64,
     records_lost: u64,
@@ -37,7 +38,17 @@ pub(super) struct Counters {
     pub misdeeds: BTreeMap<&'static str, u64>,
     refusals: [u64; Refusal::ALL.len()],
     /// Bytes after the warm-up, by the kind's number.
-    pub bytes: [u64; MsgType::ALL.len() + 1],
+    pub bytes: ByKind,
+}
+
+/// One count for each kind of message, by its number.
+#[derive(Clone, Debug)]
+pub(super) struct ByKind(pub [u64; MsgType::ALL.len() + 1]);
+
+impl Default for ByKind {
+    fn default() -> ByKind {
+        ByKind([0; MsgType::ALL.len() + 1])
+    }
 }
 
 impl Counters {
@@ -58,6 +69,7 @@ impl Counters {
             Observation::PenaltyCertified { .. } => self.penalties += 1,
             Observation::AuctionClosed { round, .. } => self.rounds_beyond_first += u64::from(round > 0),
             Observation::NodeStarted { restart, .. } => self.restarts += u64::from(restart),
+            Observation::KeyRotated { .. } => self.keys_rotated += 1,
             Observation::Fenced { .. } => self.executions_fenced += 1,
             Observation::Quarantined { peer, .. } => {
                 self.quarantines += 1;
@@ -94,6 +106,7 @@ impl Counters {
             ("rounds_beyond_first", self.rounds_beyond_first),
             ("refused", self.refusals.iter().sum()),
             ("restarts", self.restarts),
+            ("keys_rotated", self.keys_rotated),
             ("executions_fenced", self.executions_fenced),
             ("quarantines", self.quarantines),
             ("records_lost", self.records_lost),
@@ -114,7 +127,7 @@ impl Counters {
 
     /// Bytes by the kind's name, where there were any.
     pub fn bytes(&self) -> BTreeMap<&'static str, u64> {
-        let named = MsgType::ALL.iter().map(|kind| (kind.name(), self.bytes[*kind as usize]));
+        let named = MsgType::ALL.iter().map(|kind| (kind.name(), self.bytes.0[*kind as usize]));
         named.filter(|(_, bytes)| *bytes > 0).collect()
     }
 }

@@ -573,6 +573,7 @@ fn counters_count_the_whole_run_and_refusals_are_named() {
         ("quarantines", 1),
         ("records_lost", 5),
         ("records_torn", 1),
+        ("keys_rotated", 0),
         ("rejoins", 0),
         ("restarts", 1),
         ("rounds_beyond_first", 0),

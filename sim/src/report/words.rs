@@ -154,6 +154,7 @@ pub fn fault(fault: &Fault) -> String {
         FaultKind::Slow { nodes: n, .. } => format!("slow {}", nodes(n)),
         FaultKind::Join { nodes: n } => format!("join {}", nodes(n)),
         FaultKind::Leave { nodes: n } => format!("leave {}", nodes(n)),
+        FaultKind::Rotate { nodes: n } => format!("rotate {}", nodes(n)),
         FaultKind::Clock { nodes: n, .. } => format!("clock {}", nodes(n)),
         FaultKind::Byzantine { nodes: n, behaviour } => format!("{} {}", behaviour.name(), nodes(n)),
     }

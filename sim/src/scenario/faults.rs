@@ -4,7 +4,9 @@
 
 use std::ops::Range;
 
+use marlos::identity::chain::OVERLAP;
 use marlos::time::{Span, Time};
+use marlos::wire::message::MAX_ROTATIONS;
 
 use super::byzantine;
 use super::diagnostic::{Problem, did_you_mean, list};
@@ -13,7 +15,7 @@ use super::nodes::Names;
 use super::{CrashConnection, Fault, FaultKind, NodeNo, Storage, limits};
 
 /// Each kind with its own keys, in the order of the contract.
-const KINDS: [(&str, &[&str]); 10] = [
+const KINDS: [(&str, &[&str]); 11] = [
     ("partition", &["groups"]),
     ("one_way", &["from", "to"]),
     ("link", &["between", "latency", "loss", "bandwidth"]),
@@ -25,6 +27,7 @@ const KINDS: [(&str, &[&str]); 10] = [
     ("byzantine", &["nodes", "behaviour"]),
     ("join", &["nodes"]),
     ("leave", &["nodes"]),
+    ("rotate", &["nodes"]),
 ];
 
 /// All faults, sorted by time; those of one instant stay in the order of the file.
@@ -53,14 +56,18 @@ pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time) -> Rea
     }
     faults.sort_by_key(|(fault, _)| fault.at);
     refuse_overlaps(&faults, names)?;
+    refuse_hasty_rotations(&faults, names)?;
     Ok(faults.into_iter().map(|(fault, _)| fault).collect())
 }
 
 fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Repeats, Range<usize>)> {
     let kind = kind_of(item)?;
     let (kind_name, own) = KINDS[kind];
-    let common: &[&str] =
-        if kind_name == "join" { &["at", "kind"] } else { &["at", "for", "until", "every", "times", "kind"] };
+    let common: &[&str] = if matches!(kind_name, "join" | "rotate") {
+        &["at", "kind"]
+    } else {
+        &["at", "for", "until", "every", "times", "kind"]
+    };
     let spec = if kind_name == "byzantine" { Some(byzantine::spec_of(item)?) } else { None };
     let own = spec.map_or(own.to_vec(), byzantine::keys_of);
     let what = spec.map_or(format!("a `{kind_name}` fault"), |spec| format!("a `{}` behaviour", spec.name));
@@ -99,6 +106,7 @@ fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Repea
             factor_millionths: fields.need("factor")?.millionths(limits::SLOW_MILLIONTHS)?,
         },
         "join" => FaultKind::Join { nodes: nodes()? },
+        "rotate" => FaultKind::Rotate { nodes: nodes()? },
         _ => FaultKind::Leave { nodes: nodes()? },
     };
     Ok((Fault { at, until, kind }, repeats, nodes_item.value.span()))
@@ -249,9 +257,30 @@ fn named_nodes(kind: &FaultKind) -> usize {
         | FaultKind::Slow { nodes, .. }
         | FaultKind::Join { nodes }
         | FaultKind::Leave { nodes }
+        | FaultKind::Rotate { nodes }
         | FaultKind::Clock { nodes, .. }
         | FaultKind::Byzantine { nodes, .. } => nodes.len(),
     }
+}
+
+/// Rotations of one node are bounded in number, and far enough apart that what the key before signed has arrived.
+fn refuse_hasty_rotations(faults: &[(Fault, Range<usize>)], names: &Names) -> Read<()> {
+    let mut rotations: Vec<Vec<Time>> = vec![Vec::new(); names.all().len()];
+    for (fault, span) in faults {
+        let FaultKind::Rotate { nodes } = &fault.kind else { continue };
+        for node in nodes {
+            if rotations[*node].last().is_some_and(|last| fault.at < *last + OVERLAP) {
+                let message = format!("`n{node}` rotates twice within {OVERLAP}");
+                return Err(Problem::new(span.clone(), message, format!("must be {OVERLAP} after the one before")));
+            }
+            rotations[*node].push(fault.at);
+            if rotations[*node].len() > MAX_ROTATIONS {
+                let message = format!("`n{node}` rotates more than {MAX_ROTATIONS} times");
+                return Err(Problem::new(span.clone(), message, "its chain of keys would be too long"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A node cannot crash while it is down, nor leave before it has joined: what that would mean is anybody's guess.
@@ -267,6 +296,7 @@ fn refuse_overlaps(faults: &[(Fault, Range<usize>)], names: &Names) -> Read<()> 
             | FaultKind::OneWay { .. }
             | FaultKind::Link { .. }
             | FaultKind::Slow { .. }
+            | FaultKind::Rotate { .. }
             | FaultKind::Clock { .. }
             | FaultKind::Byzantine { .. } => continue,
         };

@@ -82,6 +82,7 @@ fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
         output_bytes: 64,
         failing: Ppm(0),
         max_attempts: 1,
+        private: false,
         consistency: Consistency::Quorum,
     };
     let Some(item) = item else {
@@ -98,6 +99,7 @@ fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
         "failing",
         "max_attempts",
         "consistency",
+        "private",
     ];
     let fields = Fields::of(item, "`job`", &keys)?;
     if let Some(item) = fields.get("type") {
@@ -134,6 +136,9 @@ fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
     if let Some(item) = fields.get("consistency") {
         let kinds = [Consistency::Quorum, Consistency::Available];
         job.consistency = kinds[item.one_of(&["quorum", "available"], &[])?];
+    }
+    if let Some(item) = fields.get("private") {
+        job.private = item.bool()?;
     }
     Ok(job)
 }

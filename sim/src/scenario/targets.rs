@@ -101,6 +101,10 @@ const REASONS: [&str; Refusal::ALL.len()] = [
     "conflicting_transaction",
     "insufficient_balance",
     "bad_evidence",
+    "retired_key",
+    "stale_rotation",
+    "forked_key",
+    "cannot_open",
 ];
 
 /// `[kpi]`.

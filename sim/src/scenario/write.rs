@@ -159,6 +159,7 @@ fn workload(out: &mut String, spec: &WorkloadSpec) {
     line!(out, "output_bytes = {}", job.output_bytes);
     line!(out, "failing = {}", percentage(job.failing));
     line!(out, "max_attempts = {}", job.max_attempts);
+    line!(out, "private = {}", job.private);
     let consistency = match job.consistency {
         Consistency::Quorum => "quorum",
         Consistency::Available => "available",
@@ -208,6 +209,7 @@ fn write_fault(out: &mut String, fault: &Fault) {
         }
         FaultKind::Join { nodes } => line!(out, "kind = \"join\"\nnodes = {}", node_list(nodes)),
         FaultKind::Leave { nodes } => line!(out, "kind = \"leave\"\nnodes = {}", node_list(nodes)),
+        FaultKind::Rotate { nodes } => line!(out, "kind = \"rotate\"\nnodes = {}", node_list(nodes)),
         FaultKind::Clock { nodes, skew_us, drift_ppm, jump_us } => {
             let signed = |us: i64| format!("\"{}{}\"", if us < 0 { "-" } else { "" }, Span(us.unsigned_abs()));
             line!(out, "kind = \"clock\"\nnodes = {}", node_list(nodes));

@@ -50,6 +50,10 @@ impl World {
             (FaultKind::Join { nodes }, false) | (FaultKind::Leave { nodes }, true) => {
                 nodes.iter().for_each(|node| self.leave(*node, watcher));
             }
+            (FaultKind::Rotate { nodes }, true) => {
+                nodes.iter().for_each(|node| self.hear(*node, Waiting::Rotation, watcher));
+            }
+            (FaultKind::Rotate { .. }, false) => {}
             (FaultKind::Slow { nodes, .. }, _) => self.set_slow(nodes),
             (FaultKind::Pause { nodes }, true) => nodes.iter().for_each(|node| self.set_paused(*node, true, watcher)),
             (FaultKind::Clock { nodes, skew_us, drift_ppm, jump_us }, true) => {
@@ -121,6 +125,21 @@ impl World {
         }
     }
 
+    /// A node's identity gets another key, which its process is told of, if it runs.
+    pub(super) fn rotate(&mut self, node: NodeNo, watcher: &mut dyn Watcher) {
+        let at = self.now(node);
+        let slot = &mut self.slots[node];
+        let turn = slot.keys.chain().len() as u64 + 1;
+        let secret = self.draws.seed_of(Purpose::NodeKey, node, turn);
+        // One that had to wait, as its node stood still, may come too soon after another.
+        let Ok(rotated) = slot.keys.rotated_by(&secret, at.wall, &slot.network_id(), &mut self.memo) else { return };
+        let old = std::mem::replace(&mut slot.keys, rotated.clone()).public();
+        self.sight.truth.old_keys[node].push((at.mono, old));
+        self.sight.truth.public_keys[node] = rotated.public();
+        self.observe(&Observation::KeyRotated { node }, watcher);
+        self.handle(node, Input::Command(Command::Rotate(&rotated)), watcher);
+    }
+
     /// A node's process ends.
     pub(super) fn stop(&mut self, node: NodeNo, how: Stop, connection: CrashConnection, watcher: &mut dyn Watcher) {
         if self.slots[node].node.is_none() {
@@ -133,6 +152,8 @@ impl World {
                 Waiting::Frame { frame, .. } => self.frames.release(frame),
                 // Its client waited for an answer and gets none.
                 Waiting::Submit { .. } => self.observe(&Observation::SubmitRefused { node }, watcher),
+                // Its operator does it now that the process is gone.
+                Waiting::Rotation => self.rotate(node, watcher),
                 Waiting::Connected(_) | Waiting::Disconnected(_) | Waiting::Finished { .. } | Waiting::Leave => {}
             }
         }

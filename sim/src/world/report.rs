@@ -106,6 +106,8 @@ impl World {
                 supply: counted(node, *number),
             },
             Event::Started { .. }
+            | Event::KeyRotated { .. }
+            | Event::KeyKnown { .. }
             | Event::AuctionEmpty { .. }
             | Event::ConflictingTransactions { .. }
             | Event::ClockOffset { .. }

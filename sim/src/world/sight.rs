@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 
+use marlos::io::Outbox;
 use marlos::time::Time;
 
 use crate::check::{Checks, Violation};
 use crate::kpi::Kpis;
 use crate::memo::Memo;
 use crate::observe::{Observation, Truth};
+use crate::scenario::NodeNo;
 use crate::story::Stories;
 use crate::timeline::Timeline;
 
@@ -22,6 +24,10 @@ pub trait Watcher {
     fn change(&mut self, now: Time, observation: &Observation<'_>);
     /// Whether it wants to see observations: hearing of each frame costs time.
     fn wants_changes(&self) -> bool;
+    /// A node was called, and this is what it said.
+    fn called(&mut self, now: Time, event: u64, node: NodeNo, outbox: &Outbox) {
+        let _ = (now, event, node, outbox);
+    }
 }
 
 /// Watches nothing.

@@ -65,6 +65,8 @@ pub enum Waiting {
     Connected(Link),
     /// A stream broke.
     Disconnected(Link),
+    /// Its operator wants another key.
+    Rotation,
     /// An execution ended.
     Finished { job: JobId, fails: bool, output_bytes: u32, duration: Span },
     /// A client submits a job with this command.
@@ -132,6 +134,12 @@ impl Slot {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.cpu.is_busy()
+    }
+
+    /// The network that its signatures are for.
+    #[must_use]
+    pub fn network_id(&self) -> String {
+        self.config.network_id.clone()
     }
 
     /// It numbers a member that it has met.

@@ -8,16 +8,18 @@ use serde_json::{Value, json};
 use super::Reporter;
 use super::results::Kept;
 use super::text::name_of;
+use crate::Node;
 use crate::driver::api::{Answer, Ask, Problem};
 use crate::driver::engine::Hands;
+use crate::driver::files;
 use crate::driver::inbound::Waiting;
+use crate::id::{JobId, PeerIdx};
 use crate::io::{PeerState, Refusal};
 use crate::node::{JobPhase, JobView, NodeView, PeerView};
 use crate::time::{Now, Span};
-use crate::{Node, id::JobId};
 
 impl Reporter {
-    /// Answers everything but a submission.
+    /// Answers everything that changes nothing.
     pub fn answer(&mut self, ask: &Ask, node: &Node, hands: &Hands, waiting: &Waiting, now: Now) -> Answer {
         let view = node.view();
         match ask {
@@ -27,7 +29,7 @@ impl Reporter {
             Ask::Wallet => Ok(self.wallet(view)),
             Ask::Job(id) => self.job(view, *id),
             Ask::Metrics => Ok(Value::String(self.metrics(view, hands, waiting, now))),
-            Ask::Submit(_) => Err(Problem::internal("a submission is answered by the loop")),
+            Ask::Submit(_) | Ask::RotateKey => Err(Problem::internal("what changes something is answered by the loop")),
         }
     }
 
@@ -39,6 +41,8 @@ impl Reporter {
             "network_id": config.network_id,
             "version": env!("CARGO_PKG_VERSION"),
             "incarnation": view.incarnation(),
+            "key_rotations": view.key_rotations(PeerIdx::SELF),
+            "key_age_days": files::key_age(&hands.data_dir).map(|age| age.as_secs() / 86_400),
             "uptime_s": self.started.elapsed().as_secs(),
             "pub_endpoint": config.pub_endpoint,
             "sub_endpoint": config.sub_endpoint,
@@ -126,6 +130,9 @@ impl Reporter {
         gauge("quorum", "votes that a claim needs", f64::from(view.quorum()));
         gauge("clock_offset_seconds", "this clock against the network's", view.clock_offset_us() as f64 / 1e6);
         gauge("jobs_running", "executions here", hands.executor.running() as f64);
+        let age = files::key_age(&hands.data_dir).unwrap_or_default();
+        gauge("key_age_seconds", "for how long the node's key has been in use; 90 days are advised", age.as_secs_f64());
+        gauge("key_rotations", "keys that this node has had before", f64::from(view.key_rotations(PeerIdx::SELF)));
         let (reserved, staked) = view.bound(view.id());
         for (name, about, tokens) in [
             ("wallet_balance", "tokens of this node's account", view.balance(view.id())),
@@ -206,6 +213,7 @@ fn peer_json(peer: &PeerView<'_>) -> Value {
         "state": peer.state,
         "pub_endpoint": peer.pub_endpoint,
         "incarnation": peer.incarnation,
+        "key_rotations": peer.key_rotations,
         "silent_ms": peer.silent_for.map(Span::as_millis),
         "round_trip_us": peer.round_trip.map(Span::as_micros),
         "clock_offset_us": peer.clock_offset_us,

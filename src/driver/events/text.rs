@@ -30,6 +30,8 @@ pub fn describe(event: &Event, outbox: &Outbox, node: &Node) -> (&'static str, V
         Event::Quarantined { peer } => ("quarantined", json!({ "peer": id(*peer) })),
         Event::Proven { peer } => ("proven", json!({ "peer": id(*peer) })),
         Event::Released { peer } => ("released", json!({ "peer": id(*peer) })),
+        Event::KeyRotated { peer, sequence } => ("key_rotated", json!({ "peer": id(*peer), "sequence": sequence })),
+        Event::KeyKnown { sequence } => ("key_known", json!({ "sequence": sequence })),
         Event::Pinged => ("pinged", json!({})),
         Event::Degraded { reachable, quorum } => ("degraded", json!({ "reachable": reachable, "quorum": quorum })),
         Event::Recovered { reachable, quorum } => ("recovered", json!({ "reachable": reachable, "quorum": quorum })),

@@ -19,7 +19,12 @@ fn keys(n: u8) -> Keys {
 
 /// What member 1 is found guilty of by evidence that accuses it.
 fn judged(proof: Contradiction) -> Result<(), &'static str> {
-    check(&Evidence { author: keys(1).id(), proof }, &keys(1).public(), NETWORK, &mut StrictVerifier)
+    check(
+        &Evidence { author: keys(1).id(), rotations: Vec::new(), proof },
+        &keys(1).public(),
+        NETWORK,
+        &mut StrictVerifier,
+    )
 }
 
 fn statement(job: u8, round: u32, winner: u8) -> Statement {
@@ -70,6 +75,7 @@ fn announce(sequence: u32, signed_at: u64, endpoint: &str) -> Announce {
         node_id: keys(1).id(),
         node_name: "one".into(),
         public_key: keys(1).public(),
+        rotations: Vec::new(),
         incarnation: 1,
         sequence,
         signed_at: WallTime(signed_at),
@@ -268,7 +274,7 @@ fn two_frames_prove_something_only_if_proposals_or_transactions_of_one_life_and_
 fn what_holds_against_one_accuses_nobody_else() {
     let (first, second) = (vote(1, statement(1, 0, 2)), vote(1, statement(1, 0, 3)));
     let accusing = |author: NodeId, key: u8| {
-        let evidence = Evidence { author, proof: Contradiction::Votes { first, second } };
+        let evidence = Evidence { author, rotations: Vec::new(), proof: Contradiction::Votes { first, second } };
         check(&evidence, &keys(key).public(), NETWORK, &mut StrictVerifier)
     };
     assert_eq!(accusing(keys(1).id(), 1), Ok(()));

@@ -3,7 +3,7 @@
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use super::Announce;
+use super::{Announce, KeyLink, MAX_ROTATIONS};
 use crate::id::NodeId;
 use crate::quorum::Statement;
 use crate::units::Ppm;
@@ -52,6 +52,9 @@ impl ReputationUpdate {
 pub struct Evidence {
     /// Whom it accuses.
     pub author: NodeId,
+    /// The accused's rotations, as far as who found it knows them: each statement is signed by one of its keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotations: Vec<KeyLink>,
     /// What it signed.
     pub proof: Contradiction,
 }
@@ -73,6 +76,8 @@ pub enum Contradiction {
         #[serde(with = "crate::wire::json::base64_bytes")]
         second: Vec<u8>,
     },
+    /// Two rotations of the key at the end of `rotations`.
+    Rotations { first: KeyLink, second: KeyLink },
 }
 
 /// A vote with what it is for, which a CLAIM_VOTE leaves to its receiver.
@@ -87,8 +92,11 @@ pub struct SignedVote {
 
 impl Evidence {
     pub(super) fn within_limits(&self) -> bool {
+        if self.rotations.len() > MAX_ROTATIONS {
+            return false;
+        }
         match &self.proof {
-            Contradiction::Votes { .. } => true,
+            Contradiction::Votes { .. } | Contradiction::Rotations { .. } => true,
             Contradiction::Announces { first, second } => first.within_limits() && second.within_limits(),
             Contradiction::Frames { first, second } => {
                 first.len() <= MAX_EVIDENCE_FRAME && second.len() <= MAX_EVIDENCE_FRAME
