@@ -38,9 +38,12 @@ struct Ask {
     at: Time,
     /// Whether others than the payer were asked.
     widely: bool,
-    /// The record that each member has given: its number, and the digests of its row and of its transaction.
-    vouchers: BTreeMap<NodeId, (u64, [u8; 32], Option<[u8; 32]>)>,
+    /// The record that each member has given.
+    vouchers: BTreeMap<NodeId, Given>,
 }
+
+/// A record that is vouched for: its number, and the digests of its row and of its transaction.
+type Given = (u64, [u8; 32], Option<[u8; 32]>);
 
 impl Asks {
     /// The account has moved on: what was said of it before is of no use.
@@ -254,7 +257,7 @@ impl Ledger {
             return Err(Refusal::NotAMember);
         }
         let row = row_digest(&self.accounts.follows(&record)?.0);
-        let given = (record.seq, row, record.proof.as_ref().map(|proof| proof.transaction));
+        let given: Given = (record.seq, row, record.proof.as_ref().map(|proof| proof.transaction));
         let Some(ask) = self.ask(cx, account) else { return Err(Refusal::OutOfPlace) };
         ask.vouchers.insert(giver, given);
         let agree = ask.vouchers.values().filter(|said| **said == given).count();
