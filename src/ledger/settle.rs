@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::renew::Newest;
 use super::transaction::{LedgerStatement, row_after};
-use super::vote::{double_vote_planted, paid_twice_planted};
+use super::vote::paid_twice_planted;
 use super::{Ledger, Timer};
 use crate::config::{Config, planted};
 use crate::cx::{Ctx, store_key};
@@ -182,12 +182,6 @@ impl Ledger {
         }
         for transfer in &transaction.transfers {
             cx.forget(&store_key::of_job(store_key::PAYMENT, transfer.job_id));
-        }
-        if double_vote_planted(cx.config) {
-            let mut other = transaction.transfers.clone();
-            other.iter_mut().for_each(|transfer| transfer.amount.0 /= 2);
-            let other = self.sign(cx, seq, other);
-            cx.broadcast(&Payload::TokenTransaction(other));
         }
         self.send_own(cx, members, transaction);
         true

@@ -339,7 +339,7 @@ pub(super) fn is_proven_by_keys_of(
     proof.votes.check(&bytes, electorate.members(), electorate.quorum(), &cx.config.network_id, &mut verify).is_ok()
 }
 
-pub(super) fn double_vote_planted(config: &Config) -> bool {
+fn double_vote_planted(config: &Config) -> bool {
     #[cfg(feature = "plant")]
     if config.plant == crate::config::Plant::DoubleVote {
         return true;
