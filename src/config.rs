@@ -69,7 +69,8 @@ pub struct Config {
     /// How long each of the first two rounds may take before the next coordinator's turn; each further round takes as much
     /// longer, up to eight times. Below four one-way delays, the first round never succeeds.
     pub round_timeout: Span,
-    /// How long a vote or a claim keeps a voter from voting for another, without a sign of life of the claimer.
+    /// How long a vote or a claim keeps a voter from voting for another, without a sign of life of the claimer. At least two job
+    /// heartbeats: where it is one, each that is a little late is a takeover from a live executor.
     pub lease: Span,
     /// Bids named in an AUCTION_COORDINATE: at least the winner and the backup.
     pub listed_bids: u32,
@@ -418,6 +419,12 @@ impl Config {
             let most = Tokens(MAX_JSON_INTEGER);
             return Err(ConfigError(format!("genesis_balance = {} is more than {most}", self.genesis_balance)));
         }
+        if self.job_heartbeat_interval.times(2) > self.lease {
+            return Err(ConfigError(format!(
+                "lease = {} is less than two job heartbeats of {}: every late JOB_HEARTBEAT would be a takeover",
+                self.lease, self.job_heartbeat_interval
+            )));
+        }
         if self.heartbeat_interval.times(2) > self.suspect_after {
             return Err(ConfigError(format!(
                 "suspect_after = {} is less than two heartbeats of {}: every lost PING would be a suspicion",
@@ -439,5 +446,9 @@ mod tests {
         assert!(broken.validate().unwrap_err().0.starts_with("bid_window = 2s"));
         let nervous = Config { heartbeat_interval: Span::secs(5), ..Config::default() };
         assert!(nervous.validate().unwrap_err().0.contains("less than two heartbeats"));
+        let hasty = Config { job_heartbeat_interval: Span::secs(5), ..Config::default() };
+        assert_eq!(hasty.validate(), Ok(()));
+        let hasty = Config { lease: Span::millis(9_999), ..hasty };
+        assert!(hasty.validate().unwrap_err().0.contains("less than two job heartbeats"));
     }
 }

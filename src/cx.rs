@@ -106,6 +106,8 @@ pub mod store_key {
     pub const ACCOUNT: u8 = b'a';
     /// Followed by a node id: the transaction of its account that this node has voted for, or has made itself.
     pub const TRANSACTION: u8 = b't';
+    /// Followed by this node's id: its newest certified transaction, where `TRANSACTION` is the one after it.
+    pub const NEWEST: u8 = b'n';
     /// Followed by a job id: a payment that no transaction carries yet.
     pub const PAYMENT: u8 = b'p';
     /// Followed by a node id: what it was awarded of the stakes of others.

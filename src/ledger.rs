@@ -18,11 +18,13 @@
 //! A stake is bound by a claim and released with the job, or by a better claim; where the claim lapsed, it is lost to the submitter.
 //!
 //! `transaction` is what is signed, `account` the sums, `bound` what jobs and claims have bound: all three pure. `settle` makes
-//! this node's transactions, `vote` judges and certifies everyone's, `penalty` takes stakes, `sync` fetches what was missed.
+//! this node's transactions, `vote` judges and certifies everyone's, `renew` has the newest certified again by later members, `penalty`
+//! takes stakes, `sync` fetches what was missed.
 
 pub mod account;
 pub mod bound;
 pub mod penalty;
+mod renew;
 pub mod settle;
 mod sync;
 pub mod transaction;
@@ -106,7 +108,7 @@ pub struct Remembered {
     pub records: Vec<AccountRecord>,
     /// What each submitter was awarded.
     pub penalties: Vec<(NodeId, Vec<PenaltyRecord>)>,
-    /// The last transaction of each account that was voted for, or made.
+    /// The last transaction of each account that was voted for, or made; of the own one also the one before.
     pub transactions: Vec<TokenTransaction>,
     /// Payments that no transaction carries yet.
     pub payments: Vec<Transfer>,
@@ -155,9 +157,11 @@ impl Ledger {
             }
         }
         for transaction in remembered.transactions {
-            if transaction.seq > self.accounts.seq(transaction.account) {
-                let account = transaction.account;
+            let account = transaction.account;
+            if transaction.seq > self.accounts.seq(account) {
                 self.polls.entry(account).or_default().voted = Some(transaction);
+            } else if transaction.seq == self.accounts.seq(account) {
+                self.recall_newest(transaction);
             }
         }
         self.start_settling(cx, remembered.payments, remembered.new_store);

@@ -6,6 +6,7 @@
 //!
 //! `cargo bench -p marlos-sim --bench scaling`; with `-- --size N` one size, for a profiler.
 #![expect(
+    clippy::disallowed_types,
     clippy::disallowed_methods,
     clippy::print_stdout,
     reason = "a benchmark reads the clock, starts itself again for each size, writes its table and says so"

@@ -8,6 +8,7 @@
 pub mod contact;
 pub mod digests;
 mod electorates;
+mod hearing;
 #[cfg(test)]
 pub(crate) mod history;
 mod l1;

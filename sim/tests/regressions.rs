@@ -131,6 +131,16 @@ job = { type = "simulated", duration = "1s", deadline = "20s" }
     assert!(outcome.jobs.submitted > 50 && outcome.jobs.completed == outcome.jobs.submitted, "{:?}", outcome.jobs);
 }
 
+/// A payer whose last transaction was certified by members that nobody else knew stood still for ever.
+#[test]
+fn an_account_whose_head_is_of_a_former_electorate_moves_on() {
+    let file = worlds::scenarios().join("regress/ledger-head-of-a-former-electorate.toml");
+    let read = Scenario::load(&file, Overrides::default());
+    let scenario = read.unwrap_or_else(|diagnostic| panic!("{}", diagnostic.render(false)));
+    let outcome = world::run(scenario, None, &mut Unwatched);
+    assert_eq!(outcome.exit_code(), 0, "{:#?}", failed(&outcome));
+}
+
 /// Before nodes in different rounds of a job told each other, the slowest job of this seed was run again 5.6 s after its executor's
 /// connections broke, not 1.3 s.
 #[test]

@@ -116,6 +116,20 @@ impl Accounts {
         self.penalties.get(&pair).map_or(0, |(number, _)| *number)
     }
 
+    /// What proves that, if there is anything.
+    #[must_use]
+    pub fn penalty_proof(&self, pair: Pair) -> Option<&Proof> {
+        self.penalties.get(&pair).map(|(_, proof)| proof)
+    }
+
+    /// Other members have voted for the number that is applied: their proof takes the place of the older one.
+    ///
+    /// # Panics
+    /// Where none is applied: the caller has seen it.
+    pub fn prove_penalty(&mut self, pair: Pair, proof: Proof) {
+        self.penalties.get_mut(&pair).expect("it is applied").1 = proof;
+    }
+
     /// What a submitter was awarded, as it is passed on and stored.
     #[must_use]
     pub fn penalties(&self, submitter: NodeId) -> Vec<PenaltyRecord> {
@@ -225,6 +239,16 @@ impl Accounts {
         paid
     }
 
+    /// Other members have voted for the newest record of an account: their proof takes the place of the older one.
+    ///
+    /// # Panics
+    /// Where it is another record: the caller has made it of this one.
+    pub fn prove(&mut self, record: &AccountRecord) {
+        let account = self.accounts.get_mut(&record.account).expect("it has paid");
+        assert!(record.seq == account.seq && record.row == entries(&account.row), "it is the newest record");
+        account.proof.clone_from(&record.proof);
+    }
+
     /// Counts all money anew, from the rows and not from the sums that are kept. Nothing of it is bound here.
     ///
     /// # Panics
@@ -302,6 +326,12 @@ impl Account {
     #[must_use]
     pub fn row_digest(&self) -> [u8; 32] {
         self.row_digest
+    }
+
+    /// What proves it; nothing before its first transaction.
+    #[must_use]
+    pub fn proof(&self) -> Option<&HeadProof> {
+        self.proof.as_ref()
     }
 
     /// What it has paid to whom.

@@ -3,7 +3,8 @@
 //! Every node counts, for each submitter and claimer, the claims that it saw lapse: another's claim took their place while it held
 //! the claimer for dead. With each it tells the submitter "at least so many". A quorum of the same number is a certificate, and one
 //! number for each pair is all there is to know: it only grows, so nothing needs an order, two certificates never contradict each
-//! other, a vote that was lost is made good by the next, and newcomers need no history. A submitter waits with it as it does with
+//! other, a vote that was lost is made good by the next, and newcomers need no history. Who is shown a number that former members
+//! have certified, and has counted as many itself, votes for it again, so that the present ones can certify it. A submitter waits with it as it does with
 //! payments, since one crash lets several of its jobs down.
 //!
 //! Nobody is charged on a submitter's word: a failed run is not slashed, as only submitter and executor saw it, nor is a claim that
@@ -171,7 +172,7 @@ impl Ledger {
             }
         }
         self.note_free(claimer);
-        self.vote_for_penalty(cx, members, pair);
+        self.vote_for_penalty(cx, members, pair, self.counted(pair));
     }
 
     /// What the transaction of an account that this node has voted for takes beyond what its jobs reserve, until it is applied.
@@ -183,11 +184,15 @@ impl Ledger {
         (total - reserved).max(0)
     }
 
-    fn vote_for_penalty(&mut self, cx: &mut Ctx<'_>, members: &Members, pair: Pair) {
+    /// How many lapses this node has seen.
+    fn counted(&self, pair: Pair) -> u64 {
+        self.penalties.counted.get(&pair).copied().unwrap_or(0)
+    }
+
+    fn vote_for_penalty(&mut self, cx: &mut Ctx<'_>, members: &Members, pair: Pair, number: u64) {
         if members.electorate().position(self.owner).is_none() {
             return;
         }
-        let number = self.penalties.counted.get(&pair).copied().unwrap_or(0);
         let (Pair { submitter, claimer }, electorate) = (pair, members.electorate().digest());
         let bytes = PenaltyStatement { submitter, claimer, number, electorate }.signed_bytes();
         let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
@@ -207,7 +212,7 @@ impl Ledger {
             wanted.then_some(*pair)
         };
         let open: Vec<Pair> = self.penalties.counted.iter().filter_map(open).collect();
-        open.into_iter().for_each(|pair| self.vote_for_penalty(cx, members, pair));
+        open.into_iter().for_each(|pair| self.vote_for_penalty(cx, members, pair, self.counted(pair)));
     }
 
     /// The members changed: votes are collected anew.
@@ -230,7 +235,8 @@ impl Ledger {
         let (voter, claimer, number) = (members.id(from), vote.claimer, vote.number);
         let pair = Pair { submitter: self.owner, claimer };
         let tip = self.penalty_tip(pair);
-        if number <= tip {
+        let again = number == tip && self.is_of_former(members, pair);
+        if number <= tip && !again {
             return Ok(()); // One more than was needed, mostly.
         }
         if members.electorate().position(voter).is_none() || members.find(claimer).is_none() {
@@ -251,10 +257,21 @@ impl Ledger {
             return Err(Refusal::BadSignature);
         }
         self.add_penalty_vote(cx, members, claimer, number, voter, vote.vote_signature);
+        if again && !self.penalties.votes[&(claimer, number)].contains_key(&self.owner) {
+            self.vote_for_penalty(cx, members, pair, number);
+        }
         Ok(())
     }
 
-    /// Counts a vote. With a quorum of them the penalty can be certified; it waits for more lapses of the same crash.
+    /// Whether the number that is applied was voted for by other members than the present ones.
+    fn is_of_former(&self, members: &Members, pair: Pair) -> bool {
+        let proof = self.accounts.penalty_proof(pair);
+        proof.is_some_and(|proof| proof.electorate != members.electorate().digest())
+            && !self.penalties.waiting.contains_key(&pair)
+    }
+
+    /// Counts a vote. With a quorum of them the penalty can be certified; it waits for more lapses of the same crash, but where
+    /// it was certified before.
     fn add_penalty_vote(
         &mut self,
         cx: &mut Ctx<'_>,
@@ -264,9 +281,15 @@ impl Ledger {
         voter: NodeId,
         signature: Signature,
     ) {
+        let again = number <= self.penalty_tip(Pair { submitter: self.owner, claimer });
         let votes = self.penalties.votes.entry((claimer, number)).or_default();
         votes.insert(voter, signature);
-        if votes.len() >= members.electorate().quorum() as usize && !self.timers.is_armed(Timer::Penalties) {
+        if votes.len() < members.electorate().quorum() as usize {
+            return;
+        }
+        if again {
+            self.timers.arm(Timer::Penalties, cx.now.mono);
+        } else if !self.timers.is_armed(Timer::Penalties) {
             self.timers.arm(Timer::Penalties, cx.now.mono + self.company(cx));
         }
     }
@@ -285,8 +308,19 @@ impl Ledger {
             cx.broadcast(&Payload::PenaltyRecords(PenaltyRecords { submitter, penalties }));
         }
         for record in records {
-            self.penalty_certified(Pair { submitter, claimer: record.claimer }, record);
+            let pair = Pair { submitter, claimer: record.claimer };
+            if record.number > self.penalty_tip(pair) {
+                self.penalty_certified(pair, record);
+            } else {
+                self.penalties.votes.remove(&(record.claimer, record.number));
+                self.accounts.prove_penalty(pair, record.proof);
+                self.persist_penalties(cx, submitter);
+            }
         }
+    }
+
+    fn persist_penalties(&self, cx: &mut Ctx<'_>, submitter: NodeId) {
+        cx.persist(&store_key::of_node(store_key::PENALTIES, submitter), &self.accounts.penalties(submitter));
     }
 
     fn certify_penalty(&mut self, cx: &mut Ctx<'_>, members: &Members, claimer: NodeId, number: u64) -> PenaltyRecord {
@@ -343,7 +377,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// A record that earlier members certified: believed when f + 1 of the present ones give that number or a larger one.
+    /// A record that earlier members certified: believed when f + 1 of the present ones give that number or a larger one. Where
+    /// this node has counted as many, its submitter gets its vote again, and can have the present members certify it.
     fn vouch(
         &mut self,
         cx: &mut Ctx<'_>,
@@ -366,8 +401,16 @@ impl Ledger {
         let voters = u32::try_from(members.electorate().members().len()).expect("bounded by max_members");
         if agree > max_byzantine(voters) as usize {
             self.penalty_certified(pair, record);
-        } else if vouched.asked.is_none_or(|asked| now.since(asked) >= cx.config.rebroadcast_interval) {
+            return Ok(());
+        }
+        let ask = vouched.asked.is_none_or(|asked| now.since(asked) >= cx.config.rebroadcast_interval);
+        if ask {
             vouched.asked = Some(now);
+        }
+        if giver == pair.submitter && self.counted(pair) >= record.number {
+            self.vote_for_penalty(cx, members, pair, record.number);
+        }
+        if ask {
             // Of 2f + 1, f + 1 are honest.
             self.ask_others(cx, members, pair.submitter, 2 * max_byzantine(voters) as usize + 1);
         }
@@ -404,10 +447,7 @@ impl Ledger {
             let number = record.number;
             self.accounts.penalise(pair, number, record.proof);
             self.penalties.applied(pair, before, number);
-            cx.persist(
-                &store_key::of_node(store_key::PENALTIES, pair.submitter),
-                &self.accounts.penalties(pair.submitter),
-            );
+            self.persist_penalties(cx, pair.submitter);
             let total = Tokens((number - before) * self.stake.0);
             let Pair { submitter, claimer } = pair;
             cx.report(Event::PenaltyApplied { submitter, claimer, number, total });

@@ -4,10 +4,12 @@
 //! before it is broadcast. So a settlement survives a crash, and no crash makes a second payment of it. One transaction is
 //! under way at a time; it is broadcast again until a quorum has voted for it.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::transaction::{LedgerStatement, Row, row_after, row_of_entries};
-use super::vote::{double_vote_planted, paid_twice_planted};
+use super::renew::Newest;
+use super::transaction::{LedgerStatement, row_after};
+use super::vote::paid_twice_planted;
 use super::{Ledger, Timer};
 use crate::config::{Config, planted};
 use crate::cx::{Ctx, store_key};
@@ -27,14 +29,16 @@ use crate::wire::{Payload, Signature, Signed, binary};
 pub(super) struct Own {
     /// What no transaction carries yet, oldest first.
     queue: VecDeque<Transfer>,
-    /// Votes for the transaction under way, of the present electorate.
-    votes: BTreeMap<NodeId, Signature>,
+    /// Votes for the transaction that is asked for, of the present electorate.
+    pub(super) votes: BTreeMap<NodeId, Signature>,
     /// Where the store is new: who has said how far this account is. Nothing is paid before a quorum has.
     pub(super) answers: Option<BTreeSet<NodeId>>,
     /// Where the store is new: whether anyone was asked.
     asked: bool,
     /// Where the store is new: the transaction that others say was under way.
     pub(super) recalled: Option<TokenTransaction>,
+    /// What this node has paid last.
+    pub(super) newest: Newest,
 }
 
 impl Own {
@@ -121,7 +125,7 @@ impl Ledger {
     }
 
     /// Payments wait for company; releases alone only for more of them, as they cost as much and pay nobody.
-    fn arm_settle(&mut self, cx: &Ctx<'_>) {
+    pub(super) fn arm_settle(&mut self, cx: &Ctx<'_>) {
         if self.own.queue.len() >= cx.config.settle_batch as usize {
             self.timers.arm(Timer::Settle, cx.now.mono);
         } else if self.own.queue.iter().any(is_payment) && !self.timers.is_armed(Timer::Settle) {
@@ -147,9 +151,16 @@ impl Ledger {
         (voted.seq > self.accounts.seq(self.owner)).then_some(voted)
     }
 
+    /// The own transaction that this node asks votes for: none while one is certified and waits for money.
+    fn asked_for(&self) -> Option<&TokenTransaction> {
+        let under_way = || self.under_way().filter(|own| own.seq > self.tip(self.owner));
+        self.own.newest.asked_again().or_else(under_way)
+    }
+
     /// Makes a transaction of what is owed, oldest first, as far as the account covers it, and says whether it did.
     fn make_transaction(&mut self, cx: &mut Ctx<'_>, members: &Members) -> bool {
-        if self.under_way().is_some() || self.own.answers.is_some() || members.degraded() {
+        let open = self.under_way().is_some() || self.tip(self.owner) > self.accounts.seq(self.owner);
+        if open || self.own.newest.asked_again().is_some() || self.own.answers.is_some() || members.degraded() {
             return false;
         }
         let mut transfers = self.covered(cx.config);
@@ -161,18 +172,16 @@ impl Ledger {
         }
         // What one payee gets stands together: it is written shorter so.
         transfers.sort_by_key(|transfer| transfer.to);
-        let transaction = self.sign(cx, transfers);
+        let seq = self.accounts.seq(self.owner) + 1;
+        let transaction = self.sign(cx, seq, transfers);
+        if let Some(newest) = &self.own.newest.transaction {
+            cx.persist(&store_key::of_node(store_key::NEWEST, self.owner), newest);
+        }
         if !planted!(cx.config, TransactionForgotten) {
             cx.persist(&store_key::of_node(store_key::TRANSACTION, self.owner), &transaction);
         }
         for transfer in &transaction.transfers {
             cx.forget(&store_key::of_job(store_key::PAYMENT, transfer.job_id));
-        }
-        if double_vote_planted(cx.config) {
-            let mut other = transaction.transfers.clone();
-            other.iter_mut().for_each(|transfer| transfer.amount.0 /= 2);
-            let other = self.sign(cx, other);
-            cx.broadcast(&Payload::TokenTransaction(other));
         }
         self.send_own(cx, members, transaction);
         true
@@ -193,8 +202,7 @@ impl Ledger {
         transfers
     }
 
-    fn sign(&self, cx: &mut Ctx<'_>, transfers: Vec<Transfer>) -> TokenTransaction {
-        let seq = self.accounts.seq(self.owner) + 1;
+    fn sign(&self, cx: &mut Ctx<'_>, seq: u64, transfers: Vec<Transfer>) -> TokenTransaction {
         let unsigned = Signature([0; 64]);
         let mut transaction = TokenTransaction { account: self.owner, seq, transfers, transaction_signature: unsigned };
         assert!(transaction.total().is_ok(), "only sound transactions are made");
@@ -216,9 +224,9 @@ impl Ledger {
 
     /// Not certified yet: once more, to all.
     pub(super) fn repeat(&mut self, cx: &mut Ctx<'_>, members: &Members) {
-        let Some(transfers) = self.under_way().map(|own| own.transfers.clone()) else { return };
+        let Some((seq, transfers)) = self.asked_for().map(|own| (own.seq, own.transfers.clone())) else { return };
         // Anew: this node may have another key by now (1).
-        let transaction = self.sign(cx, transfers);
+        let transaction = self.sign(cx, seq, transfers);
         self.timers.arm(Timer::Repeat, cx.now.mono + cx.config.rebroadcast_interval);
         if !members.degraded() {
             cx.broadcast(&Payload::TokenTransaction(transaction));
@@ -243,7 +251,7 @@ impl Ledger {
             let bytes = statement.signed_bytes();
             let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
             let signature = cx.verify.sign(cx.egress.keys(), &signed);
-            let transaction = self.under_way().expect("it is under way").id();
+            let transaction = self.asked_for().expect("it is under way").id();
             cx.report(Event::TransactionVoted { account: self.owner, seq: statement.seq, transaction });
             self.add_vote(cx, members, self.owner, signature);
         }
@@ -251,15 +259,26 @@ impl Ledger {
 
     /// The record that the votes for the own transaction prove, and what they are of.
     fn statement_of_own(&self, members: &Members) -> Option<(AccountRecord, LedgerStatement)> {
-        let transaction = self.under_way()?;
+        let transaction = self.asked_for()?;
         let record = self.record_with(transaction).ok()?;
         let statement = record.statement(transaction.digest(), members.electorate().digest()).ok()?;
         Some((record, statement))
     }
 
-    /// The record of an account after its next transaction, without proof.
+    /// The record of an account after its next transaction, or after its newest certified one, without proof.
+    ///
+    /// # Errors
+    /// It is neither of these, or one that the account may not make.
     pub(super) fn record_with(&self, transaction: &TokenTransaction) -> Result<AccountRecord, Refusal> {
-        let row = row_after(&self.tip_row(transaction.account), transaction)?;
+        let newest = self.tip_row(transaction.account);
+        let row = match transaction.seq.cmp(&self.tip(transaction.account)) {
+            Ordering::Less => return Err(Refusal::OutOfPlace),
+            Ordering::Equal if self.tip_transaction(transaction.account) != Some(transaction.digest()) => {
+                return Err(Refusal::ConflictingTransaction);
+            }
+            Ordering::Equal => newest,
+            Ordering::Greater => row_after(&newest, transaction)?,
+        };
         Ok(AccountRecord {
             account: transaction.account,
             seq: transaction.seq,
@@ -277,10 +296,10 @@ impl Ledger {
         from: PeerIdx,
         vote: &LedgerVote,
     ) -> Result<(), Refusal> {
-        let under_way = self.under_way().map(|transaction| transaction.seq);
-        if under_way != Some(vote.seq) {
-            // One more than was needed, mostly.
-            return if vote.seq <= self.accounts.seq(self.owner) { Ok(()) } else { Err(Refusal::OutOfPlace) };
+        if self.asked_for().map(|transaction| transaction.seq) != Some(vote.seq) {
+            // One more than was needed, mostly, or for the one that comes after what is asked for again.
+            let known = self.under_way().map_or(self.tip(self.owner), |own| own.seq);
+            return if vote.seq <= known { Ok(()) } else { Err(Refusal::OutOfPlace) };
         }
         let voter = members.id(from);
         if members.electorate().position(voter).is_none() {
@@ -311,7 +330,7 @@ impl Ledger {
         let at = |(voter, signature): (&NodeId, &Signature)| Some((electorate.position(*voter)?, *signature));
         let votes: Vec<(usize, Signature)> = self.own.votes.iter().filter_map(at).collect();
         assert_eq!(votes.len(), self.own.votes.len(), "every vote is of a member of this electorate");
-        let transaction = self.under_way().expect("votes are counted for it").clone();
+        let transaction = self.asked_for().expect("votes are counted for it").clone();
         let (mut record, statement) = self.statement_of_own(members).expect("votes are counted for it");
         let proof = Proof::new(electorate.digest(), electorate.members().len(), &votes);
         record.proof = Some(HeadProof { transaction: statement.transaction, votes: proof.clone() });
@@ -322,12 +341,17 @@ impl Ledger {
         cx.report(Event::TransactionCertified { account, seq, certificate });
         cx.broadcast(&Payload::LedgerCertificate(LedgerCertificate { seq, proof }));
         self.own.votes.clear();
-        self.certified(record);
-        self.settle(cx, members);
+        if self.own.newest.asked_again().is_some() {
+            self.renewed(cx, record);
+        } else {
+            self.certified(record);
+            self.settle(cx, members);
+        }
     }
 
     /// The own account has moved on: what was under way is certified, and the next may follow.
-    pub(super) fn on_own_applied(&mut self, cx: &mut Ctx<'_>) {
+    pub(super) fn on_own_applied(&mut self, cx: &mut Ctx<'_>, newest: Option<TokenTransaction>) {
+        self.own.newest = Newest::is(newest);
         self.own.votes.clear();
         self.timers.disarm(Timer::Repeat);
         self.arm_settle(cx);
@@ -358,21 +382,12 @@ impl Ledger {
         }
         self.own.answers = None;
         self.timers.disarm(Timer::Ask);
-        let next = self.accounts.seq(self.owner) + 1;
+        let next = self.tip(self.owner) + 1;
         if let Some(recalled) = self.own.recalled.take().filter(|recalled| recalled.seq == next) {
             let carries = |payment: &Transfer| recalled.transfers.iter().any(|t| t.job_id == payment.job_id);
             self.own.queue.retain(|payment| !carries(payment));
             cx.persist(&store_key::of_node(store_key::TRANSACTION, self.owner), &recalled);
             self.send_own(cx, members, recalled);
-        }
-    }
-
-    /// The row after everything of an account that is certified, applied or not.
-    pub(super) fn tip_row(&self, account: NodeId) -> Row {
-        let waiting = self.polls.get(&account).and_then(|poll| poll.waiting.as_ref());
-        match waiting {
-            Some(record) => row_of_entries(account, &record.row).expect("checked when it was kept"),
-            None => self.accounts.get(account).map(|held| held.row().clone()).unwrap_or_default(),
         }
     }
 }

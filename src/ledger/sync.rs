@@ -2,7 +2,8 @@
 //!
 //! Who sees a gap asks the payer. A record is proven by its votes where they are of the present members. One that was
 //! certified by other members - before somebody joined, or was forgotten - is believed when f + 1 of the present ones have given
-//! the same, so that an honest one is among them; likewise one with votes of keys that were replaced since.
+//! the same, so that an honest one is among them; likewise one with votes of keys that were replaced since. Where fewer have it, its
+//! payer has it voted for again (`renew`).
 
 use std::collections::BTreeMap;
 
@@ -37,9 +38,12 @@ struct Ask {
     at: Time,
     /// Whether others than the payer were asked.
     widely: bool,
-    /// The record that each member has given, by number and digest.
-    vouchers: BTreeMap<NodeId, (u64, [u8; 32])>,
+    /// The record that each member has given.
+    vouchers: BTreeMap<NodeId, Given>,
 }
+
+/// A record that is vouched for: its number, and the digests of its row and of its transaction.
+type Given = (u64, [u8; 32], Option<[u8; 32]>);
 
 impl Asks {
     /// The account has moved on: what was said of it before is of no use.
@@ -131,6 +135,9 @@ impl Ledger {
         let ahead: Vec<_> = self.heads().filter_map(more).take(RECORDS_AT_ONCE).collect();
         for (account, paid, awarded) in ahead {
             if paid {
+                if account == self.owner {
+                    self.on_lacking(cx, members);
+                }
                 self.send_record(cx, members, from, account);
             }
             if awarded {
@@ -167,6 +174,9 @@ impl Ledger {
     ) -> Result<(), Refusal> {
         if self.accounts.get(request.account).is_none() {
             return Err(Refusal::NotAMember);
+        }
+        if request.account == self.owner {
+            self.on_lacking(cx, members);
         }
         self.send_record(cx, members, from, request.account);
         if self.accounts.penalties_of(request.account) > request.penalties {
@@ -247,15 +257,19 @@ impl Ledger {
             return Err(Refusal::NotAMember);
         }
         let row = row_digest(&self.accounts.follows(&record)?.0);
+        let given: Given = (record.seq, row, record.proof.as_ref().map(|proof| proof.transaction));
         let Some(ask) = self.ask(cx, account) else { return Err(Refusal::OutOfPlace) };
-        ask.vouchers.insert(giver, (record.seq, row));
-        let agree = ask.vouchers.values().filter(|said| **said == (record.seq, row)).count();
+        ask.vouchers.insert(giver, given);
+        let agree = ask.vouchers.values().filter(|said| **said == given).count();
         let voters = u32::try_from(members.electorate().members().len()).expect("bounded by max_members");
         if agree > max_byzantine(voters) as usize {
             self.certified(record);
         } else if !std::mem::replace(&mut ask.widely, true) {
             // Of 2f + 1, f + 1 are honest.
             self.ask_others(cx, members, account, 2 * max_byzantine(voters) as usize + 1);
+        } else {
+            // So that its payer knows that nobody can check it.
+            self.ask_payer(cx, members, account);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::transaction::{Row, row_of_entries};
 use super::{Ledger, Settled};
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
@@ -11,8 +12,8 @@ use crate::io::{Event, Refusal};
 use crate::membership::Members;
 use crate::time::WallTime;
 use crate::units::Tokens;
-use crate::wire::message::{AccountRecord, HeadProof, LedgerCertificate, LedgerVote, TokenTransaction};
-use crate::wire::{Payload, Signed, binary};
+use crate::wire::message::{AccountRecord, HeadProof, LedgerCertificate, TokenTransaction};
+use crate::wire::{Signed, binary};
 
 /// Transactions of one account that are kept beyond its newest certified one: an honest payer has one under way.
 const AHEAD: u64 = 8;
@@ -30,6 +31,8 @@ pub(super) struct Poll {
     unverified: Option<LedgerCertificate>,
     /// The number of which two transactions were seen, and reported.
     conflict: Option<u64>,
+    /// The newest number of which another transaction was certified than this node has voted for.
+    pub(super) outvoted: Option<u64>,
 }
 
 /// Whether a transaction may be voted for.
@@ -64,9 +67,7 @@ impl Ledger {
         }
         let head = self.accounts.seq(account);
         if transaction.seq <= head {
-            // Its payer has forgotten, or never heard, that a quorum voted for one of this number.
-            self.send_record(cx, members, from, account);
-            return Ok(());
+            return self.on_transaction_again(cx, members, &transaction);
         }
         let poll = self.polls.entry(account).or_default();
         let known = poll.voted.as_ref().filter(|voted| voted.seq == transaction.seq);
@@ -173,22 +174,12 @@ impl Ledger {
     ) -> Result<(), Refusal> {
         let (account, seq) = (transaction.account, transaction.seq);
         assert_eq!(seq, self.accounts.seq(account) + 1, "votes are cast in the order of the account");
-        let electorate = members.electorate().digest();
-        let statement = self.record_with(&transaction)?.statement(transaction.digest(), electorate)?;
+        let record = self.record_with(&transaction)?;
         if !again {
             cx.persist(&store_key::of_node(store_key::TRANSACTION, account), &transaction);
         }
-        let id = transaction.id();
-        self.polls.entry(account).or_default().voted = Some(transaction);
-        let Some(payer) = members.find(account).filter(|_| members.electorate().position(self.owner).is_some()) else {
-            return Ok(());
-        };
-        cx.report(Event::TransactionVoted { account, seq, transaction: id });
-        let bytes = statement.signed_bytes();
-        let signed = Signed { network_id: &cx.config.network_id, bytes: &bytes };
-        let vote_signature = cx.verify.sign(cx.egress.keys(), &signed);
-        cx.direct(payer, account, &Payload::LedgerVote(LedgerVote { seq, electorate, vote_signature }));
-        Ok(())
+        self.polls.entry(account).or_default().voted = Some(transaction.clone());
+        self.cast_vote(cx, members, &transaction, &record)
     }
 
     /// A payer's certificate: applied, once everything before it is. Who lacks the transaction asks for the account.
@@ -238,6 +229,23 @@ impl Ledger {
         waiting.map_or(0, |record| record.seq).max(self.accounts.seq(account))
     }
 
+    /// The newest certified transaction of an account, applied or not, by its digest.
+    pub(super) fn tip_transaction(&self, account: NodeId) -> Option<[u8; 32]> {
+        let waiting = self.polls.get(&account).and_then(|poll| poll.waiting.as_ref());
+        let held = || self.accounts.get(account).and_then(|held| held.proof());
+        let proof = waiting.map_or_else(held, |record| record.proof.as_ref());
+        proof.map(|proof| proof.transaction)
+    }
+
+    /// The row after everything of an account that is certified, applied or not.
+    pub(super) fn tip_row(&self, account: NodeId) -> Row {
+        let waiting = self.polls.get(&account).and_then(|poll| poll.waiting.as_ref());
+        match waiting {
+            Some(record) => row_of_entries(account, &record.row).expect("checked when it was kept"),
+            None => self.accounts.get(account).map(|held| held.row().clone()).unwrap_or_default(),
+        }
+    }
+
     /// A record is proven: it is applied as soon as the account covers it.
     pub(super) fn certified(&mut self, record: AccountRecord) {
         assert!(record.seq > self.tip(record.account), "an account only moves on");
@@ -256,16 +264,18 @@ impl Ledger {
             return;
         }
         // Of numbers that were passed over, what the payer has signed is taken for what was certified.
-        let mut brought: Vec<TokenTransaction> =
-            poll.voted.take_if(|voted| voted.seq <= record.seq).into_iter().collect();
+        let voted = poll.voted.take_if(|voted| voted.seq <= record.seq);
+        let newest = record.proof.as_ref().map(|proof| proof.transaction);
+        let other = |voted: &&TokenTransaction| voted.seq == record.seq && Some(voted.digest()) != newest;
+        poll.outvoted = voted.as_ref().filter(other).map(|voted| voted.seq);
+        let mut brought: Vec<TokenTransaction> = voted.into_iter().collect();
         let later = poll.pending.split_off(&(record.seq + 1));
         brought.extend(std::mem::replace(&mut poll.pending, later).into_values());
-        let newest = record.proof.as_ref().map(|proof| proof.transaction);
         brought.retain(|transaction| transaction.seq < record.seq || Some(transaction.digest()) == newest);
         cx.persist(&store_key::of_node(store_key::ACCOUNT, account), &record);
-        let newest = brought.iter().find(|transaction| transaction.seq == record.seq);
-        let transfers = newest.map_or(0, |transaction| transaction.transfers.len());
-        let total = newest.and_then(|transaction| transaction.total().ok()).unwrap_or_default();
+        let newest = brought.iter().find(|transaction| transaction.seq == record.seq).cloned();
+        let transfers = newest.as_ref().map_or(0, |transaction| transaction.transfers.len());
+        let total = newest.as_ref().and_then(|transaction| transaction.total().ok()).unwrap_or_default();
         let seq = record.seq;
         let mut changed = self.accounts.adopt(record);
         for transfer in brought.iter().flat_map(|transaction| &transaction.transfers) {
@@ -282,7 +292,7 @@ impl Ledger {
         self.asks.answered(account);
         self.touched.extend(changed);
         if account == self.owner {
-            self.on_own_applied(cx);
+            self.on_own_applied(cx, newest);
         }
     }
 
@@ -329,7 +339,7 @@ pub(super) fn is_proven_by_keys_of(
     proof.votes.check(&bytes, electorate.members(), electorate.quorum(), &cx.config.network_id, &mut verify).is_ok()
 }
 
-pub(super) fn double_vote_planted(config: &Config) -> bool {
+fn double_vote_planted(config: &Config) -> bool {
     #[cfg(feature = "plant")]
     if config.plant == crate::config::Plant::DoubleVote {
         return true;

@@ -69,7 +69,9 @@ impl Stored {
                 (Some(store_key::PENALTIES), Some(id)) => {
                     stored.ledger.penalties.extend(binary::decode(value).map(|records| (NodeId(id), records)));
                 }
-                (Some(store_key::TRANSACTION), Some(_)) => stored.ledger.transactions.extend(binary::decode(value)),
+                (Some(store_key::TRANSACTION | store_key::NEWEST), Some(_)) => {
+                    stored.ledger.transactions.extend(binary::decode(value));
+                }
                 (Some(store_key::PAYMENT), Some(_)) => stored.ledger.payments.extend(binary::decode::<Transfer>(value)),
                 _ => {}
             }

@@ -514,3 +514,76 @@ fn an_owner_is_told_what_it_has_forgotten_and_nobody_else_is() {
     assert_eq!(addressed(&said, MsgType::AccountRecord), [Some(id(1))]);
     assert!(votes(&said).is_empty());
 }
+
+#[test]
+fn a_transaction_that_only_its_payer_can_prove_is_voted_for_again_when_the_members_have_changed() {
+    // Whether the payer has a next one under way by then, and whether it starts anew.
+    for (next, restart) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut net = met_with_idle_submitter(5);
+        for at in 0..5 {
+            net.slots[at].config.forget_after = Span::secs(16);
+            net.stop(at);
+            net.start(at);
+        }
+        net.run_for(Span::secs(8));
+        net.said.clear();
+        run_one(&mut net);
+        let kept = [MsgType::LedgerCertificate, MsgType::AccountRecord];
+        net.fate = Box::new(move |_, _, kind| (!kept.contains(&kind)).then_some(Span::ZERO));
+        net.run_for(Span::secs(35));
+        if next {
+            run_one(&mut net);
+            net.run_for(Span::secs(35));
+        }
+        for at in 0..5 {
+            let only = if at == 0 { vec![(id(0), 1)] } else { vec![] };
+            assert_eq!(applied(&net, at), only, "at n{at}");
+        }
+        // Of the four that stay, two would have to vouch for what the five have certified.
+        net.input(4, Input::Command(Command::Leave));
+        net.run_for(Span::millis(50));
+        net.stop(4);
+        if restart {
+            net.stop(0);
+            net.start(0);
+        }
+        net.run_for(Span::secs(20));
+        net.fate = Box::new(|_, _, _| Some(Span::ZERO));
+        let paid = if next { 2 } else { 1 };
+        let all = |net: &Net| (1..4).all(|at| applied(net, at).last() == Some(&(id(0), paid)));
+        assert!(net.run_until(Span::secs(30), all), "next: {next}, restart: {restart}");
+        for at in 0..4 {
+            assert_eq!(gains(&net, at), gains(&net, 0), "in the eyes of n{at}");
+            assert_eq!(net.node(at).view().ledger_digest(), net.node(0).view().ledger_digest(), "n{at}");
+        }
+    }
+}
+
+#[test]
+fn a_voter_votes_again_for_what_it_holds_as_certified_and_not_against_its_own_vote() {
+    let (first, other) = (transaction(1, 1, &[(2, 12)]), transaction(1, 1, &[(3, 12)]));
+    // What it has voted for before it learned that the first was certified, and whether it votes for that now.
+    for (before, again) in [(None, true), (Some(&first), true), (Some(&other), false)] {
+        let mut bank = Bank::new();
+        before.map(|before| bank.pays(1, before));
+        let record = bank.record(&first, &[1, 2, 3]);
+        bank.say(1, Payload::AccountRecord(record));
+        assert_eq!(bank.balance(1), 9_988);
+        for restart in [false, true] {
+            if restart {
+                bank.net.stop(0);
+                bank.net.start(0);
+                bank.net.run_for(Span::millis(2_500));
+                for hand in &mut bank.hands {
+                    let frame = hand.announce(bank.net.now);
+                    bank.net.deliver(0, marlos::id::Link::INBOUND, &frame);
+                }
+            }
+            let said = bank.pays(1, &first);
+            assert_eq!(votes(&said), if again { vec![1] } else { vec![] }, "{before:?}, restart: {restart}");
+            let said = bank.pays(1, &other);
+            assert!(votes(&said).is_empty(), "another is never voted for");
+            assert_eq!(addressed(&said, MsgType::AccountRecord), [Some(id(1))], "its payer is told what was certified");
+        }
+    }
+}

@@ -115,6 +115,31 @@ fn a_submitter_that_was_away_gets_the_votes_that_it_missed() {
     assert_gains(&net, &[(executor, -10), (0, 10)]);
 }
 
+#[test]
+fn a_penalty_that_only_its_submitter_can_prove_is_voted_for_again_when_the_members_have_changed() {
+    let mut net = met_with_idle_submitter(5);
+    for at in 0..5 {
+        net.slots[at].config.forget_after = Span::secs(60);
+        net.stop(at);
+        net.start(at);
+    }
+    net.run_for(Span::secs(8));
+    net.said.clear();
+    let (job, executor, _) = running(&mut net, Span::secs(20));
+    let kept = [MsgType::PenaltyRecords, MsgType::AccountHeads, MsgType::AccountRequest];
+    net.fate = Box::new(move |_, _, kind| (!kept.contains(&kind)).then_some(Span::ZERO));
+    net.stop(executor);
+    assert!(net.run_until(Span::secs(15), |net| executors(net, job).len() == 2));
+    net.run_for(Span::secs(40));
+    let others: Vec<usize> = (1..5).filter(|at| *at != executor).collect();
+    assert_eq!(penalties(&net, 0), [1], "five have certified it");
+    // Of the four that are left, two would have to vouch for it.
+    net.run_for(Span::secs(30));
+    assert!(others.iter().all(|at| penalties(&net, *at).is_empty()), "nobody else has heard of it");
+    net.fate = Box::new(|_, _, _| Some(Span::ZERO));
+    assert!(net.run_until(Span::secs(30), |net| others.iter().all(|at| penalties(net, *at) == [1])));
+}
+
 /// The statement that hand 3 has let down this one so many times.
 fn statement(bank: &Bank, submitter: usize, number: u64) -> PenaltyStatement {
     PenaltyStatement { submitter: id(submitter), claimer: id(3), number, electorate: bank.electorate }

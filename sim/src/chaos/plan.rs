@@ -79,9 +79,7 @@ impl Chaos {
             scenario.workload = Some(setting::workload(&dice, load, &cast.all(), storm, base.settle));
         }
         scenario.faults = storm::faults(&dice, &cast, &kinds, end);
-        let names_voters = |fault: &Fault| {
-            matches!(&fault.kind, FaultKind::Byzantine { behaviour, .. } if behaviour.needs_fixed_membership())
-        };
+        let names_voters = |fault: &Fault| matches!(&fault.kind, FaultKind::Byzantine { behaviour, .. } if behaviour.needs_fixed_membership());
         scenario.fixed_membership |= scenario.faults.iter().any(names_voters);
         Plan { run, scenario, kinds, suspects: cast.suspects, knobs }
     }

@@ -157,9 +157,13 @@ impl Knob {
                 config.lease = config.lease.max(config.round_timeout);
             }
             Knob::Lease => {
-                config.lease = span(0, config.round_timeout.max(config.job_heartbeat_interval), Span::secs(20));
+                let least = config.round_timeout.max(config.job_heartbeat_interval.times(2));
+                config.lease = span(0, least, Span::secs(20));
             }
-            Knob::JobHeartbeat => config.job_heartbeat_interval = span(0, Span::millis(200), config.lease),
+            Knob::JobHeartbeat => {
+                let most = Span::micros(config.lease.as_micros() / 2);
+                config.job_heartbeat_interval = span(0, Span::millis(200), most);
+            }
             Knob::Rebroadcast => config.rebroadcast_interval = span(0, Span::millis(500), Span::secs(8)),
             Knob::Settling => {
                 config.settle_after = span(0, Span::millis(100), Span::secs(30));

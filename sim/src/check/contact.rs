@@ -94,6 +94,19 @@ impl Contact {
     /// members (every node ever started, or the fixed list), and `min_peers`.
     #[must_use]
     pub fn side_has_quorum(&self, truth: &Truth, node: NodeNo, config: &Config, span: Span) -> bool {
+        self.side_among_has_quorum(truth, node, config, span, |_| true)
+    }
+
+    /// The same, where only those count that are `among` some.
+    #[must_use]
+    pub fn side_among_has_quorum(
+        &self,
+        truth: &Truth,
+        node: NodeNo,
+        config: &Config,
+        span: Span,
+        among: impl Fn(NodeNo) -> bool,
+    ) -> bool {
         if !truth.live(node) {
             return false;
         }
@@ -104,7 +117,8 @@ impl Contact {
                 Membership::Fixed(ids) => ids.contains(&truth.ids[peer]),
             };
             members += u32::from(member);
-            side += u32::from(member && (peer == node || self.held(node, peer, truth.now, span)));
+            let with = || self.held(node, peer, truth.now, span) && among(peer);
+            side += u32::from(member && (peer == node || with()));
         }
         if let Membership::Fixed(ids) = &config.membership {
             members = u32::try_from(ids.len()).expect("a list of members fits its file");

@@ -12,7 +12,7 @@
 //!
 //! A certificate that says who was reachable is provisional (protocol.md, section 10), and counts for rule 2 as none. It may exist only for a
 //! job whose submitter asked for `"available"`, and only at a node that has not been in contact with a quorum for as long as rule 5
-//! says; its electorate is named together with the reachable, its voters are among those, and are [`votes_needed`] of them.
+//! says, and heard every one of it without a silence of `suspect_after` all that time; its electorate is named together with the reachable, its voters are among those, and are [`votes_needed`] of them.
 //!
 //! And what makes two certificates impossible: no node votes for two winners in one (job, round),
 //! not even where it lost its store between: it does not vote on what its earlier life may have voted on.
@@ -30,6 +30,7 @@ use sha2::{Digest, Sha256};
 
 use super::contact::Contact;
 use super::electorates::{Electorates, Members, set_bits, votes_needed};
+use super::hearing::Hearing;
 use super::{Fact, Violation};
 use crate::observe::{Observation, Truth};
 use crate::scenario::{NodeNo, Scenario};
@@ -52,6 +53,7 @@ const NOBODY: u16 = u16::MAX;
 pub(super) struct S1 {
     configs: Vec<Config>,
     consistency: Consistency,
+    hearing: Hearing,
     /// SHA-256 of each provisional certificate that was checked.
     provisional: BTreeSet<[u8; 32]>,
     certified: BTreeMap<(JobId, u32), Certified>,
@@ -74,6 +76,7 @@ impl S1 {
         S1 {
             configs: scenario.nodes.iter().map(|node| node.config.clone()).collect(),
             consistency: scenario.workload.as_ref().map_or(Consistency::Quorum, |workload| workload.job.consistency),
+            hearing: Hearing::new(scenario.nodes.iter().map(|node| node.config.suspect_after).collect()),
             provisional: BTreeSet::new(),
             certified: BTreeMap::new(),
             votes: BTreeMap::new(),
@@ -95,6 +98,7 @@ impl S1 {
         verify: &mut dyn Verify,
     ) -> Result<(), Box<Violation>> {
         match *o {
+            Observation::Accepted { .. } => self.hearing.observe(truth.now, o),
             // Nothing that it voted since has left it.
             Observation::StoreCut { node, since, .. } => {
                 let since_ms = u32::try_from(since.0 / 1_000).unwrap_or(u32::MAX);
@@ -207,8 +211,9 @@ impl S1 {
             return Ok(());
         }
         let long = self.configs[node].heartbeat_timeout.times(2);
-        if contact.side_has_quorum(truth, node, &self.configs[node], long) {
-            let met = format!("it has been in contact with a quorum for {long}");
+        let hears = |peer| self.hearing.held(node, peer, truth.now, long);
+        if contact.side_among_has_quorum(truth, node, &self.configs[node], long, hears) {
+            let met = format!("it has been in contact with a quorum, and heard it, for {long}");
             return violated(SPLIT, reported.clone(), now(&met));
         }
         let members = self.electorate_of(truth, node, certificate, electorates, reported)?;

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use marlos::Config;
-use marlos::id::JobId;
+use marlos::id::{ElectorateId, JobId};
 use marlos::time::{Span, Time};
 use marlos::wire::binary;
 use marlos::wire::message::ClaimCertificate;
@@ -39,8 +39,9 @@ pub(super) struct S2 {
     /// and proves as much as ever.
     held: BTreeMap<(JobId, u32), Vec<NodeNo>>,
     executed: BTreeMap<(JobId, u32), Fact>,
-    /// The reachable members that each provisional certificate names.
-    reachable: BTreeMap<(JobId, u32, NodeNo), Vec<u8>>,
+    /// The part of the network behind each provisional certificate: the digest that its voters signed is one of the electorate and
+    /// of the reachable in it. The bitmap of the reachable alone is none: two parts that know different members can have the same.
+    parts: BTreeMap<(JobId, u32, NodeNo), ElectorateId>,
     last_stop: BTreeMap<NodeNo, Fact>,
     checked: u64,
 }
@@ -62,7 +63,7 @@ impl S2 {
             running: BTreeMap::new(),
             held: BTreeMap::new(),
             executed: BTreeMap::new(),
-            reachable: BTreeMap::new(),
+            parts: BTreeMap::new(),
             last_stop: BTreeMap::new(),
             checked: 0,
         }
@@ -86,7 +87,7 @@ impl S2 {
                 // What it is worth is for S1 to say.
                 let proof = binary::decode::<ClaimCertificate>(certificate).ok().filter(|p| !p.reachable.is_empty());
                 if let Some(proof) = proof {
-                    self.reachable.insert((job, round, node), proof.reachable);
+                    self.parts.insert((job, round, node), proof.statement.electorate);
                 }
                 let holders = self.held.entry((job, round)).or_default();
                 if !holders.contains(&node) {
@@ -181,7 +182,7 @@ impl S2 {
         }
         match self.executed.get(&(job, round)) {
             Some(first) if first.node != node => {
-                let part = |node| self.reachable.get(&(job, round, node));
+                let part = |node| self.parts.get(&(job, round, node));
                 if part(node) == part(first.node) { violated(ALONE, first.clone(), starts) } else { Ok(()) }
             }
             Some(_) => Ok(()),
@@ -199,8 +200,8 @@ fn violated<T>(sentence: &'static str, first: Fact, second: Fact) -> Result<T, B
 
 #[cfg(test)]
 mod tests {
-    use marlos::id::{ElectorateId, NodeId};
-    use marlos::quorum::Statement;
+    use marlos::id::NodeId;
+    use marlos::quorum::{Statement, provisional_digest};
 
     use super::*;
     use crate::check::history::{History, scenario};
@@ -264,20 +265,16 @@ mod tests {
 
     #[test]
     fn two_parts_may_run_one_round_under_provisional_claims_but_not_for_long_in_contact() {
-        let proof = |reachable: Vec<u8>| {
-            let statement = Statement {
-                job_id: JOB,
-                round: 0,
-                winner: NodeId([1; 16]),
-                backup: None,
-                electorate: ElectorateId([0; 8]),
-            };
+        let proof = |members: u8, reachable: Vec<u8>| {
+            let electorate = provisional_digest(ElectorateId([members; 8]), &reachable);
+            let statement = Statement { job_id: JOB, round: 0, winner: NodeId([1; 16]), backup: None, electorate };
             let mut bytes = Vec::new();
             let proof = ClaimCertificate { statement, voters: Vec::new(), signatures: Vec::new(), reachable };
             binary::encode_into(&proof, &mut bytes);
             bytes
         };
-        let (one, other) = (proof(vec![0b0011]), proof(vec![0b1100]));
+        let (one, other) = (proof(4, vec![0b0011]), proof(4, vec![0b1100]));
+        let newcomers = proof(2, vec![0b0011]);
         let certified = |node, certificate: &[u8]| {
             // The history outlives no test.
             let certificate: &'static [u8] = Box::leak(certificate.to_vec().into_boxed_slice());
@@ -286,6 +283,11 @@ mod tests {
         let runs = |second: &[u8]| [certified(1, &one), certified(2, second), executes(1, 0), executes(2, 0)];
         assert_eq!(ends_in(&runs(&one)), Some(ALONE), "of one part");
         assert_eq!(ends_in(&runs(&other)), None);
+        assert_eq!(
+            ends_in(&runs(&newcomers)),
+            None,
+            "of two that know different members, and reach the same places of each list"
+        );
 
         let scenario = scenario(4, "60s");
         let (mut check, mut contact, mut world) = (S2::new(&scenario), Contact::new(4), History::new(&scenario));

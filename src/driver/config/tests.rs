@@ -108,7 +108,7 @@ fn a_bootstrap_peer_is_read_in_each_of_its_forms() {
 }
 
 /// A value that differs from the default, for each key that the template shows.
-const OTHERS: [(&str, &str); 38] = [
+const OTHERS: [(&str, &str); 39] = [
     ("node.name", "other"),
     ("node.data_dir", "elsewhere"),
     ("node.network_id", "other"),

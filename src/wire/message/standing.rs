@@ -63,7 +63,6 @@ pub struct Evidence {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[expect(missing_docs, reason = "each variant's line says what its fields are")]
-#[expect(clippy::large_enum_variant, reason = "rare, and boxed where it is held")]
 pub enum Contradiction {
     /// Votes for different claims in one round of one job.
     Votes { first: SignedVote, second: SignedVote },

@@ -348,9 +348,25 @@ fn a_provisional_claim_where_a_quorum_was_asked_for_or_could_be_reached_is_caugh
         world.history.truth.reaches[b][a] = true;
     }
     world.see(60_000, Observation::ReachChanged).unwrap();
-    assert_eq!(world.reports(80_000, 0, 0, &part), Ok(()), "it may not know yet");
-    let mut later = world.check.clone();
-    later.provisional.clear();
-    world.check = later;
-    assert_eq!(sentence(world.reports(91_000, 0, 0, &part)), Some(SPLIT));
+    let hears = |world: &mut World, ms: u64, sender: NodeNo| {
+        let (kind, latency) = (marlos::wire::MsgType::Ping, marlos::time::Span::ZERO);
+        world.see(ms, Observation::Accepted { node: 0, sender, claimed: sender, kind, frame: 0, latency }).unwrap();
+    };
+    for ms in (60_000..=90_000).step_by(5_000) {
+        for sender in 1..4 {
+            hears(&mut world, ms, sender);
+        }
+        if ms == 80_000 {
+            assert_eq!(world.reports(ms, 0, 0, &part), Ok(()), "it may not know yet");
+            world.check.provisional.clear();
+        }
+    }
+    assert_eq!(world.reports(91_000, 0, 0, &part), Ok(()), "it hears four, and five of seven are a quorum");
+    world.check.provisional.clear();
+    for ms in (92_000..=127_000).step_by(5_000) {
+        for sender in 1..5 {
+            hears(&mut world, ms, sender);
+        }
+    }
+    assert_eq!(sentence(world.reports(128_000, 0, 0, &part)), Some(SPLIT));
 }
