@@ -2,8 +2,11 @@
 //!
 //! An idle node sends at once. A busy one keeps payloads for `bundle_window`, so that what goes to one destination shares
 //! one envelope and one signature; one that stays busy waits longer, so that it stays under the rate limit at any load
-//! (protocol.md, section 2). Every `Persist` of a call
-//! is appended while handling, every `Send` at its end: what a message relies on is durable before it leaves.
+//! (protocol.md, section 2). A flush carries one envelope for each destination, however much is pending: the rest waits for the next
+//! one. So no receiver ever gets more than two envelopes of one flush, and flushes are counted.
+//!
+//! Every `Persist` of a call is appended while handling, every `Send` at its end: what a message relies on is durable before it
+//! leaves.
 
 use crate::config::Config;
 use crate::guard::rate::Bucket;
@@ -19,7 +22,9 @@ const IDLE_BURST: u32 = 30;
 /// Flushes that may follow each other at `bundle_window`, before they are paced: a guess. Of one flush, a receiver gets at
 /// most two envelopes, one for all and one for itself.
 const FLUSH_BURST: u32 = 50;
-/// Payloads in one bundle, and their bytes: what does not fit goes into the next envelope.
+/// How long what did not fit waits at least for the next flush.
+const REST_WAITS: Span = Span::millis(1);
+/// Payloads in one bundle, and their bytes: what does not fit waits for the next flush.
 const BUNDLE_ITEMS: usize = 256;
 const BUNDLE_BYTES: usize = 256 * 1024;
 
@@ -38,6 +43,8 @@ pub struct Egress {
     idle: Bucket,
     pace: Bucket,
     flush_at: Option<Time>,
+    /// All that is pending leaves in the next flush: there will be no other.
+    last: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +54,15 @@ struct Pending {
     kind: MsgType,
     start: usize,
     end: usize,
+}
+
+/// What becomes of a payload in a flush.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Done {
+    No,
+    Sent,
+    /// Its destination gets one envelope already, and it is full.
+    Later,
 }
 
 impl Egress {
@@ -65,6 +81,7 @@ impl Egress {
             idle: Bucket::full(IDLE_BURST, Time(0)),
             pace: Bucket::full(FLUSH_BURST, Time(0)),
             flush_at: None,
+            last: false,
         }
     }
 
@@ -93,9 +110,12 @@ impl Egress {
         self.incarnation
     }
 
-    /// Begins a new incarnation: nonces count from 1 again.
-    pub fn begin_incarnation(&mut self, incarnation: u32) {
+    /// Begins a new incarnation: nonces count from 1 again. What an earlier one has said is still counted by those who heard it.
+    pub fn begin_incarnation(&mut self, incarnation: u32, now: Time) {
         assert!(incarnation > self.incarnation, "incarnations only grow");
+        if incarnation > 1 {
+            self.pace = Bucket::full(0, now);
+        }
         self.incarnation = incarnation;
         self.counter = 0;
         self.sealed = 0;
@@ -133,9 +153,9 @@ impl Egress {
         self.flush_at
     }
 
-    /// What is pending does not wait for company.
-    pub fn hurry(&mut self, now: Time) {
-        self.flush_at = Some(now);
+    /// The node stops after this call: what is pending waits for nothing.
+    pub fn finish(&mut self) {
+        self.last = true;
     }
 
     /// At the end of a call: sends what is pending, or decides that it may wait for company.
@@ -144,46 +164,84 @@ impl Egress {
             self.flush_at = None;
             return;
         }
-        // Two envelopes for one receiver each time, and room for heartbeats and for clocks that differ: four fifths of the limit.
-        let flushes_per_second = (cx.config.rate_limit_msgs_per_sec * 2 / 5).max(1);
-        let paced =
-            !bundling_off_planted(cx.config) && !self.pace.has_token(cx.now.mono, flushes_per_second, FLUSH_BURST);
-        if paced || !self.idle.has_token(cx.now.mono, cx.config.bundle_above_msgs_per_sec, IDLE_BURST) {
-            let window = if paced { Span(1_000_000 / u64::from(flushes_per_second)) } else { cx.config.bundle_window };
-            let due = *self.flush_at.get_or_insert(cx.now.mono + window);
-            if cx.now.mono < due {
-                return;
-            }
+        if !self.last && !self.is_due(cx) {
+            return;
         }
-        if !paced {
-            self.pace.take();
-        }
+        self.pace.take();
         self.flush_at = None;
+        let all = std::mem::take(&mut self.last);
         let pending = std::mem::take(&mut self.pending);
         let encoded = std::mem::take(&mut self.encoded);
-        let mut sent = vec![false; pending.len()];
+        let mut done = vec![Done::No; pending.len()];
         for first in 0..pending.len() {
-            if sent[first] {
+            if done[first] != Done::No {
                 continue;
             }
             let mut items = Vec::new();
             let mut bytes = 0;
+            let mut full = false;
             for (index, item) in pending.iter().enumerate().skip(first) {
+                if done[index] != Done::No || item.to != pending[first].to {
+                    continue;
+                }
                 let fits =
                     items.is_empty() || (items.len() < BUNDLE_ITEMS && bytes + (item.end - item.start) <= BUNDLE_BYTES);
-                let alone = bundling_off_planted(cx.config) && !items.is_empty();
-                if !sent[index] && item.to == pending[first].to && fits && !alone {
-                    sent[index] = true;
+                // What comes after something that does not fit waits behind it: one destination gets all in the order it was said.
+                full |= !fits;
+                if bundling_off_planted(cx.config) {
+                    if items.is_empty() {
+                        done[index] = Done::Sent;
+                        items.push((item.kind, &encoded[item.start..item.end]));
+                    }
+                } else if !full {
+                    done[index] = Done::Sent;
                     bytes += item.end - item.start;
                     items.push((item.kind, &encoded[item.start..item.end]));
+                } else if !all {
+                    done[index] = Done::Later;
                 }
             }
             self.seal(cx, pending[first].to, pending[first].to_id, &items);
         }
-        self.pending = pending;
-        self.pending.clear();
-        self.encoded = encoded;
-        self.encoded.clear();
+        self.keep(pending, encoded, &done);
+        if !self.pending.is_empty() {
+            self.flush_at = Some(cx.now.mono + cx.config.bundle_window.max(REST_WAITS));
+        }
+    }
+
+    /// Whether a flush may be now; else when it may.
+    fn is_due(&mut self, cx: &Sealing<'_>) -> bool {
+        // Two envelopes for one receiver each time, and room for heartbeats and for clocks that differ: four fifths of the limit.
+        let flushes_per_second = (cx.config.rate_limit_msgs_per_sec * 2 / 5).max(1);
+        let burst = FLUSH_BURST.min(cx.config.rate_limit_burst / 4).max(1);
+        if !bundling_off_planted(cx.config) && !self.pace.has_token(cx.now.mono, flushes_per_second, burst) {
+            let window = Span(1_000_000_u64.div_ceil(u64::from(flushes_per_second)));
+            let due = *self.flush_at.get_or_insert(cx.now.mono + window);
+            if cx.now.mono >= due {
+                self.flush_at = Some(cx.now.mono + window);
+            }
+            return false;
+        }
+        self.idle.has_token(cx.now.mono, cx.config.bundle_above_msgs_per_sec, IDLE_BURST)
+            || cx.now.mono >= *self.flush_at.get_or_insert(cx.now.mono + cx.config.bundle_window)
+    }
+
+    /// Keeps what waits for the next flush, and the memory of what has left.
+    fn keep(&mut self, mut pending: Vec<Pending>, mut encoded: Vec<u8>, done: &[Done]) {
+        let mut end = 0;
+        let mut at = 0;
+        pending.retain_mut(|item| {
+            let later = done[at] == Done::Later;
+            at += 1;
+            if later {
+                encoded.copy_within(item.start..item.end, end);
+                (item.start, item.end) = (end, end + item.end - item.start);
+                end = item.end;
+            }
+            later
+        });
+        encoded.truncate(end);
+        (self.pending, self.encoded) = (pending, encoded);
     }
 
     fn seal(&mut self, cx: &mut Sealing<'_>, to: To, to_id: Option<NodeId>, items: &[(MsgType, &[u8])]) {

@@ -1,7 +1,7 @@
 //! May this message in? The per-sender part of admission: blacklist, rate, timestamp, nonce (protocol.md, section 5).
 //!
 //! Everything here is checked before the signature and changed only after it. Memory per sender is constant: the replay
-//! window's 256 bytes and a few words.
+//! window's 256 bytes, half as much for the stamps, and a few words.
 
 pub mod rate;
 pub mod replay;
@@ -11,7 +11,7 @@ use crate::id::{Link, PeerIdx};
 use crate::io::Refusal;
 use crate::time::{Now, Span, Time, WallTime};
 use crate::wire::Header;
-use rate::Bucket;
+use rate::{Bucket, Stamps};
 use replay::ReplayWindow;
 
 /// How much earlier than its beginning a message may be stamped that a node takes in a new life: as much as the clocks of two members
@@ -31,14 +31,10 @@ pub struct Guard {
 struct Sender {
     /// By when its messages came.
     bucket: Bucket,
-    /// By when it stamped them: what a link or this node held up and brings at once was not sent at once. A liar gains no
-    /// more than the messages that fit between the oldest and the newest stamp that are tolerated, once.
-    ///
-    /// It goes by the stamps of streams alone: a beacon overtakes what a slow stream still holds, and would make that seem to be
-    /// sent at once.
-    stamps: Bucket,
     blacklisted_until: Time,
     newest_stamp: WallTime,
+    /// By when it stamped them: what a link or this node held up and brings at once was not sent at once.
+    stamps: Stamps,
     window: ReplayWindow,
 }
 
@@ -75,7 +71,7 @@ impl Guard {
         self.senders.push(Sender {
             window: ReplayWindow::new(floor),
             bucket,
-            stamps: Bucket::full(config.rate_limit_burst, Time(0)),
+            stamps: Stamps::new(config, now),
             blacklisted_until: Time(0),
             newest_stamp: WallTime(0),
         });
@@ -100,14 +96,14 @@ impl Guard {
             return Err(Refusal::Blacklisted);
         }
         let (rate, burst) = (config.rate_limit_msgs_per_sec, config.rate_limit_burst);
-        // The stamp is not verified yet, so that it must not move anything: a copy is asked.
-        let mut stamps = sender.stamps;
         let mut within_rate = sender.bucket.has_token(now.mono, rate, burst);
         if link == Link::BEACON && !within_rate {
             // Streams may have brought at once what they held up: no reason to ban anybody for a datagram, nor to verify it.
             return Err(Refusal::RateLimited);
         }
-        within_rate |= stamps.has_token(Time(header.timestamp.0), rate, burst) && !planted!(config, BanByArrival);
+        // The stamp is not verified yet, so that it must not move anything.
+        within_rate = within_rate
+            || (sender.stamps.has_room(header.timestamp, now.mono, config) && !planted!(config, BanByArrival));
         if stale {
             return Err(Refusal::StaleTimestamp);
         }
@@ -120,14 +116,10 @@ impl Guard {
     }
 
     /// After the signature: takes a token and marks the nonce.
-    pub fn admit(&mut self, peer: PeerIdx, link: Link, header: &Header, config: &Config) {
+    pub fn admit(&mut self, peer: PeerIdx, header: &Header, now: Now, config: &Config) {
         let sender = &mut self.senders[peer.at()];
         sender.bucket.take();
-        if link != Link::BEACON {
-            let stamp = Time(header.timestamp.0);
-            sender.stamps.has_token(stamp, config.rate_limit_msgs_per_sec, config.rate_limit_burst);
-            sender.stamps.take();
-        }
+        sender.stamps.count(header.timestamp, now.mono, config);
         sender.newest_stamp = sender.newest_stamp.max(header.timestamp);
         sender.window.mark(header.incarnation, header.counter);
     }
@@ -193,7 +185,7 @@ mod tests {
         let now = Now { mono: Time(0) + Span::millis(at), wall: WallTime(0) + Span::millis(at) };
         let passage = guard.check(PeerIdx::SELF, link, &header, now, 0, &config);
         if passage == Ok(Passage::Clear) {
-            guard.admit(PeerIdx::SELF, link, &header, &config);
+            guard.admit(PeerIdx::SELF, &header, now, &config);
         }
         passage
     }
@@ -218,6 +210,20 @@ mod tests {
         // The bucket of arrivals is empty now, and the next beacon is refused without a ban.
         assert_eq!(heard(&mut guard, Link::BEACON, 1_100, 25_100, 25_101), Err(Refusal::RateLimited));
         assert_eq!(heard(&mut guard, STREAM, 501, 25_050, 25_102), Ok(Passage::Clear));
+    }
+
+    /// A cut holds up what was said in 11 s, 60 a second; the connection after it brings what is said then, and only then come the 660.
+    #[test]
+    fn what_an_old_connection_still_brings_is_no_flood_though_a_new_one_overtook_it() {
+        let mut guard = guard();
+        assert_eq!(heard(&mut guard, STREAM, 2_000, 12_000, 12_001), Ok(Passage::Clear));
+        for n in 0..660 {
+            assert_eq!(
+                heard(&mut guard, Link(2), 1_001 + n, n * 1_000 / 60, 14_000),
+                Ok(Passage::Clear),
+                "message {n}"
+            );
+        }
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl Node {
                 let (mut cx, parts) = self.split(now, verify, out);
                 parts.ledger.on_leave(&mut cx, parts.members);
                 // The driver stops the process after this call.
-                self.egress.hurry(now.mono);
+                self.egress.finish();
             }
             Input::Finished { job, outcome } => {
                 let (mut cx, parts) = self.split(now, verify, out);
@@ -256,7 +256,7 @@ impl Node {
 
     /// A new life: persisted before anything is sent in it.
     fn begin_incarnation(&mut self, now: Now, incarnation: u32, verify: &mut dyn Verify, out: &mut Outbox) {
-        self.egress.begin_incarnation(incarnation);
+        self.egress.begin_incarnation(incarnation, now.mono);
         let (mut cx, parts) = self.split(now, verify, out);
         cx.persist(store_key::INCARNATION, &incarnation);
         cx.report(Event::Started { incarnation });

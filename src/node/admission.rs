@@ -180,7 +180,7 @@ impl Node {
         } else {
             envelope.payloads(self.config.max_message_size, &mut |payload| inbox.push(payload))
         };
-        self.guard.admit(from, link, &header, &self.config);
+        self.guard.admit(from, &header, now, &self.config);
         let (mut cx, parts) = self.split(now, verify, out);
         parts.members.on_sign_of_life(&mut cx, from);
         parts.members.on_heard_over(&mut cx, link, from);

@@ -53,3 +53,32 @@ fn a_request_is_answered_with_what_is_open_and_new_enough_and_not_more_often_tha
     let later = net.now_of(0).wall;
     assert_eq!(broadcasts(&hands[2].say(&mut net, 0, &ask(later))), 0, "nothing was submitted since");
 }
+
+/// Of 600 broadcasts, 256 fit an envelope.
+#[test]
+fn however_much_is_asked_for_nobody_gets_more_than_two_envelopes_of_one_flush_and_all_of_it_soon() {
+    let (mut net, mut hands) = among_hands(1);
+    let jobs = 600;
+    (0..jobs).for_each(|_| {
+        net.submit(0, shell(Span::secs(60)));
+    });
+    net.run_for(Span::millis(500));
+    let before = net.said.len();
+    hands[0].say(&mut net, 0, &Payload::StateRequest(StateRequest { since: WallTime(0) }));
+    net.run_for(Span::millis(300));
+    let asker = hands[0].id();
+    let mut envelopes = std::collections::BTreeMap::<_, u32>::new();
+    let mut told = 0;
+    for said in &net.said[before..] {
+        let What::Sent { kind, to, .. } = &said.what else { continue };
+        // Signs of life do not wait for a flush.
+        if to.is_none_or(|to| to == asker) && !matches!(kind, MsgType::Ping | MsgType::PeerAnnounce) {
+            *envelopes.entry(said.at).or_default() += 1;
+        }
+        if *to == Some(asker) {
+            told += payloads(std::slice::from_ref(&said.what), MsgType::JobBroadcast).len();
+        }
+    }
+    assert!(envelopes.values().all(|count| *count <= 2), "{envelopes:?}");
+    assert_eq!(told, jobs);
+}

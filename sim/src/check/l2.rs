@@ -55,7 +55,8 @@ impl L2 {
             Observation::JobSubmitted { node, job } => {
                 self.open.entry(job).or_insert(Open { submitter: node, at: truth.now, claimed: false });
             }
-            Observation::Certified { job, .. } => {
+            // Learned of is as good as certified: where the claimer lies, nothing that it reports is looked at.
+            Observation::Certified { job, .. } | Observation::ClaimLearned { job, .. } => {
                 self.open.entry(job).and_modify(|open| open.claimed = true);
             }
             Observation::JobCompleted { job, .. } | Observation::JobFailed { job, .. } => {
@@ -175,6 +176,15 @@ mod tests {
         let failed = Observation::JobFailed { node: 0, job: JOB, reason: FailReason::NoBids };
         assert_eq!(judged(&[submitted(10_000), (12_000, completed)]).0, Verdict::Pass);
         assert_eq!(judged(&[submitted(10_000), (30_000, failed)]).0, Verdict::Pass);
+    }
+
+    /// The claimer may be a liar, of whom nothing is observed.
+    #[test]
+    fn a_job_that_is_claimed_may_take_three_spans_whoever_says_so() {
+        let claimed = Observation::ClaimLearned { node: 0, job: JOB, round: 0, claimer: 3 };
+        let open_since = |ms| judged(&[submitted(ms), (ms + 1_000, claimed.clone())]).0;
+        assert_eq!((open_since(40_000), open_since(30_000)), (Verdict::Unknown, Verdict::Fail));
+        assert_eq!(judged(&[submitted(40_000)]).0, Verdict::Fail);
     }
 
     #[test]

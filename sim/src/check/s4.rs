@@ -2,7 +2,8 @@
 //!
 //! Every accepted frame must be from whom it claims, be accepted once per receiver, and be no older than the receiver's
 //! `clock_sync_tolerance` (and a second, by which synchronised clocks may differ). Bids, votes and requests for certificates are
-//! directed: such a frame has one receiver.
+//! directed where honest nodes send them: such a frame has one receiver. A liar's may be addressed to nobody, and then it is for
+//! everyone: who takes it is not to blame.
 //!
 //! On the path of every accepted frame, and bounded: frames are numbered in the order in which they were sealed, so what was sealed
 //! longer ago than any tolerance is forgotten from the front; should it be accepted all the same, it is stale.
@@ -97,9 +98,7 @@ impl S4 {
         match self.accept(frame, receiver) {
             Receiver::First => Ok(()),
             Receiver::Again => violated(REPLAYED, truth, o),
-            Receiver::Another if matches!(kind, MsgType::JobBid | MsgType::ClaimVote | MsgType::CertificateRequest) => {
-                violated(MISDIRECTED, truth, o)
-            }
+            Receiver::Another if is_directed(kind) && truth.honest(claimed) => violated(MISDIRECTED, truth, o),
             Receiver::Another => Ok(()),
         }
     }
@@ -168,6 +167,11 @@ impl S4 {
         *word |= mask;
         Receiver::Another
     }
+}
+
+/// Whether an honest node says this to one node only, and by itself.
+fn is_directed(kind: MsgType) -> bool {
+    matches!(kind, MsgType::JobBid | MsgType::ClaimVote | MsgType::CertificateRequest)
 }
 
 /// Which receiver of a frame this is.
@@ -261,6 +265,19 @@ mod tests {
         let lines = [(1, 1, 0, 0, 5, 1), (1, 2, 0, 0, 5, 1)];
         assert_eq!(ends_in(MsgType::ClaimVote, &lines), Some(MISDIRECTED));
         assert_eq!(ends_in(MsgType::JobClaim, &lines), None);
+    }
+
+    #[test]
+    fn what_a_liar_addresses_to_nobody_is_for_everyone() {
+        let scenario = scenario(3, "60s");
+        let (mut check, mut world) = (S4::new(&scenario), History::new(&scenario));
+        world.truth.byzantine[0] = true;
+        for receiver in [1, 2] {
+            let o = accepted(MsgType::CertificateRequest, (1, receiver, 0, 0, 5, 1));
+            assert_eq!(world.at(1, o, |truth, o| check.observe(truth, o)), Ok(()));
+        }
+        let again = accepted(MsgType::CertificateRequest, (2, 2, 0, 0, 5, 2));
+        assert_eq!(world.at(2, again, |truth, o| check.observe(truth, o)).unwrap_err().sentence, REPLAYED);
     }
 
     #[test]
