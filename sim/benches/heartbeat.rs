@@ -4,6 +4,8 @@
 //! full admission path and the membership logic, every KPI and check looks on; then 500 nodes, a quarter of a minute at a time. Beside it, as the measure of the machine, a
 //! bare event loop that delivers as many messages and only stores a time. Compare the ratio of the two, not the seconds.
 
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hint::black_box;
