@@ -220,7 +220,7 @@ fn record(keys: &Keys, config: &Config) -> Announce {
 /// A context whose consequences are of no interest.
 fn context(keys: &Keys, config: &Config, call: impl FnOnce(&mut Ctx<'_>)) {
     let mut egress = Egress::new(keys.clone(), config);
-    egress.begin_incarnation(1);
+    egress.begin_incarnation(1, Time(0));
     let (mut out, mut rng, mut verify) = (Outbox::default(), ChaCha8Rng::seed_from_u64(0), StrictVerifier);
     call(&mut Ctx {
         now: Now { mono: Time(0), wall: WallTime(EPOCH.0) },

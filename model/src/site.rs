@@ -302,7 +302,7 @@ impl Stepping<'_> {
         let config = self.setting.config(self.at);
         let members = self.setting.members(self.at, site.gone);
         let mut egress = Egress::new(self.setting.keys[self.at].clone(), config);
-        egress.begin_incarnation(1);
+        egress.begin_incarnation(1, Time(0));
         let (mut out, mut rng, mut verify) = (Outbox::default(), ChaCha8Rng::seed_from_u64(0), Tokens);
         let now = Now { mono: site.now, wall: EPOCH.offset(i64::try_from(site.now.0).expect("a short life")) };
         let mut cx = Ctx {

@@ -60,7 +60,6 @@ fn submissions_wait_as_long_as_a_queue_of_one_server_and_constant_work_makes_the
         let (measured, jobs) = mean_wait_us(jobs_per_second, seconds);
         assert!(jobs as u64 * 100 > jobs_per_second * seconds * 95, "{jobs} jobs were answered");
         let off = (measured - expected).abs() / expected;
-        println!("at {load}: {measured:.0} us, expected {expected:.0} us");
         assert!(off < tolerance, "at {load}: {measured:.0} us, expected {expected:.0} us");
     }
 }
