@@ -11,7 +11,7 @@ use crate::wire::MsgType;
 /// One action, shortened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Said {
-    /// The kind: a number of [`KINDS`].
+    /// The kind: a number of `KINDS`.
     pub kind: u8,
     /// Of what is sent, the type of message; else nothing.
     pub message: u8,

@@ -20,7 +20,7 @@ pub struct ShrinkOptions {
     /// Beats the file's seed
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Where the smallest one goes, instead of results/<scenario>-shrunk.toml
+    /// Where the smallest one goes, instead of results/SCENARIO-shrunk.toml
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Threads, instead of one for each core
