@@ -23,6 +23,7 @@ use super::{Ledger, Timer};
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
 use crate::id::{ElectorateId, JobId, NodeId, PeerIdx};
+use crate::identity::chain::WithOlder;
 use crate::io::{Event, Refusal};
 use crate::membership::Members;
 use crate::quorum::{Proof, max_byzantine};
@@ -361,17 +362,19 @@ impl Ledger {
             if record.number <= self.penalty_tip(pair) {
                 continue;
             }
-            if record.proof.electorate != members.electorate().digest() {
-                self.vouch(cx, members, from, pair, record)?;
-            } else if penalty_is_proven(cx, members, pair, &record) {
+            let of_present = record.proof.electorate == members.electorate().digest();
+            if of_present && penalty_is_proven(cx, members, pair, &record) {
                 if members.id(from) == submitter {
                     for job in &record.jobs {
                         self.penalties.mark(*job, record.claimer);
                     }
                 }
                 self.penalty_certified(pair, record);
-            } else {
+            } else if of_present && !members.electorate().has_rotated() {
                 return Err(Refusal::BadCertificate);
+            } else {
+                // 1: a vote by a key that is out of use proves nothing by itself, as one of a former member.
+                self.vouch(cx, members, from, pair, record)?;
             }
         }
         Ok(())
@@ -465,13 +468,16 @@ impl Ledger {
     }
 }
 
-/// Whether a penalty is proven by a quorum of the present members.
+/// Whether a penalty is proven by a quorum of the present members, with keys that are in use.
 fn penalty_is_proven(cx: &mut Ctx<'_>, members: &Members, pair: Pair, record: &PenaltyRecord) -> bool {
     let electorate = members.electorate();
     let Pair { submitter, claimer } = pair;
     let statement = PenaltyStatement { submitter, claimer, number: record.number, electorate: record.proof.electorate };
     let bytes = statement.signed_bytes();
-    record.proof.check(&bytes, electorate.members(), electorate.quorum(), &cx.config.network_id, cx.verify).is_ok()
+    let now = cx.wall();
+    let older = |key: &[u8; 32]| electorate.older_keys(key, now);
+    let mut verify = WithOlder { verify: cx.verify, older: &older };
+    record.proof.check(&bytes, electorate.members(), electorate.quorum(), &cx.config.network_id, &mut verify).is_ok()
 }
 
 fn penalty_twice_planted(config: &Config) -> bool {

@@ -79,6 +79,12 @@ impl Electorate {
         self.chains.get(key).map_or(Vec::new(), |(genesis, links)| chain::in_use_at(genesis, links, moment))
     }
 
+    /// Whether any member has another key than its first.
+    #[must_use]
+    pub fn has_rotated(&self) -> bool {
+        !self.chains.is_empty()
+    }
+
     /// Where a voter stands in the order, if it is one.
     #[must_use]
     pub fn position(&self, id: NodeId) -> Option<usize> {
