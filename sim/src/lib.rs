@@ -31,7 +31,8 @@
 //!
 //! # What a run leaves
 //! - [`outcome`]: everything that was found, as plain data.
-//! - [`report`]: tables, JSON, CSV, histograms and plots of it: the only place that writes files.
+//! - [`report`]: tables, JSON, CSV, histograms and plots of it: the only place that writes files, but for [`export`].
+//! - [`export`]: a run for Perfetto and for Wireshark, written as it goes.
 //! - [`many`]: many runs on all cores, their results in order.
 //! - [`sweep`]: scenarios, settings and seeds together: what is kept of each run, and what is said of all.
 //! - [`log`]: what happened, a line each; [`retrace`]: what was said just before a violation.
@@ -43,6 +44,7 @@ pub mod chaos;
 pub mod check;
 pub mod cli;
 pub mod draw;
+pub mod export;
 pub mod fault;
 pub mod finding;
 pub mod kpi;
