@@ -240,14 +240,22 @@ fn a_sealed_bundle_is_taken_whole_from_its_writer_or_not_at_all() {
     };
     let (owner, another) = (hands[0].clone(), hands[1].clone());
     let whole = binary::bundle(&goodbye(1));
-    assert_eq!(refusals(&hands[0].say(&mut net, 0, &seal(&another, &whole))), [Refusal::CannotOpen], "not its author's");
+    assert_eq!(
+        refusals(&hands[0].say(&mut net, 0, &seal(&another, &whole))),
+        [Refusal::CannotOpen],
+        "not its author's"
+    );
     let mut inner = Vec::new();
     marlos::wire::encode(Codec::Bincode, &seal(&owner, &whole), &mut inner);
     let nested = binary::bundle(&[(MsgType::SealedBundle, &inner)]);
     assert_eq!(refusals(&hands[0].say(&mut net, 0, &seal(&owner, &nested))), [Refusal::Malformed], "a box in a box");
     let cut = &binary::bundle(&goodbye(2))[..3];
     let said = hands[0].say(&mut net, 0, &seal(&owner, cut));
-    assert_eq!((refusals(&said), sent(&said)), (vec![Refusal::Malformed], vec![]), "the first half is not taken either");
+    assert_eq!(
+        (refusals(&said), sent(&said)),
+        (vec![Refusal::Malformed], vec![]),
+        "the first half is not taken either"
+    );
     let alive = |net: &Net| net.node(0).view().peers(net.now).filter(|peer| peer.state == PeerState::Alive).count();
     let before = alive(&net);
     assert_eq!(refusals(&hands[0].say(&mut net, 0, &seal(&owner, &whole))), []);
