@@ -10,6 +10,7 @@ mod new;
 mod replay;
 mod report;
 mod run;
+mod schema;
 mod shrink;
 mod sweep;
 
@@ -29,6 +30,7 @@ pub use new::{new, template};
 pub use replay::replay;
 pub use report::{ReportOptions, report};
 pub use run::{Format, Log, Run, RunOptions, run};
+pub use schema::schema;
 pub use shrink::{ShrinkOptions, shrink};
 pub use sweep::{Merge, Sweep, merge, sweep};
 
@@ -74,6 +76,8 @@ pub enum Command {
         /// Letters, digits, - and _
         name: String,
     },
+    /// Prints the JSON Schema of scenario files, for editors
+    Schema,
     /// Shows every kind of fault: keys, an example, and what it does to messages under way
     Faults,
 }
@@ -96,6 +100,7 @@ impl Command {
             Command::Check { files } => check(files, console),
             Command::List => list(scenarios, console),
             Command::New { name } => new(name, scenarios, console),
+            Command::Schema => schema(console),
             Command::Faults => faults(console),
         }
     }

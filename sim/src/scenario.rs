@@ -2,14 +2,17 @@
 //!
 //! Nodes are numbered 0 .. n-1 in the world; `n3` is number 3. Times are microseconds of simulated time since the start.
 
+mod asked;
 pub(crate) mod byzantine;
 mod diagnostic;
 mod faults;
 mod fields;
 mod jobs;
+pub mod keys;
 mod network;
 mod nodes;
 mod parse;
+pub mod schema;
 mod set;
 mod targets;
 mod write;
@@ -22,6 +25,7 @@ use marlos::wire::message::Consistency;
 
 use crate::byzantine::Behaviour;
 
+pub use asked::Takes;
 pub use diagnostic::Diagnostic;
 pub use parse::{Overrides, limits};
 pub use set::Setting;
