@@ -26,8 +26,7 @@ fn lan(bandwidth_bps: Option<u64>, loss: Ppm) -> NetworkSpec {
         multicast: true,
         high_water_mark: 1_000,
         connection_timeout: Span::secs(15),
-        topology: Topology::Full,
-        regions: None,
+        ..NetworkSpec::of_profile("lan").expect("a profile")
     }
 }
 

@@ -136,7 +136,7 @@ pub fn initial_nodes(nodes: usize, faults: &[Fault]) -> Vec<bool> {
 }
 
 /// What is different about a way from one node to another. What is absent is as the network says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkOverride {
     /// Instead of the network's law; a matrix of regions still comes on top.
     pub latency: Option<LatencyLaw>,
@@ -217,7 +217,7 @@ impl FaultState {
             let within = |side: &[NodeNo], node| side.binary_search(&node).is_ok();
             let there = within(one, from) && within(other, to);
             if there || within(other, from) && within(one, to) {
-                link.latency = latency.or(link.latency);
+                link.latency = latency.clone().or(link.latency);
                 link.loss = loss.or(link.loss);
                 link.bandwidth_bps = bandwidth_bps.or(link.bandwidth_bps);
             }

@@ -21,6 +21,7 @@
 //! loses what comes to the node; what it sent before is on the wire and arrives.
 
 mod beacon;
+mod burst;
 mod dial;
 mod flight;
 pub mod latency;
@@ -37,6 +38,7 @@ use crate::scenario::{NetworkSpec, NodeNo};
 pub use dial::Dial;
 pub use path::Override;
 
+use burst::Bursts;
 use dial::Dials;
 use flight::{Entry, Flights};
 use link::{Gate, Lane, Streams, time_of};
@@ -176,6 +178,7 @@ pub struct Network {
     n: usize,
     draws: Draws,
     paths: Paths,
+    bursts: Bursts,
     flights: Flights,
     streams: Streams,
     dials: Dials,
@@ -224,11 +227,13 @@ impl Network {
     pub fn new(spec: &NetworkSpec, regions: &[Option<usize>], seed: u64) -> Network {
         let n = regions.len();
         assert!(n <= usize::from(u16::MAX), "{n} nodes: node numbers have 16 bits here");
+        let draws = Draws::new(seed);
         Network {
             effects: Effects::default(),
             n,
-            draws: Draws::new(seed),
-            paths: Paths::new(spec, regions),
+            paths: Paths::new(spec, regions, &draws),
+            bursts: Bursts::new(spec, n),
+            draws,
             flights: Flights::default(),
             streams: Streams::new(spec, n),
             dials: Dials::new(n),
@@ -302,13 +307,6 @@ impl Network {
             }
         }
         let mut delay = Span(u64::from(stream.base_us)) + path.latency.sample(draw);
-        if path.may_lose(draw as u32, parcel.bytes) {
-            let key =
-                path::SegmentKey { purpose, from: parcel.from, to: stream.receiver.into(), kind: parcel.kind as u8, n };
-            let losses = path.losses(&self.draws, key, draw as u32, parcel.bytes);
-            self.effects.tcp_lost += u64::from(losses.segments);
-            delay = delay + path.retransmissions(stream.base_us, losses.rounds);
-        }
         let mut left = now;
         if line_ns > 0 {
             let lane = &mut self.egress[parcel.from];
@@ -318,6 +316,15 @@ impl Network {
                 delay = delay + path.retransmissions(stream.base_us, 1);
             }
             left = lane.pass(now, line_ns);
+        }
+        if path.may_lose(draw as u32, parcel.bytes) {
+            let key =
+                path::SegmentKey { purpose, from: parcel.from, to: stream.receiver.into(), kind: parcel.kind as u8, n };
+            let when = burst::When { now, sent: left };
+            let (draws, bytes) = (&self.draws, parcel.bytes);
+            let losses = self.bursts.losses(draws, path, stream.base_us, when, key, draw as u32, bytes);
+            self.effects.tcp_lost += u64::from(losses.segments);
+            delay = delay + path.retransmissions(stream.base_us, losses.rounds);
         }
         if let Some(bps) = path.bandwidth_bps {
             left = self.streams.cold[no as usize].own_lane.pass(left, time_of(parcel.bytes, bps));

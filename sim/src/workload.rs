@@ -8,6 +8,7 @@ use marlos::units::Ppm;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
+use crate::draw::exponential;
 use crate::scenario::{Arrival, JobTemplate, LatencyLaw, NodeNo, Scenario, WorkloadSpec};
 
 /// A client hands a job to a node.
@@ -124,29 +125,6 @@ fn draw(seed: u64, purpose: Purpose, n: u64) -> u64 {
 /// A uniform number below `n`, from 64 uniform bits. (The bias is n / 2^64.)
 fn below(uniform: u64, n: u64) -> u64 {
     ((u128::from(uniform) * u128::from(n)) >> 64) as u64
-}
-
-/// -ln(1 - u) for u = `uniform` / 2^64, in units of 2^-32, with integers alone: `ln` differs between platforms.
-///
-/// The logarithm to base 2 is found bit by bit: squaring a number in [1, 2) doubles its logarithm, and where the square
-/// reaches 2 the next bit is one.
-#[must_use]
-pub fn exponential(uniform: u64) -> u64 {
-    /// ln 2 in units of 2^-64.
-    const LN_2: u128 = 0xB172_17F7_D1CF_79AB;
-    let rest = (1u128 << 64) - u128::from(uniform);
-    let whole = 127 - rest.leading_zeros();
-    // In [1, 2), in units of 2^-63; the whole part of the logarithm is split off.
-    let mut mantissa = if whole >= 63 { rest >> (whole - 63) } else { rest << (63 - whole) };
-    let mut log2 = u128::from(whole) << 32;
-    for bit in (0..32).rev() {
-        mantissa = (mantissa * mantissa) >> 63;
-        if mantissa >> 64 != 0 {
-            mantissa >>= 1;
-            log2 |= 1 << bit;
-        }
-    }
-    ((((64u128 << 32) - log2) * LN_2) >> 64) as u64
 }
 
 /// What a job of type `simulated` does: its command is the text of it.

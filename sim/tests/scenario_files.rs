@@ -42,9 +42,15 @@ jobs_completed = ">= 100"
 
 const MATRIX: &str = "# source\nregion, eu, us\neu, 1, 90\nus, , 2.5\n";
 
+const DELAYS: &str = "# how it was measured\ndelay_ms\n12.5\n3\n40.001\n";
+
 fn parse(text: &str) -> Result<Scenario, Diagnostic> {
     let beside = |file: &str| {
-        if file == "m.csv" { Ok(MATRIX.to_owned()) } else { Err(format!("cannot read `{file}`")) }
+        match file {
+            "m.csv" => Ok(MATRIX.to_owned()),
+            "d.csv" => Ok(DELAYS.to_owned()),
+            _ => Err(format!("cannot read `{file}`")),
+        }
     };
     Scenario::parse(text, "base.toml", Overrides::default(), &beside)
 }
@@ -120,9 +126,50 @@ fn every_mistake_is_shown_at_its_place_with_what_is_allowed() {
         ("\"lan\"", "\"lan\"\ntopology = \"regions(m.csv)\"", (5, 1), &["`[[nodes.group]]` tables"]),
         (
             "\"lan\"",
-            "\"lan\"\nlatency = { distribution = \"pareto\" }",
+            "\"lan\"\nlatency = { distribution = \"paretto\" }",
             (10, 28),
-            &["not available yet in this version", "`lognormal`"],
+            &["no valid `distribution`", "did you mean `pareto`?"],
+        ),
+        (
+            "\"lan\"",
+            "\"lan\"\nlatency = { distribution = \"pareto\", scale = \"1ms\", shape = 1 }",
+            (10, 61),
+            &["allowed: 1.01 to 100"],
+        ),
+        (
+            "\"lan\"",
+            "\"lan\"\nlatency = { distribution = \"pareto\", scale = \"0s\", shape = 2 }",
+            (10, 11),
+            &["the scale of a pareto law cannot be zero"],
+        ),
+        (
+            "\"lan\"",
+            "\"lan\"\nlatency = { distribution = \"empirical\", file = \"x.csv\" }",
+            (10, 48),
+            &["cannot read `x.csv`"],
+        ),
+        (
+            "\"lan\"",
+            "\"lan\"\nlatency = { distribution = \"empirical\", file = \"m.csv\" }",
+            (10, 48),
+            &["`m.csv`: the first line must be `delay_ms`"],
+        ),
+        (
+            "\"lan\"",
+            "\"lan\"\nlatency = { distribution = \"empirical\", file = \"x\", quantiles = [\"2ms\", \"1ms\"] }",
+            (10, 65),
+            &["must rise"],
+        ),
+        ("\"lan\"", "\"lan\"\njiter = \"1ms\"", (10, 1), &["did you mean `jitter`?"]),
+        ("\"lan\"", "\"lan\"\nasymmetry = \"10%\"", (10, 13), &["no pair has a delay of its own", "`jitter`"]),
+        ("\"lan\"", "\"lan\"\nloss_burst = \"1ms\"", (10, 14), &["out of range", "10ms"]),
+        ("\"lan\"", "\"ideal\"\nloss_burst = \"1s\"", (10, 14), &["where nothing is lost"]),
+        ("\"lan\"", "\"lan\"\nloss_within_burst = \"50%\"", (10, 21), &["without `loss_burst`"]),
+        (
+            "\"lan\"",
+            "\"lan\"\nloss = \"5%\"\nloss_burst = \"1s\"\nloss_within_burst = \"5%\"",
+            (12, 21),
+            &["more than the loss of \"5%\" in the long run"],
         ),
         (
             "\"lan\"",
@@ -351,7 +398,11 @@ region = "us"
 profile = "satellite"
 topology = "regions(m.csv)"
 latency = { distribution = "normal", mean = "2ms", deviation = "40us" }
+jitter = { distribution = "pareto", scale = "1.5ms", shape = 2.25 }
+asymmetry = "12.5%"
 loss = "0.0001%"
+loss_burst = "1.5s"
+loss_within_burst = "33.3%"
 bandwidth = "1.5Mbit/s"
 queue = "64KiB"
 multicast = true
@@ -371,7 +422,7 @@ job = { type = "render", duration = "1s", payment = 0.000001, priority = 0.25, d
 at = "60s"
 kind = "link"
 between = [["eu"], ["us"]]
-latency = { distribution = "uniform", min = "1ms", max = "2ms" }
+latency = { distribution = "empirical", file = "d.csv" }
 loss = "5%"
 bandwidth = "64kbit/s"
 [[fault]]

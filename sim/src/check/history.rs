@@ -8,7 +8,7 @@ use marlos::wire::message::Consistency;
 
 use crate::observe::{Observation, Truth};
 use crate::scenario::{
-    Arrival, CpuSpec, Crypto, JobTemplate, LatencyLaw, NetworkSpec, NodeNo, NodeSpec, Scenario, Topology, WorkloadSpec,
+    Arrival, CpuSpec, Crypto, JobTemplate, LatencyLaw, NetworkSpec, NodeNo, NodeSpec, Scenario, WorkloadSpec,
 };
 
 /// A truth that is told what happens, as the world's is.
@@ -89,8 +89,7 @@ pub(crate) fn scenario(nodes: usize, duration: &str) -> Scenario {
             multicast: true,
             high_water_mark: 1_000,
             connection_timeout: Span::secs(10),
-            topology: Topology::Full,
-            regions: None,
+            ..NetworkSpec::of_profile("ideal").expect("a profile")
         },
         workload: None,
         faults: Vec::new(),

@@ -3,6 +3,7 @@
 use marlos::id::Link;
 use marlos::time::{Span, Time};
 
+use super::burst::When;
 use super::flight::Entry;
 use super::link::{Lane, time_of};
 use super::{Delivery, FrameNo, Heard, Network};
@@ -30,7 +31,10 @@ impl Network {
             let Some(left) = unicast.or(multicast) else { continue };
             let path = self.paths.path(self.paths.index(from, to));
             let draw = self.drawn[to];
-            let Some(left) = left.filter(|_| !path.loses(draw as u32)) else {
+            let way = (from, to);
+            let bursts = &mut self.bursts;
+            let mut lost = |sent| bursts.lose(&self.draws, path, When { now, sent }, way, draw as u32);
+            let Some(left) = left.filter(|left| !lost(*left)) else {
                 self.effects.udp_lost += 1;
                 continue;
             };

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use marlos::id::Link;
 use marlos::time::{Span, Time};
 
+use super::burst::When;
 use super::link::{Connection, Gate, Lane, Stream};
 use super::{Due, Heard, Network, Step, tie};
 use crate::draw::{Purpose, below};
@@ -102,7 +103,7 @@ impl Network {
         for no in 0..self.streams.hot.len() as u32 {
             let (dialler, target) = self.ends(no);
             if target == node && self.streams.cold[no as usize].phase == Phase::HalfOpen && self.passes(dialler, node) {
-                let there_and_back = self.news(dialler, node, 0) + self.news(node, dialler, 1);
+                let there_and_back = self.news(now, dialler, node, 0) + self.news(now, node, dialler, 1);
                 let turn = self.streams.cold[no as usize].turn; // the earlier of two breaks counts
                 self.schedule_control(now + there_and_back, no, KIND_BROKEN, Due::Broken { stream: no, turn });
             }
@@ -145,7 +146,7 @@ impl Network {
             // A cut swallows the reset, and the connection times out as it would have.
             CrashConnection::Reset | CrashConnection::Silent if gate == Gate::Frozen => {}
             CrashConnection::Reset => {
-                let news = now + self.news(target, dialler, 0);
+                let news = now + self.news(now, target, dialler, 0);
                 self.schedule_broken(if sent { news.max(Time(last_arrival + 1)) } else { news }, no);
             }
             CrashConnection::Silent => self.schedule_broken(now + self.connection_timeout, no),
@@ -201,10 +202,11 @@ impl Network {
             return;
         }
         let count = self.count(dialler, target);
-        let leg = |leg: u8, from: NodeNo, to: NodeNo| {
-            self.paths.one_way(self.draws.one(Purpose::Handshake, from, to, leg, count), from, to)
-        };
-        let handshake = leg(0, dialler, target) + leg(1, target, dialler) + leg(2, dialler, target);
+        let mut handshake = Span::ZERO;
+        for (leg, from, to) in [(0, dialler, target), (1, target, dialler), (2, dialler, target)] {
+            let draw = self.draws.one(Purpose::Handshake, from, to, leg, count);
+            handshake = handshake + self.control_delay(now, now + handshake, draw, from, to);
+        }
         let connection = &mut self.streams.cold[no as usize];
         connection.phase = Phase::Shaking;
         connection.turn += 1;
@@ -281,9 +283,20 @@ impl Network {
     }
 
     /// How long the news of a break takes.
-    fn news(&self, from: NodeNo, to: NodeNo, leg: u8) -> Span {
+    fn news(&mut self, now: Time, from: NodeNo, to: NodeNo, leg: u8) -> Span {
         let count = self.dials.counts[from * self.n + to];
-        self.paths.one_way(self.draws.one(Purpose::Reset, from, to, leg, count), from, to)
+        let draw = self.draws.one(Purpose::Reset, from, to, leg, count);
+        self.control_delay(now, now, draw, from, to)
+    }
+
+    /// How long a segment without a frame takes, its losses included.
+    fn control_delay(&mut self, now: Time, sent: Time, draw: u64, from: NodeNo, to: NodeNo) -> Span {
+        let path = self.paths.path(self.paths.index(from, to));
+        let base_us = self.paths.base_us(from, to);
+        let delay = Span(u64::from(base_us)) + path.latency.sample(draw);
+        let when = When { now, sent };
+        let rounds = self.bursts.rounds(&self.draws, path, base_us, when, (from, to), draw as u32);
+        Span(delay.0.max(1)) + path.retransmissions(base_us, rounds)
     }
 
     fn count(&mut self, dialler: NodeNo, target: NodeNo) -> u64 {

@@ -47,7 +47,7 @@ pub(super) struct Stream {
     pub outstanding: u32,
     /// The number under which the receiver hears it.
     pub link: Link,
-    /// Half the regions' round trip.
+    /// What its pair has as its own delay.
     pub base_us: u32,
     pub publisher: u16,
     pub receiver: u16,
@@ -157,7 +157,8 @@ impl Streams {
     /// The ways between the nodes have changed.
     pub fn set_paths(&mut self, paths: &Paths) {
         for stream in &mut self.hot {
-            stream.path = paths.index(stream.publisher.into(), stream.receiver.into());
+            let way = (stream.publisher.into(), stream.receiver.into());
+            (stream.path, stream.base_us) = (paths.index(way.0, way.1), paths.base_us(way.0, way.1));
         }
     }
 }

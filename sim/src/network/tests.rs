@@ -7,7 +7,9 @@ use crate::draw::below;
 use crate::queue::EventQueue;
 use crate::scenario::{CrashConnection, LatencyLaw, RegionMatrix, Topology};
 
+mod burst;
 mod faults;
+mod pairs;
 mod storm;
 
 const MS: u64 = 1_000;
@@ -23,8 +25,7 @@ fn plain() -> NetworkSpec {
         multicast: true,
         high_water_mark: 1_000,
         connection_timeout: Span::secs(5),
-        topology: Topology::Full,
-        regions: None,
+        ..NetworkSpec::of_profile("ideal").expect("a profile")
     }
 }
 
@@ -259,7 +260,7 @@ fn datagrams_overtake_each_other_and_reach_multicast_or_the_named_hosts() {
 fn a_kinds_delays_do_not_depend_on_other_kinds_or_other_receivers() {
     let law = LatencyLaw::Uniform { min: Span::millis(1), max: Span::millis(50) };
     let arrivals = |busy: bool| {
-        let mut world = World::meshed(&NetworkSpec { latency: law, ..plain() }, 3);
+        let mut world = World::meshed(&NetworkSpec { latency: law.clone(), ..plain() }, 3);
         let mut heard = Vec::new();
         for at in 0..50 {
             world.until((1_000 + 100 * at) * MS);

@@ -6,6 +6,7 @@ use marlos::wire::message::Consistency;
 
 use super::fields::{Fields, Item, Read};
 use super::nodes::Names;
+use super::parse::Beside;
 use super::{Arrival, JobTemplate, LatencyLaw, WorkloadSpec, limits};
 
 /// The times that a workload's defaults and bounds come from.
@@ -17,7 +18,7 @@ pub(super) struct Frame {
 }
 
 /// `[workload]`.
-pub(super) fn read(item: Item<'_>, names: &Names, frame: Frame) -> Read<WorkloadSpec> {
+pub(super) fn read(item: Item<'_>, names: &Names, frame: Frame, beside: Beside<'_>) -> Read<WorkloadSpec> {
     let keys = ["jobs_per_second", "arrival", "burst_size", "from", "start", "end", "job"];
     let fields = Fields::of(item, "`[workload]`", &keys)?;
     let rate = fields.need("jobs_per_second")?;
@@ -47,7 +48,7 @@ pub(super) fn read(item: Item<'_>, names: &Names, frame: Frame) -> Read<Workload
         from: fields.get("from").map_or_else(|| Ok(names.all()), |from| names.read_list(from))?,
         start,
         end,
-        job: job(fields.get("job"))?,
+        job: job(fields.get("job"), beside)?,
     };
     let jobs = u128::from(workload.jobs_per_1000_s) * u128::from(end.0 - start.0) / 1_000_000_000;
     if jobs > u128::from(limits::JOBS) {
@@ -71,7 +72,7 @@ fn arrival(fields: &Fields<'_>) -> Read<Arrival> {
     }
 }
 
-fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
+fn job(item: Option<Item<'_>>, beside: Beside<'_>) -> Read<JobTemplate> {
     let mut job = JobTemplate {
         job_type: "simulated".to_owned(),
         duration: LatencyLaw::Uniform { min: Span::millis(100), max: Span::secs(2) },
@@ -106,7 +107,7 @@ fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
         job.job_type = item.short_text(32)?.to_owned();
     }
     if let Some(item) = fields.get("duration") {
-        job.duration = item.law(Span::secs(86_400))?;
+        job.duration = LatencyLaw::read(item, Span::secs(86_400), beside)?;
     }
     if let Some(item) = fields.get("payment") {
         job.payment = Tokens(item.millionths(0..=1_000_000_000_000_000)?);

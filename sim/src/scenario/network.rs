@@ -1,15 +1,84 @@
 //! `[network]`: a profile, and what differs from it.
 
+use std::fmt::Write as _;
+
 use marlos::time::Span;
 use marlos::units::Ppm;
 
 use super::fields::{Fields, Item, Read};
-use super::{LatencyLaw, NetworkSpec, RegionMatrix, Topology, limits};
+use super::parse::Beside;
+use super::write::{bandwidth, percentage, quoted, span, texts};
+use super::{LatencyLaw, RegionMatrix, limits, regions};
 
-const KEYS: [&str; 10] = [
+/// What lies between the nodes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkSpec {
+    /// The profile the other values come from, for people.
+    pub profile: String,
+    /// One-way delay of a segment, on top of the regions' matrix where there is one. Drawn anew for each message, unless
+    /// there is `jitter`.
+    pub latency: LatencyLaw,
+    /// Where it is there, `latency` is drawn once for each pair of nodes, the same in both directions, and this law once for
+    /// each message, on top. Without it a pair has no distance of its own: every message meets all of `latency`.
+    pub jitter: Option<LatencyLaw>,
+    /// By how much a direction of a pair is longer than the mean of both, at most, as a share of what the pair has as its
+    /// own: half the regions' round trip, and `latency` where there is `jitter`. Drawn evenly for each pair; round trips stay.
+    pub asymmetry: Ppm,
+    /// Segments lost: TCP sends them again, UDP does not.
+    pub loss: Ppm,
+    /// That losses come together; without it each segment is lost for itself.
+    pub loss_burst: Option<LossBurst>,
+    /// Bits per second and node and direction, with a queue; nothing means unlimited.
+    pub bandwidth_bps: Option<u64>,
+    /// Bytes the sender's queue holds before a segment is dropped (and sent again, on TCP).
+    pub queue_bytes: u64,
+    /// Whether multicast beacons reach everyone (a local network) or nobody.
+    pub multicast: bool,
+    /// Frames a cut link holds before it drops: ZeroMQ's high-water mark.
+    pub high_water_mark: u32,
+    /// How long a connection survives a cut before it is reset.
+    pub connection_timeout: Span,
+    /// Who may connect to whom.
+    pub topology: Topology,
+    /// Round-trip times between regions.
+    pub regions: Option<RegionMatrix>,
+}
+
+/// Losses that come together (Gilbert 1960, Elliott 1963): each direction of each pair is good or bad for a while, and loses
+/// segments only where it is bad. `loss` is what is lost in the long run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossBurst {
+    /// Mean length of a bad while, in simulated time: `loss_burst`.
+    pub mean: Span,
+    /// Segments lost in it: `loss_within_burst`, all unless said. More than `loss`.
+    pub within: Ppm,
+}
+
+impl LossBurst {
+    /// The share of all time that is bad, in parts per million.
+    #[must_use]
+    pub fn bad_ppm(&self, loss: Ppm) -> u64 {
+        u64::from(loss.0) * u64::from(Ppm::ONE.0) / u64::from(self.within.0)
+    }
+}
+
+/// Who may connect to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// Everyone to everyone.
+    Full,
+    /// As `Full`, with delays by region.
+    Regions,
+}
+
+const KEYS: [&str; 14] = [
     "profile",
     "latency",
+    "jitter",
+    "asymmetry",
     "loss",
+    "loss_burst",
+    "loss_within_burst",
     "bandwidth",
     "queue",
     "multicast",
@@ -20,9 +89,6 @@ const KEYS: [&str; 10] = [
 ];
 
 const PROFILES: [&str; 6] = ["ideal", "lan", "metro", "wan", "wifi", "satellite"];
-
-/// Reads a file that stands beside the scenario.
-pub(super) type Beside<'f> = &'f dyn Fn(&str) -> Result<String, String>;
 
 /// `[network]`; a local network where there is none.
 pub(super) fn read(item: Option<Item<'_>>, beside: Beside<'_>) -> Read<NetworkSpec> {
@@ -41,15 +107,8 @@ pub(super) fn read(item: Option<Item<'_>>, beside: Beside<'_>) -> Read<NetworkSp
     } else if let Some(item) = fields.get("regions") {
         return Err(item.problem("`regions` without a topology of regions", "needs `topology = \"regions(FILE.csv)\"`"));
     }
-    if let Some(item) = fields.get("latency") {
-        network.latency = item.law(limits::LATENCY)?;
-    }
-    if let Some(item) = fields.get("loss") {
-        network.loss = item.percentage()?;
-        if network.loss == Ppm::ONE {
-            return Err(item.problem("a loss of 100% is not a network", "less than 100%; use a fault to cut links"));
-        }
-    }
+    delay(&fields, &mut network, beside)?;
+    loss(&fields, &mut network)?;
     if let Some(item) = fields.get("bandwidth") {
         network.bandwidth_bps = item.bandwidth()?;
     }
@@ -68,11 +127,98 @@ pub(super) fn read(item: Option<Item<'_>>, beside: Beside<'_>) -> Read<NetworkSp
     Ok(network)
 }
 
+fn delay(fields: &Fields<'_>, network: &mut NetworkSpec, beside: Beside<'_>) -> Read<()> {
+    if let Some(item) = fields.get("latency") {
+        network.latency = LatencyLaw::read(item, limits::LATENCY, beside)?;
+    }
+    if let Some(item) = fields.get("jitter") {
+        network.jitter = Some(LatencyLaw::read(item, limits::LATENCY, beside)?);
+    }
+    if let Some(item) = fields.get("asymmetry") {
+        network.asymmetry = item.percentage()?;
+        if network.asymmetry.0 > 0 && network.jitter.is_none() && network.regions.is_none() {
+            let message = "`asymmetry` where no pair has a delay of its own";
+            return Err(item.problem(message, "needs `jitter`, or a topology of regions"));
+        }
+    }
+    Ok(())
+}
+
+fn loss(fields: &Fields<'_>, network: &mut NetworkSpec) -> Read<()> {
+    if let Some(item) = fields.get("loss") {
+        network.loss = item.percentage()?;
+        if network.loss == Ppm::ONE {
+            return Err(item.problem("a loss of 100% is not a network", "less than 100%; use a fault to cut links"));
+        }
+    }
+    let Some(item) = fields.get("loss_burst") else {
+        return match fields.get("loss_within_burst") {
+            Some(item) => Err(item.problem("`loss_within_burst` without `loss_burst`", "leave it out")),
+            None => Ok(()),
+        };
+    };
+    let mean = item.duration(limits::LOSS_BURST)?;
+    let within = fields.get("loss_within_burst");
+    let burst = LossBurst { mean, within: within.map_or(Ok(Ppm::ONE), |item| item.percentage())? };
+    if network.loss.0 == 0 {
+        return Err(item.problem("`loss_burst` where nothing is lost", "needs a `loss` above 0%"));
+    }
+    if burst.within <= network.loss {
+        let item = within.unwrap_or(item);
+        let least = percentage(network.loss);
+        let message = format!("`loss_within_burst` must be more than the loss of {least} in the long run");
+        return Err(item.problem(message, "bursts are worse than the rest"));
+    }
+    network.loss_burst = Some(burst);
+    Ok(())
+}
+
 impl NetworkSpec {
     /// The network of a profile, as scenarios name it.
     #[must_use]
     pub fn of_profile(name: &str) -> Option<NetworkSpec> {
         PROFILES.iter().position(|known| *known == name).map(profile)
+    }
+
+    /// `[network]` as [`read`] reads it. What is not part of the network is left out.
+    pub(super) fn written(&self) -> String {
+        let mut out = String::from("\n[network]\n");
+        let mut key = |name: &str, value: String| {
+            writeln!(out, "{name} = {value}").expect("a String takes everything");
+        };
+        key("profile", quoted(&self.profile));
+        key("latency", self.latency.written());
+        if let Some(jitter) = &self.jitter {
+            key("jitter", jitter.written());
+        }
+        if self.asymmetry.0 > 0 {
+            key("asymmetry", percentage(self.asymmetry));
+        }
+        key("loss", percentage(self.loss));
+        if let Some(burst) = self.loss_burst {
+            key("loss_burst", span(burst.mean));
+            key("loss_within_burst", percentage(burst.within));
+        }
+        key("bandwidth", self.bandwidth_bps.map_or_else(|| "\"unlimited\"".to_owned(), bandwidth));
+        key("queue", format!("\"{}B\"", self.queue_bytes));
+        key("multicast", self.multicast.to_string());
+        key("high_water_mark", self.high_water_mark.to_string());
+        key("connection_timeout", span(self.connection_timeout));
+        match (self.topology, &self.regions) {
+            (Topology::Regions, Some(regions)) => {
+                key("topology", quoted(&format!("regions({})", regions.file)));
+                let rows: Vec<String> = regions
+                    .rtt
+                    .iter()
+                    .map(|row| format!("    [{}],\n", row.iter().map(|rtt| span(*rtt)).collect::<Vec<_>>().join(", ")))
+                    .collect();
+                let (names, rows) = (texts(&regions.names), rows.concat());
+                writeln!(out, "\n[network.regions]\nnames = {names}\nrtt = [\n{rows}]")
+                    .expect("a String takes everything");
+            }
+            (Topology::Full | Topology::Regions, _) => key("topology", quoted("full")),
+        }
+        out
     }
 }
 
@@ -93,7 +239,10 @@ fn profile(index: usize) -> NetworkSpec {
     NetworkSpec {
         profile: PROFILES[index].to_owned(),
         latency,
+        jitter: None,
+        asymmetry: Ppm(0),
         loss: Ppm(loss_ppm),
+        loss_burst: None,
         bandwidth_bps,
         queue_bytes: 256 * 1024,
         multicast,
@@ -124,84 +273,11 @@ fn topology(item: Item<'_>, inline: Option<Item<'_>>, beside: Beside<'_>) -> Rea
         return Err(item.problem("this is no file name", "\"regions(FILE.csv)\", relative to the scenario"));
     }
     let regions = match inline {
-        Some(inline) => read_inline(inline, file)?,
+        Some(inline) => regions::read_inline(inline, file)?,
         None => {
             let text = beside(file).map_err(|why| item.problem(why, "relative to the scenario's directory"))?;
-            matrix(file, &text).map_err(|why| item.problem(format!("`{file}`: {why}"), "this matrix"))?
+            regions::matrix(file, &text).map_err(|why| item.problem(format!("`{file}`: {why}"), "this matrix"))?
         }
     };
     Ok((Topology::Regions, Some(regions)))
-}
-
-/// The matrix as a resolved scenario carries it, so that it can be run from anywhere.
-fn read_inline(item: Item<'_>, file: &str) -> Read<RegionMatrix> {
-    let fields = Fields::of(item, "`regions`", &["names", "rtt"])?;
-    let names: Vec<String> =
-        fields.need("names")?.list()?.iter().map(|n| n.short_text(32).map(str::to_owned)).collect::<Read<_>>()?;
-    let row = |row: &Item<'_>| -> Read<Vec<Span>> {
-        row.list()?.iter().map(|cell| cell.duration(Span::ZERO..=limits::LATENCY)).collect()
-    };
-    let rtt = fields.need("rtt")?.list()?.iter().map(row).collect::<Read<Vec<_>>>()?;
-    check_names(&names).map_err(|why| item.problem(why, "in `names`"))?;
-    if rtt.len() != names.len() || rtt.iter().any(|row| row.len() != names.len()) {
-        let message = format!("`rtt` must have {0} rows of {0} durations, as there are {0} names", names.len());
-        return Err(item.problem(message, "not square"));
-    }
-    Ok(RegionMatrix { file: file.to_owned(), names, rtt })
-}
-
-fn check_names(names: &[String]) -> Result<(), String> {
-    if names.is_empty() || names.len() > limits::REGIONS {
-        return Err(format!("{} regions; 1 to {} are allowed", names.len(), limits::REGIONS));
-    }
-    if let Some(bad) = names.iter().find(|n| n.is_empty() || n.len() > 32 || n.chars().any(char::is_control)) {
-        return Err(format!("`{}` cannot name a region: 1 to 32 bytes", bad.escape_debug()));
-    }
-    let mut sorted: Vec<&String> = names.iter().collect();
-    sorted.sort_unstable();
-    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(format!("two regions are named `{}`", pair[0])),
-        None => Ok(()),
-    }
-}
-
-/// A matrix of round trips in milliseconds: the first line and the first column name the regions, `#` starts a comment.
-/// An empty cell is what the other direction says.
-pub(super) fn matrix(file: &str, text: &str) -> Result<RegionMatrix, String> {
-    let mut reader =
-        csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
-    let header = reader.headers().map_err(|error| error.to_string())?.clone();
-    let names: Vec<String> = header.iter().skip(1).map(str::to_owned).collect();
-    check_names(&names)?;
-    let mut cells: Vec<Vec<Option<Span>>> = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| error.to_string())?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let expected = names.get(cells.len()).ok_or_else(|| format!("line {line}: more rows than columns"))?;
-        if record.get(0) != Some(expected) {
-            return Err(format!("line {line}: this row must be `{expected}`, in the order of the first line"));
-        }
-        if record.len() != names.len() + 1 {
-            return Err(format!("line {line}: {} cells, not {}", record.len(), names.len() + 1));
-        }
-        cells.push(record.iter().skip(1).map(|cell| milliseconds(cell, line)).collect::<Result<_, _>>()?);
-    }
-    if cells.len() != names.len() {
-        return Err(format!("{} rows for {} regions", cells.len(), names.len()));
-    }
-    let rtt_of = |a: usize, b: usize| {
-        let rtt = cells[a][b].or(cells[b][a]);
-        rtt.ok_or_else(|| format!("no round trip between `{}` and `{}`", names[a], names[b]))
-    };
-    let row = |a| (0..names.len()).map(|b| rtt_of(a, b)).collect::<Result<Vec<_>, _>>();
-    let rtt = (0..names.len()).map(row).collect::<Result<Vec<_>, _>>()?;
-    Ok(RegionMatrix { file: file.to_owned(), names, rtt })
-}
-
-fn milliseconds(cell: &str, line: u64) -> Result<Option<Span>, String> {
-    if cell.is_empty() {
-        return Ok(None);
-    }
-    let span = Span::parse(&format!("{cell}ms")).ok().filter(|span| *span <= limits::LATENCY);
-    span.map(Some).ok_or_else(|| format!("line {line}: `{cell}` is not a number of milliseconds"))
 }
