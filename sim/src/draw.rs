@@ -45,6 +45,8 @@ pub enum Purpose {
     Pair = 15,
     /// How long a way stays good, and bad.
     Burst = 16,
+    /// What happens to a datagram besides delay and loss.
+    Datagram = 17,
 }
 
 /// The source of all draws of a world.

@@ -335,7 +335,8 @@ pub const FAULT_HELP: &[FaultHelp] = &[
         what: "The links between two sets of nodes are worse, in both directions. Of several the last that began decides.",
         keys: "between, and at least one of latency, loss, bandwidth; for or until (absent: until the end); every, times",
         example: "at = \"30s\"\nfor = \"20s\"\nkind = \"link\"\nbetween = [[\"n0\"], [\"n1..n9\"]]\nlatency = \"200ms\"\nloss = \"5%\"",
-        under_way: "What is under way arrives as it would have; what is sent from now on meets the worse link. A lost segment \
+        under_way: "What is under way arrives as it would have; what is sent from now on meets the worse link. Its latency is \
+                    drawn for each message, in place of what the pair has as its own; its losses come one by one. A lost segment \
                     comes later over TCP and never over UDP.",
     },
     FaultHelp {

@@ -26,7 +26,7 @@ use crate::byzantine::Behaviour;
 
 pub use diagnostic::Diagnostic;
 pub use law::LatencyLaw;
-pub use network::{LossBurst, NetworkSpec, Topology};
+pub use network::{LossBurst, NetworkSpec, QueueFull, Reorder, Topology};
 pub use parse::{Overrides, limits};
 pub use regions::RegionMatrix;
 pub use set::Setting;

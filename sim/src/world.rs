@@ -33,7 +33,7 @@ use crate::log;
 use crate::memo::Memo;
 use crate::network::latency::LatencyTable;
 use crate::network::{Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
-use crate::observe::{Observation, Stop, Truth};
+use crate::observe::{Mishap, Observation, Stop, Truth};
 use crate::outcome::{NodeMetrics, Outcome, Verdict, Wall};
 use crate::queue::EventQueue;
 use crate::scenario::{CrashConnection, Crypto, NodeNo, Scenario};
@@ -211,14 +211,20 @@ impl World {
             None => drop(self.queue.pop()),
         }
         match step.heard {
-            Some(Heard::Frame(delivery)) => {
+            Some(Heard::Frame(mut delivery)) => {
                 self.sight.deliveries += 1;
+                if let Some(draw) = delivery.changed {
+                    delivery.frame = self.frames.changed(delivery.frame, draw);
+                }
                 if self.must_wait(delivery.to) {
                     self.frames.keep(delivery.frame);
                     let waiting = Waiting::Frame { link: delivery.link, frame: delivery.frame };
                     self.slots[delivery.to].waiting.push_back(waiting);
                 } else {
                     self.deliver(delivery.to, delivery.link, delivery.frame, watcher);
+                }
+                if delivery.changed.is_some() {
+                    self.frames.release(delivery.frame);
                 }
             }
             Some(Heard::Connected { node, link }) => self.hear(node, Waiting::Connected(link), watcher),
@@ -582,6 +588,9 @@ impl World {
             }
             (0..tcp).for_each(|_| self.observe(&Observation::SegmentLost { udp: false }, watcher));
             (0..udp).for_each(|_| self.observe(&Observation::SegmentLost { udp: true }, watcher));
+        }
+        for (mishap, count) in Mishap::ALL.into_iter().zip(std::mem::take(&mut self.network.effects.mishaps)) {
+            (0..count).for_each(|_| self.observe(&Observation::DatagramMishap { mishap }, watcher));
         }
     }
 

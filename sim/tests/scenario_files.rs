@@ -164,6 +164,14 @@ fn every_mistake_is_shown_at_its_place_with_what_is_allowed() {
         ("\"lan\"", "\"lan\"\nasymmetry = \"10%\"", (10, 13), &["no pair has a delay of its own", "`jitter`"]),
         ("\"lan\"", "\"lan\"\nloss_burst = \"1ms\"", (10, 14), &["out of range", "10ms"]),
         ("\"lan\"", "\"ideal\"\nloss_burst = \"1s\"", (10, 14), &["where nothing is lost"]),
+        ("\"lan\"", "\"lan\"\ndublicate = \"1%\"", (10, 1), &["did you mean `duplicate`?"]),
+        ("\"lan\"", "\"lan\"\nreorder_delay = \"1ms\"", (10, 17), &["without `reorder`"]),
+        ("\"lan\"", "\"lan\"\ncorrupt = \"100%\"", (10, 11), &["nothing arrives"]),
+        ("\"lan\"", "\"lan\"\nundetected = \"1%\"", (10, 14), &["where nothing is corrupted"]),
+        ("\"lan\"", "\"ideal\"\ndownload = \"1Mbit/s\"", (10, 12), &["outwards is unlimited"]),
+        ("\"lan\"", "\"lan\"\ndownload = \"unlimited\"", (10, 12), &["must be limited"]),
+        ("\"lan\"", "\"lan\"\nqueue_full = \"dorp\"", (10, 14), &["did you mean `drop`?"]),
+        ("\"lan\"", "\"lan\"\nslow_joiner = 5", (10, 15), &["must be a table"]),
         ("\"lan\"", "\"lan\"\nloss_within_burst = \"50%\"", (10, 21), &["without `loss_burst`"]),
         (
             "\"lan\"",
@@ -403,6 +411,14 @@ asymmetry = "12.5%"
 loss = "0.0001%"
 loss_burst = "1.5s"
 loss_within_burst = "33.3%"
+duplicate = "1%"
+reorder = "2%"
+reorder_delay = "30ms"
+corrupt = "3%"
+undetected = "50%"
+download = "20Mbit/s"
+queue_full = "drop"
+slow_joiner = { distribution = "uniform", min = "1ms", max = "90ms" }
 bandwidth = "1.5Mbit/s"
 queue = "64KiB"
 multicast = true

@@ -60,7 +60,7 @@ impl Bursts {
 
     /// Whether a datagram with this draw is lost.
     pub fn lose(&mut self, draws: &Draws, path: &Path, when: When, way: (NodeNo, NodeNo), draw: u32) -> bool {
-        path.loses(draw) && path.in_burst.is_none_or(|share| draw < share && self.is_bad(draws, way, when))
+        draw < path.datagrams_lost && (path.by_state.is_none() || self.is_bad(draws, way, when))
     }
 
     /// What happens to each segment of a frame.
@@ -89,9 +89,10 @@ impl Bursts {
         way: (NodeNo, NodeNo),
         mut draw: u32,
     ) -> u32 {
-        let Some(share) = path.in_burst else { return path.rounds(draw) };
+        let Some([bad, good]) = path.by_state else { return path.rounds(draw) };
         for round in 0..ROUNDS_MAX as u32 {
-            if draw >= share || !self.is_bad(draws, way, when) {
+            let share = if draw < bad && self.is_bad(draws, way, when) { bad } else { good };
+            if draw >= share {
                 return round;
             }
             // Below the share it is even again.

@@ -4,6 +4,9 @@
 //! subscription behind the ACK). After them, 1.5 round trips later, both happen at once: the publisher begins to send on
 //! the stream, and the dialler hears `Connected`. An attempt fails where the target is down or cut off at its beginning or
 //! its end, and is made again after 100 ms, 200 ms, .. 1 s, of which each is shortened by up to a half.
+//!
+//! With a `slow_joiner` the publisher begins later than that, and the dialler cannot tell: what is published in between is
+//! not sent to it, and nothing says so.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +14,8 @@ use marlos::id::Link;
 use marlos::time::{Span, Time};
 
 use super::burst::When;
-use super::link::{Connection, Gate, Lane, Stream};
+use super::lane::Lane;
+use super::link::{Connection, Gate, Stream};
 use super::{Due, Heard, Network, Step, tie};
 use crate::draw::{Purpose, below};
 use crate::scenario::{CrashConnection, NodeNo};
@@ -24,6 +28,9 @@ const KIND_ATTEMPT: u8 = 0xe0;
 const KIND_ESTABLISHED: u8 = 0xe1;
 const KIND_BROKEN: u8 = 0xe2;
 const KIND_FORGET: u8 = 0xe3;
+const KIND_SUBSCRIBED: u8 = 0xe4;
+/// The draw of a subscription that is later than the three legs of its handshake.
+const LEG_SUBSCRIPTION: u8 = 3;
 
 /// Who dials whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -245,8 +252,32 @@ impl Network {
         connection.attempts = 0;
         connection.own_lane = Lane::new(0);
         let link = connection.own;
-        self.streams.list(no);
+        self.subscribe(now, no);
         Step { heard: Some(Heard::Connected { node: dialler, link }), again: None }
+    }
+
+    /// The publisher begins to send: at once, or when a slow subscription has reached it.
+    fn subscribe(&mut self, now: Time, no: u32) {
+        let Some(table) = &self.slow_joiner else { return self.streams.list(no) };
+        let Stream { publisher, receiver, epoch, .. } = self.streams.hot[no as usize];
+        let (from, to) = (usize::from(receiver), usize::from(publisher));
+        let count = self.dials.counts[from * self.n + to];
+        let later = table.sample(self.draws.one(Purpose::Handshake, from, to, LEG_SUBSCRIPTION, count));
+        self.schedule_control(now + later, no, KIND_SUBSCRIBED, Due::Subscribed { stream: no, epoch });
+    }
+
+    /// A subscription reaches its publisher, unless the connection is another one by now. A cut holds it up.
+    pub(super) fn on_subscribed(&mut self, now: Time, no: u32, epoch: u32) -> Step {
+        if self.streams.cold[no as usize].phase != Phase::Up || self.streams.hot[no as usize].epoch != epoch {
+            return Step::default();
+        }
+        let stream = &self.streams.hot[no as usize];
+        if stream.gate == Gate::Frozen {
+            let again = now + self.paths.path(stream.path).retransmit_after(stream.base_us, 0);
+            return Step { heard: None, again: Some((again, self.control_tie(no, KIND_SUBSCRIBED))) };
+        }
+        self.streams.list(no);
+        Step::default()
     }
 
     /// The dialler learns that the connection is gone, and dials again.

@@ -59,6 +59,8 @@ struct Law {
     own: bool,
     loss: Ppm,
     burst: Option<LossBurst>,
+    /// Segments changed on their way.
+    corrupt: Ppm,
     bandwidth_bps: Option<u64>,
 }
 
@@ -70,8 +72,10 @@ pub(super) struct Path {
     median: Span,
     /// Of 2^32 draws, how many lose a segment at least once, twice, .. Where losses come in bursts, any draw may.
     lost: [u32; ROUNDS_MAX],
-    /// Of 2^32 draws, how many lose a segment in a burst; nothing where losses do not come in bursts.
-    pub in_burst: Option<u32>,
+    /// Of 2^32 draws, how many lose a datagram; in a burst, where losses come in bursts.
+    pub datagrams_lost: u32,
+    /// Of 2^32 draws, how many lose a segment in a burst, and how many between bursts; nothing where losses do not come in bursts.
+    pub by_state: Option<[u32; 2]>,
 }
 
 /// What losses did to a frame.
@@ -112,6 +116,7 @@ impl Paths {
             own: true,
             loss: spec.loss,
             burst: spec.loss_burst,
+            corrupt: spec.corrupt,
             bandwidth_bps: None,
         };
         let mut paths = Paths {
@@ -222,6 +227,7 @@ impl Law {
             own: self.own && links.latency.is_none(),
             loss: links.loss.unwrap_or(self.loss),
             burst: self.burst.filter(|_| links.loss.is_none()),
+            corrupt: self.corrupt,
             bandwidth_bps: links.bandwidth_bps.or(self.bandwidth_bps),
         }
     }
@@ -229,19 +235,24 @@ impl Law {
 
 impl Path {
     fn new(law: &Law) -> Path {
+        let of = |share: u64, ppm: Ppm| share * u64::from(ppm.0) / u64::from(Ppm::ONE.0);
+        let threshold = |share: u64| u32::try_from(share).expect("a share of 2^32 - 1");
+        let all = u64::from(u32::MAX);
+        // A changed segment is as good as lost.
+        let either = |loss: Ppm| of(all, loss) + of(all - of(all, loss), law.corrupt);
         let mut lost = [0; ROUNDS_MAX];
-        let mut share = (1u64 << 32) - 1;
-        for threshold in &mut lost {
-            share = share * u64::from(law.loss.0) / u64::from(Ppm::ONE.0);
-            *threshold = u32::try_from(share).expect("a share of 2^32 - 1");
+        let mut share = all;
+        for at in &mut lost {
+            share = if law.corrupt.0 == 0 { of(share, law.loss) } else { share * either(law.loss) / all };
+            *at = threshold(share);
         }
-        let in_burst = law.burst.map(|burst| {
+        let by_state = law.burst.map(|burst| {
             lost = [u32::MAX; ROUNDS_MAX];
-            let share = u64::from(u32::MAX) * u64::from(burst.within.0) / u64::from(Ppm::ONE.0);
-            u32::try_from(share).expect("a share of 2^32 - 1")
+            [burst.within, Ppm(0)].map(|loss| threshold(either(loss)))
         });
+        let datagrams_lost = threshold(of(all, law.burst.map_or(law.loss, |burst| burst.within)));
         let latency = LatencyTable::new(&law.latency);
-        Path { median: latency.median(), latency, bandwidth_bps: law.bandwidth_bps, lost, in_burst }
+        Path { median: latency.median(), latency, bandwidth_bps: law.bandwidth_bps, lost, datagrams_lost, by_state }
     }
 
     /// Whether a single segment may be lost; and is, where losses do not come in bursts.

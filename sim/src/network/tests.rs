@@ -8,8 +8,10 @@ use crate::queue::EventQueue;
 use crate::scenario::{CrashConnection, LatencyLaw, RegionMatrix, Topology};
 
 mod burst;
+mod datagrams;
 mod faults;
 mod pairs;
+mod queue;
 mod storm;
 
 const MS: u64 = 1_000;
@@ -138,7 +140,7 @@ impl World {
         let line = |(us, heard)| {
             let at = Span(us);
             match heard {
-                Heard::Frame(Delivery { from, to, link, frame }) => {
+                Heard::Frame(Delivery { from, to, link, frame, .. }) => {
                     format!("{at} n{to} hears #{frame} of n{from} on {}", name(link))
                 }
                 Heard::Connected { node, link } => format!("{at} n{node} connected {}", name(link)),

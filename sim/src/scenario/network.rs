@@ -28,10 +28,27 @@ pub struct NetworkSpec {
     pub loss: Ppm,
     /// That losses come together; without it each segment is lost for itself.
     pub loss_burst: Option<LossBurst>,
+    /// Datagrams that arrive a second time, by another delay. Streams have no duplicates: TCP throws them away.
+    pub duplicate: Ppm,
+    /// Datagrams that are held up, so that later ones overtake them, where delays alone do not do that. Streams keep their order.
+    pub reorder: Option<Reorder>,
+    /// Segments changed on their way. TCP's checksum finds it and the segment is sent again: it counts as lost. UDP's finds it
+    /// and the datagram is dropped, but for those of which `undetected` speaks.
+    pub corrupt: Ppm,
+    /// Changed datagrams whose checksum is right all the same: they arrive changed, and it is the node that must refuse them.
+    /// One in 65,536 unless said, as a sum of 16 bits lets through. On streams that is not modelled.
+    pub undetected: Ppm,
     /// Bits per second and node and direction, with a queue; nothing means unlimited.
     pub bandwidth_bps: Option<u64>,
-    /// Bytes the sender's queue holds before a segment is dropped (and sent again, on TCP).
+    /// Bits per second of each node inwards, where that is not `bandwidth`.
+    pub download_bps: Option<u64>,
+    /// Bytes the sender's queue holds before a segment is dropped (and sent again, on TCP). The receiver's line has one of its own.
     pub queue_bytes: u64,
+    /// What a sender's full queue does.
+    pub queue_full: QueueFull,
+    /// How long after a stream is up its subscription reaches the publisher, in addition to the handshake: what is published
+    /// before is not sent on it. (`ZeroMQ` calls it the slow joiner.)
+    pub slow_joiner: Option<LatencyLaw>,
     /// Whether multicast beacons reach everyone (a local network) or nobody.
     pub multicast: bool,
     /// Frames a cut link holds before it drops: ZeroMQ's high-water mark.
@@ -62,6 +79,30 @@ impl LossBurst {
     }
 }
 
+/// Datagrams that are held up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reorder {
+    /// How many: `reorder`.
+    pub share: Ppm,
+    /// For how long, on top of their delay: `reorder_delay`, evenly up to 100 ms unless said.
+    pub by: LatencyLaw,
+}
+
+/// What happens to a segment that comes to a full queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueFull {
+    /// On TCP it takes its turn behind what is there all the same, and comes later by one retransmission: nothing but time is
+    /// lost, and there is no end to the queue. UDP drops it.
+    Wait,
+    /// It is dropped. TCP sends it again when its timer says so, and it takes its turn then, so that the queue is never longer
+    /// than `queue`; UDP does not.
+    Drop,
+}
+
+impl QueueFull {
+    const NAMES: [&'static str; 2] = ["wait", "drop"];
+}
+
 /// Who may connect to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topology {
@@ -71,7 +112,7 @@ pub enum Topology {
     Regions,
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 22] = [
     "profile",
     "latency",
     "jitter",
@@ -79,8 +120,16 @@ const KEYS: [&str; 14] = [
     "loss",
     "loss_burst",
     "loss_within_burst",
+    "duplicate",
+    "reorder",
+    "reorder_delay",
+    "corrupt",
+    "undetected",
     "bandwidth",
+    "download",
     "queue",
+    "queue_full",
+    "slow_joiner",
     "multicast",
     "high_water_mark",
     "connection_timeout",
@@ -109,11 +158,10 @@ pub(super) fn read(item: Option<Item<'_>>, beside: Beside<'_>) -> Read<NetworkSp
     }
     delay(&fields, &mut network, beside)?;
     loss(&fields, &mut network)?;
-    if let Some(item) = fields.get("bandwidth") {
-        network.bandwidth_bps = item.bandwidth()?;
-    }
-    if let Some(item) = fields.get("queue") {
-        network.queue_bytes = item.bytes(1_500..=1 << 30)?;
+    datagrams(&fields, &mut network, beside)?;
+    bandwidth_of(&fields, &mut network)?;
+    if let Some(item) = fields.get("slow_joiner") {
+        network.slow_joiner = Some(LatencyLaw::read(item, limits::LATENCY, beside)?);
     }
     if let Some(item) = fields.get("multicast") {
         network.multicast = item.bool()?;
@@ -173,6 +221,56 @@ fn loss(fields: &Fields<'_>, network: &mut NetworkSpec) -> Read<()> {
     Ok(())
 }
 
+fn datagrams(fields: &Fields<'_>, network: &mut NetworkSpec, beside: Beside<'_>) -> Read<()> {
+    if let Some(item) = fields.get("duplicate") {
+        network.duplicate = item.percentage()?;
+    }
+    match (fields.get("reorder"), fields.get("reorder_delay")) {
+        (Some(share), by) => {
+            let share = share.percentage()?;
+            let usual = LatencyLaw::Uniform { min: Span::ZERO, max: Span::millis(100) };
+            let by = by.map_or(Ok(usual), |item| LatencyLaw::read(item, limits::LATENCY, beside))?;
+            network.reorder = Some(Reorder { share, by });
+        }
+        (None, Some(by)) => return Err(by.problem("`reorder_delay` without `reorder`", "how many are held up?")),
+        (None, None) => {}
+    }
+    if let Some(item) = fields.get("corrupt") {
+        network.corrupt = item.percentage()?;
+        if network.corrupt == Ppm::ONE {
+            return Err(item.problem("where everything is corrupted nothing arrives", "less than 100%"));
+        }
+    }
+    if let Some(item) = fields.get("undetected") {
+        network.undetected = item.percentage()?;
+        if network.corrupt.0 == 0 {
+            return Err(item.problem("`undetected` where nothing is corrupted", "needs `corrupt`"));
+        }
+    }
+    Ok(())
+}
+
+fn bandwidth_of(fields: &Fields<'_>, network: &mut NetworkSpec) -> Read<()> {
+    if let Some(item) = fields.get("bandwidth") {
+        network.bandwidth_bps = item.bandwidth()?;
+    }
+    if let Some(item) = fields.get("download") {
+        let bps = item.bandwidth()?;
+        network.download_bps = Some(bps.ok_or_else(|| item.problem("`download` must be limited", "or leave it out"))?);
+        if network.bandwidth_bps.is_none() {
+            let message = "`download` where the bandwidth outwards is unlimited";
+            return Err(item.problem(message, "needs `bandwidth`, which is then the upload"));
+        }
+    }
+    if let Some(item) = fields.get("queue") {
+        network.queue_bytes = item.bytes(1_500..=1 << 30)?;
+    }
+    if let Some(item) = fields.get("queue_full") {
+        network.queue_full = [QueueFull::Wait, QueueFull::Drop][item.one_of(&QueueFull::NAMES, &[])?];
+    }
+    Ok(())
+}
+
 impl NetworkSpec {
     /// The network of a profile, as scenarios name it.
     #[must_use]
@@ -199,8 +297,28 @@ impl NetworkSpec {
             key("loss_burst", span(burst.mean));
             key("loss_within_burst", percentage(burst.within));
         }
+        if self.duplicate.0 > 0 {
+            key("duplicate", percentage(self.duplicate));
+        }
+        if let Some(Reorder { share, by }) = &self.reorder {
+            key("reorder", percentage(*share));
+            key("reorder_delay", by.written());
+        }
+        if self.corrupt.0 > 0 {
+            key("corrupt", percentage(self.corrupt));
+            key("undetected", percentage(self.undetected));
+        }
         key("bandwidth", self.bandwidth_bps.map_or_else(|| "\"unlimited\"".to_owned(), bandwidth));
+        if let Some(bps) = self.download_bps {
+            key("download", bandwidth(bps));
+        }
         key("queue", format!("\"{}B\"", self.queue_bytes));
+        if self.queue_full == QueueFull::Drop {
+            key("queue_full", quoted(QueueFull::NAMES[self.queue_full as usize]));
+        }
+        if let Some(law) = &self.slow_joiner {
+            key("slow_joiner", law.written());
+        }
         key("multicast", self.multicast.to_string());
         key("high_water_mark", self.high_water_mark.to_string());
         key("connection_timeout", span(self.connection_timeout));
@@ -243,8 +361,15 @@ fn profile(index: usize) -> NetworkSpec {
         asymmetry: Ppm(0),
         loss: Ppm(loss_ppm),
         loss_burst: None,
+        duplicate: Ppm(0),
+        reorder: None,
+        corrupt: Ppm(0),
+        undetected: Ppm(15),
         bandwidth_bps,
+        download_bps: None,
         queue_bytes: 256 * 1024,
+        queue_full: QueueFull::Wait,
+        slow_joiner: None,
         multicast,
         high_water_mark: 1_000,
         // The real driver gives a subscription up after four silent heartbeats.
