@@ -47,6 +47,8 @@ pub enum Purpose {
     Burst = 16,
     /// What happens to a datagram besides delay and loss.
     Datagram = 17,
+    /// Who may connect to whom.
+    Topology = 18,
 }
 
 /// The source of all draws of a world.

@@ -15,6 +15,8 @@ use marlos::units::{Ppm, write_millionths};
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use crate::draw::Draws;
+use crate::network::topology;
 use crate::scenario::{Fault, FaultKind, LatencyLaw, NodeNo, Scenario};
 
 /// A fault begins or ends.
@@ -155,6 +157,8 @@ pub struct FaultState {
     active: Vec<usize>,
     /// `reaches[from][to]`, of `active`.
     reaches: Vec<Vec<bool>>,
+    /// The same where nothing is cut: the topology.
+    ways: Vec<Vec<bool>>,
 }
 
 impl FaultState {
@@ -162,8 +166,9 @@ impl FaultState {
     #[must_use]
     pub fn new(scenario: &Scenario) -> FaultState {
         let nodes = scenario.nodes.len();
-        let reaches = vec![vec![true; nodes]; nodes];
-        FaultState { faults: scenario.faults.clone(), nodes, active: Vec::new(), reaches }
+        let ways = topology::graph(scenario.network.topology, nodes, &Draws::new(scenario.seed));
+        let ways = ways.map_or_else(|| vec![vec![true; nodes]; nodes], |graph| graph.matrix());
+        FaultState { faults: scenario.faults.clone(), nodes, active: Vec::new(), reaches: ways.clone(), ways }
     }
 
     /// Applies all steps of one instant; says whether who can reach whom was computed anew.
@@ -226,9 +231,7 @@ impl FaultState {
     }
 
     fn compute_reaches(&mut self) {
-        for row in &mut self.reaches {
-            row.fill(true);
-        }
+        self.reaches.clone_from(&self.ways);
         for fault in &self.active {
             match &self.faults[*fault].kind {
                 FaultKind::Partition { groups } => cut_between(&mut self.reaches, &group_of(self.nodes, groups)),

@@ -28,6 +28,7 @@ mod lane;
 pub mod latency;
 mod link;
 mod path;
+pub mod topology;
 
 use marlos::id::Link;
 use marlos::time::{Span, Time};

@@ -161,6 +161,8 @@ pub struct JobTemplate {
     pub requirements: Vec<String>,
     /// Bytes of output.
     pub output_bytes: u32,
+    /// Whether its output is the same byte throughout, of which little is left on the wire, or noise, of which all is.
+    pub compressible: bool,
     /// How many fail.
     pub failing: Ppm,
     /// How often one is run at most, where running it fails.

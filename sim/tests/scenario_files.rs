@@ -45,12 +45,10 @@ const MATRIX: &str = "# source\nregion, eu, us\neu, 1, 90\nus, , 2.5\n";
 const DELAYS: &str = "# how it was measured\ndelay_ms\n12.5\n3\n40.001\n";
 
 fn parse(text: &str) -> Result<Scenario, Diagnostic> {
-    let beside = |file: &str| {
-        match file {
-            "m.csv" => Ok(MATRIX.to_owned()),
-            "d.csv" => Ok(DELAYS.to_owned()),
-            _ => Err(format!("cannot read `{file}`")),
-        }
+    let beside = |file: &str| match file {
+        "m.csv" => Ok(MATRIX.to_owned()),
+        "d.csv" => Ok(DELAYS.to_owned()),
+        _ => Err(format!("cannot read `{file}`")),
     };
     Scenario::parse(text, "base.toml", Overrides::default(), &beside)
 }
@@ -121,7 +119,22 @@ fn every_mistake_is_shown_at_its_place_with_what_is_allowed() {
         ("\"lan\"", "\"lan\"\nbandwidth = \"1Gb\"", (10, 13), &["not a bandwidth", "Gbit/s"]),
         ("\"lan\"", "\"lan\"\nqueue = \"1B\"", (10, 9), &["not a size in range"]),
         ("\"lan\"", "\"lan\"\nmulticast = \"yes\"", (10, 13), &["must be true or false, not a text"]),
-        ("\"lan\"", "\"lan\"\ntopology = \"ring\"", (10, 12), &["not available yet in this version", "`full`"]),
+        ("\"lan\"", "\"lan\"\ntopology = \"rings\"", (10, 12), &["did you mean `ring`?", "`full`", "`scale-free`"]),
+        (
+            "\"lan\"",
+            "\"lan\"\ntopology = \"ring\"\ndegree = 3",
+            (11, 10),
+            &["`degree` without a topology with degrees"],
+        ),
+        ("\"lan\"", "\"lan\"\nrewire = \"5%\"", (10, 10), &["`rewire` without", "topology is \"full\""]),
+        (
+            "\"lan\"",
+            "\"lan\"\ntopology = \"k-regular\"\ndegree = 10",
+            (11, 10),
+            &["no \"k-regular\" of these nodes", "at least 11 are needed"],
+        ),
+        ("\"lan\"", "\"lan\"\ntopology = \"small-world\"\ndegree = 3", (11, 10), &["3 is odd"]),
+        ("\"lan\"", "\"lan\"\ntopology = \"k-regular\"\ndegree = 1", (11, 10), &["2 to 4096"]),
         ("\"lan\"", "\"lan\"\ntopology = \"regions(x.csv)\"", (10, 12), &["cannot read `x.csv`"]),
         ("\"lan\"", "\"lan\"\ntopology = \"regions(m.csv)\"", (5, 1), &["`[[nodes.group]]` tables"]),
         (
@@ -432,7 +445,7 @@ burst_size = 3
 from = ["us", "n0"]
 start = "1s"
 end = "399.5s"
-job = { type = "render", duration = "1s", payment = 0.000001, priority = 0.25, deadline = "7.5s", requirements = ["gpu", "a\"b"], output_bytes = 0, failing = "12.5%" }
+job = { type = "render", compressible = false, duration = "1s", payment = 0.000001, priority = 0.25, deadline = "7.5s", requirements = ["gpu", "a\"b"], output_bytes = 0, failing = "12.5%" }
 
 [[fault]]
 at = "60s"
@@ -496,6 +509,25 @@ fn a_resolved_scenario_reads_back_as_the_same_scenario() {
         assert_eq!(again.unwrap_or_else(|diagnostic| panic!("{diagnostic}\n{written}")), scenario);
         assert_eq!(written, parse(&written).unwrap().to_toml());
     }
+}
+
+#[test]
+fn topologies_are_read_written_and_described() {
+    for (lines, said) in [
+        ("topology = \"ring\"", "topology ring: 10 ways between 10 nodes, 2 to 2 each, connected, at most 5 apart"),
+        (
+            "topology = \"k-regular\"\ndegree = 9",
+            "topology k-regular: 45 ways between 10 nodes, 9 to 9 each, connected, at most 1",
+        ),
+        ("topology = \"small-world\"\nrewire = \"0%\"", "topology small-world: 20 ways between 10 nodes, 4 to 4 each"),
+        ("topology = \"scale-free\"\ndegree = 2", "topology scale-free: 17 ways between 10 nodes, 2 to"),
+    ] {
+        let scenario = parse(&changed("\"lan\"", &format!("\"lan\"\n{lines}"))).unwrap_or_else(|d| panic!("{d}"));
+        assert_eq!(parse(&scenario.to_toml()).unwrap(), scenario);
+        let shown = marlos_sim::network::topology::describe(&scenario).unwrap();
+        assert!(shown.starts_with(said), "{shown}");
+    }
+    assert_eq!(marlos_sim::network::topology::describe(&parse(BASE).unwrap()), None);
 }
 
 #[test]

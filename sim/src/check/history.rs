@@ -109,6 +109,7 @@ pub(crate) fn scenario_with_jobs(nodes: usize, duration: &str, jobs_per_second: 
         deadline: Span::secs(20),
         requirements: Vec::new(),
         output_bytes: 0,
+        compressible: true,
         failing: Ppm(0),
         max_attempts: 1,
         private: false,

@@ -147,10 +147,9 @@ impl Paths {
                 // Of a million: evenly from none to twice the asymmetry, whose middle is no difference at all.
                 let shift = below(draw(1), 2 * u64::from(spec.asymmetry.0) + 1);
                 let larger = u64::from(Ppm::ONE.0) + shift - u64::from(spec.asymmetry.0);
-                for (at, share) in [
-                    (low * self.n + high, larger),
-                    (high * self.n + low, 2 * u64::from(Ppm::ONE.0) - larger),
-                ] {
+                for (at, share) in
+                    [(low * self.n + high, larger), (high * self.n + low, 2 * u64::from(Ppm::ONE.0) - larger)]
+                {
                     let region = u64::from(self.region_us[at]);
                     let of = |us: u64| {
                         let scaled = u128::from(us) * u128::from(share) / u128::from(Ppm::ONE.0);
@@ -274,13 +273,7 @@ impl Path {
 
     /// What happens to each segment of a frame; `rounds` says how often one with this draw is lost. `draw` decides about the
     /// only one; further ones have draws of their own.
-    pub fn losses(
-        draws: &Draws,
-        key: SegmentKey,
-        draw: u32,
-        bytes: u64,
-        mut rounds: impl FnMut(u32) -> u32,
-    ) -> Losses {
+    pub fn losses(draws: &Draws, key: SegmentKey, draw: u32, bytes: u64, mut rounds: impl FnMut(u32) -> u32) -> Losses {
         let mut segments = bytes.div_ceil(SEGMENT_BYTES);
         if segments <= 1 {
             let rounds = rounds(draw);

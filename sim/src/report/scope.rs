@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::network::topology;
 use crate::scenario::{CpuSpec, Crypto, FaultKind, QueueFull, Scenario};
 
 /// The two halves of it, each a list of sentences.
@@ -21,6 +22,7 @@ pub fn lines(scenario: &Scenario) -> Scope {
         "the production node: protocol, codec, admission, limits, storage records".to_owned(),
         format!("a network of profile {}: delay per message, order per connection, dials, resets", network.profile),
     ];
+    modelled.extend(topology::describe(scenario));
     modelled.push(match scenario.crypto {
         Crypto::Ed25519 => "signatures: real Ed25519".to_owned(),
         Crypto::Token => "signatures: keyed tokens of the same size, which expose forgery".to_owned(),

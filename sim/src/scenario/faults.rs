@@ -32,12 +32,7 @@ const KINDS: [(&str, &[&str]); 11] = [
 ];
 
 /// All faults, sorted by time; those of one instant stay in the order of the file.
-pub(super) fn read(
-    item: Option<Item<'_>>,
-    names: &Names,
-    duration: Time,
-    beside: Beside<'_>,
-) -> Read<Vec<Fault>> {
+pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time, beside: Beside<'_>) -> Read<Vec<Fault>> {
     let Some(item) = item else {
         return Ok(Vec::new());
     };
@@ -66,12 +61,7 @@ pub(super) fn read(
     Ok(faults.into_iter().map(|(fault, _)| fault).collect())
 }
 
-fn read_one(
-    item: Item<'_>,
-    names: &Names,
-    duration: Time,
-    beside: Beside<'_>,
-) -> Read<(Fault, Repeats, Range<usize>)> {
+fn read_one(item: Item<'_>, names: &Names, duration: Time, beside: Beside<'_>) -> Read<(Fault, Repeats, Range<usize>)> {
     let kind = kind_of(item)?;
     let (kind_name, own) = KINDS[kind];
     let common: &[&str] = if matches!(kind_name, "join" | "rotate") {

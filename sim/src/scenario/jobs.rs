@@ -81,6 +81,7 @@ fn job(item: Option<Item<'_>>, beside: Beside<'_>) -> Read<JobTemplate> {
         deadline: Span::secs(60),
         requirements: Vec::new(),
         output_bytes: 64,
+        compressible: true,
         failing: Ppm(0),
         max_attempts: 1,
         private: false,
@@ -97,6 +98,7 @@ fn job(item: Option<Item<'_>>, beside: Beside<'_>) -> Read<JobTemplate> {
         "deadline",
         "requirements",
         "output_bytes",
+        "compressible",
         "failing",
         "max_attempts",
         "consistency",
@@ -127,6 +129,9 @@ fn job(item: Option<Item<'_>>, beside: Beside<'_>) -> Read<JobTemplate> {
     }
     if let Some(item) = fields.get("output_bytes") {
         job.output_bytes = u32::try_from(item.whole(0..=16 * 1024 * 1024)?).expect("in range");
+    }
+    if let Some(item) = fields.get("compressible") {
+        job.compressible = item.bool()?;
     }
     if let Some(item) = fields.get("failing") {
         job.failing = item.percentage()?;

@@ -124,8 +124,7 @@ fn empirical(fields: &Fields<'_>, most: Span, beside: Beside<'_>) -> Read<Latenc
         if values.is_empty() || values.len() > limits::QUANTILES {
             return Err(inline.problem(format!("{} quantiles", values.len()), format!("1 to {}", limits::QUANTILES)));
         }
-        let quantiles: Vec<Span> =
-            values.iter().map(|value| value.duration(Span::ZERO..=most)).collect::<Read<_>>()?;
+        let quantiles: Vec<Span> = values.iter().map(|value| value.duration(Span::ZERO..=most)).collect::<Read<_>>()?;
         if !quantiles.is_sorted() {
             return Err(inline.problem("`quantiles` must rise", "from the least to the greatest"));
         }

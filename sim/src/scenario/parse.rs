@@ -131,6 +131,7 @@ fn read(text: &str, overrides: Overrides, beside: Beside<'_>) -> Read<Scenario> 
     let frame = frame(&fields)?;
     let network = network::read(fields.get("network"), beside)?;
     let mut nodes = nodes::read(fields.need("nodes")?, network.regions.as_ref())?;
+    network::fits(fields.get("network"), &network, nodes.specs.len())?;
     let faults = faults::read(fields.get("fault"), &nodes.names, frame.duration, beside)?;
     nodes.set_min_peers(fault::initial_nodes(nodes.specs.len(), &faults).iter().filter(|there| **there).count())?;
     settles(&fields, &faults, frame)?;

@@ -17,6 +17,19 @@ pub struct RegionMatrix {
     pub rtt: Vec<Vec<Span>>,
 }
 
+impl RegionMatrix {
+    /// How many regions, and the shortest and longest round trips between two of them.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let others = |a: usize| self.rtt[a].iter().enumerate().filter(move |(b, _)| *b != a).map(|(_, rtt)| *rtt);
+        let between = || (0..self.names.len()).flat_map(others);
+        let (Some(least), Some(most)) = (between().min(), between().max()) else {
+            return format!("one region of {}", self.file);
+        };
+        format!("{} regions of {}, round trips of {least} to {most}", self.names.len(), self.file)
+    }
+}
+
 /// The matrix as a resolved scenario carries it, so that it can be run from anywhere.
 pub(super) fn read_inline(item: Item<'_>, file: &str) -> Read<RegionMatrix> {
     let fields = Fields::of(item, "`regions`", &["names", "rtt"])?;
@@ -49,8 +62,9 @@ fn check_names(names: &[String]) -> Result<(), String> {
     }
 }
 
-/// A matrix of round trips in milliseconds: the first line and the first column name the regions, `#` starts a comment.
-/// An empty cell is what the other direction says.
+/// A matrix of round trips in milliseconds: the first line and the first column name the regions, in one order; `#` starts a
+/// comment. The row is where a round trip begins, the column where it turns. An empty cell is what the other direction says; an
+/// empty cell of a region with itself is zero, so that nothing but the network's law is between its nodes.
 pub(super) fn matrix(file: &str, text: &str) -> Result<RegionMatrix, String> {
     let mut reader =
         csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
@@ -74,7 +88,7 @@ pub(super) fn matrix(file: &str, text: &str) -> Result<RegionMatrix, String> {
         return Err(format!("{} rows for {} regions", cells.len(), names.len()));
     }
     let rtt_of = |a: usize, b: usize| {
-        let rtt = cells[a][b].or(cells[b][a]);
+        let rtt = cells[a][b].or(cells[b][a]).or((a == b).then_some(Span::ZERO));
         rtt.ok_or_else(|| format!("no round trip between `{}` and `{}`", names[a], names[b]))
     };
     let row = |a| (0..names.len()).map(|b| rtt_of(a, b)).collect::<Result<Vec<_>, _>>();

@@ -8,8 +8,8 @@ use marlos::units::{Ppm, write_millionths};
 use marlos::wire::message::Consistency;
 
 use super::{
-    Arrival, Comparison, CpuSpec, CrashConnection, Fault, FaultKind, KpiTarget, NodeNo,
-    NodeSpec, Scenario, WorkloadSpec, byzantine, targets,
+    Arrival, Comparison, CpuSpec, CrashConnection, Fault, FaultKind, KpiTarget, NodeNo, NodeSpec, Scenario,
+    WorkloadSpec, byzantine, targets,
 };
 
 /// Writing to a `String` cannot fail.
@@ -131,6 +131,9 @@ fn workload(out: &mut String, spec: &WorkloadSpec) {
     line!(out, "deadline = {}", span(job.deadline));
     line!(out, "requirements = {}", texts(&job.requirements));
     line!(out, "output_bytes = {}", job.output_bytes);
+    if !job.compressible {
+        line!(out, "compressible = false");
+    }
     line!(out, "failing = {}", percentage(job.failing));
     line!(out, "max_attempts = {}", job.max_attempts);
     line!(out, "private = {}", job.private);
