@@ -23,6 +23,7 @@ use marlos::wire::message::Consistency;
 use crate::byzantine::Behaviour;
 
 pub use diagnostic::Diagnostic;
+pub(crate) use diagnostic::did_you_mean;
 pub use parse::{Overrides, limits};
 pub use set::Setting;
 pub use write::ranges;
