@@ -43,7 +43,7 @@ use crate::token::Tokens;
 use crate::workload::{SimulatedJob, Workload};
 use frames::Frames;
 pub use frames::Origin;
-use hash::ActionHash;
+pub use hash::ActionHash;
 use sight::Sight;
 pub use sight::{Unwatched, Watcher};
 use slot::{Slot, Waiting};

@@ -7,6 +7,7 @@ use crate::draw::below;
 use crate::queue::EventQueue;
 use crate::scenario::{CrashConnection, LatencyLaw, RegionMatrix, Topology};
 
+mod closed_forms;
 mod faults;
 mod storm;
 
