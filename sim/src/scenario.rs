@@ -25,6 +25,7 @@ use marlos::wire::message::Consistency;
 use crate::byzantine::Behaviour;
 
 pub use diagnostic::Diagnostic;
+pub(crate) use diagnostic::did_you_mean;
 pub use law::LatencyLaw;
 pub use network::{LossBurst, NetworkSpec, QueueFull, Reorder, Topology};
 pub use parse::{Overrides, limits};

@@ -44,13 +44,13 @@ use crate::token::Tokens;
 use crate::workload::{SimulatedJob, Workload};
 use frames::Frames;
 pub use frames::Origin;
-use hash::ActionHash;
+pub use hash::ActionHash;
 use sight::Sight;
 pub use sight::{Unwatched, Watcher};
 use slot::{Slot, Waiting};
 
 /// The wall clocks of all nodes at simulated time zero: 2026-01-01, in microseconds since the Unix epoch.
-const EPOCH: WallTime = WallTime(1_767_225_600_000_000);
+pub(crate) const EPOCH: WallTime = WallTime(1_767_225_600_000_000);
 /// How many nodes' addresses everyone is given.
 const BOOTSTRAP_NODES: usize = 3;
 /// Bytes of IPv4 and UDP headers around a beacon.
@@ -220,6 +220,8 @@ impl World {
                 if let Some(draw) = delivery.changed {
                     delivery.frame = self.frames.changed(delivery.frame, draw);
                 }
+                let (bytes, origin) = self.frames.look(delivery.frame);
+                watcher.arrived(at, delivery, origin, bytes);
                 if self.must_wait(delivery.to) {
                     self.frames.keep(delivery.frame);
                     let waiting = Waiting::Frame { link: delivery.link, frame: delivery.frame };

@@ -8,6 +8,7 @@ use crate::queue::EventQueue;
 use crate::scenario::{CrashConnection, LatencyLaw, RegionMatrix, Topology};
 
 mod burst;
+mod closed_forms;
 mod datagrams;
 mod faults;
 mod pairs;
