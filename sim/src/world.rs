@@ -127,6 +127,7 @@ impl World {
             reaches: vec![vec![true; n]; n],
             public_keys: slots.iter().map(|slot| slot.keys.public()).collect(),
             old_keys: vec![Vec::new(); n],
+            clocks_ahead_us: (0, 0),
             ids: slots.iter().map(|slot| slot.keys.id()).collect(),
         };
         let mut world = World {
