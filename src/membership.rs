@@ -326,8 +326,12 @@ impl Members {
     /// What a record adds to the digest of all records. What is only said to be a member adds nothing where others vote: everyone may
     /// have heard of other inventions, and would be told of them for ever.
     fn digest_of(&self, record: &Announce) -> u32 {
-        let counts = self.listed.as_ref().is_none_or(|listed| listed.binary_search(&record.node_id).is_ok());
-        if counts { record_digest(record) } else { 0 }
+        if self.is_listed(record.node_id) { record_digest(record) } else { 0 }
+    }
+
+    /// Whether it may vote: everyone, where it is not said who votes.
+    fn is_listed(&self, id: NodeId) -> bool {
+        self.listed.as_ref().is_none_or(|listed| listed.binary_search(&id).is_ok())
     }
 
     /// Takes a member out of the electorate, or back in.
@@ -380,12 +384,12 @@ impl Members {
             return;
         }
         if self.connections >= cx.config.max_peers {
-            // Who was never heard, or not for long, makes room: or names that anybody can make up would take every place.
-            let silent = |at: &usize| {
-                let other = &self.peers[*at];
-                other.dialled && !matches!(other.state, PeerState::Alive | PeerState::Suspect)
-            };
-            let Some(silent) = (0..self.peers.len()).find(silent) else { return };
+            // Who is silent makes room, but not a voter for a mere name, nor who was heard for who was not: or names that anybody
+            // can make up would take every place, and a member that comes back would find nobody who listens.
+            let silent = |peer: &Peer| peer.dialled && !matches!(peer.state, PeerState::Alive | PeerState::Suspect);
+            let rank = |at: usize| (self.is_listed(self.peers[at].id), self.peers[at].last_heard.is_some());
+            let silent = (0..self.peers.len()).filter(|at| silent(&self.peers[*at])).min_by_key(|at| rank(*at));
+            let Some(silent) = silent.filter(|at| rank(*at) <= rank(peer.at())) else { return };
             self.hang_up(cx, index(silent));
         }
         let entry = &mut self.peers[peer.at()];

@@ -34,6 +34,8 @@ const RECORDS_AT_ONCE: usize = 256;
 const BOOTSTRAP_LINKS: u32 = 1 << 24;
 /// How long after a message over another path duplicates are expected.
 const SECOND_PATH: Span = Span::secs(60);
+/// Heartbeats in which a quorum shows whom it has forgotten: two whose digests differ make others tell what they hold, and one more.
+const RECALLED_DOUBTED_FOR: u64 = 3;
 /// Members that tell a peer what it misses.
 const TELLERS: usize = 3;
 
@@ -55,6 +57,8 @@ pub struct Gossip {
     key_known_by: Option<BTreeSet<NodeId>>,
     /// Who has shown that it does not count those whom only the store remembers.
     recalled_unknown_to: BTreeSet<NodeId>,
+    /// Until when others are not told of those.
+    recalled_doubted_until: Time,
 }
 
 /// A bootstrap host.
@@ -78,6 +82,7 @@ impl Default for Gossip {
             stored: BTreeMap::new(),
             key_known_by: None,
             recalled_unknown_to: BTreeSet::new(),
+            recalled_doubted_until: Time(0),
         }
     }
 }
@@ -294,7 +299,7 @@ impl Members {
         let told = recently(asker.records_sent) && self.peers.len() >= MANY_RECORDS;
         if !told && (met_now || in_vain || link == Link::INBOUND || self.is_teller_of(cx.self_id(), from)) {
             self.reach_again(cx, from);
-            let all = self.vouched_for().map(|p| p.record.clone()).collect();
+            let all = self.vouched_for(cx.now.mono).map(|p| p.record.clone()).collect();
             self.send_records(cx, from, all, true);
         }
     }
@@ -313,6 +318,11 @@ impl Members {
         let mut refused = Ok(());
         self.gossip.informed |= message.complete;
         for record in &message.records {
+            // Whom this node has forgotten another may count still: only news of it, or its own word, makes it a member again.
+            let stored = self.gossip.stored.get(&record.node_id);
+            if stored.is_some_and(|stored| version(stored) >= version(record)) && record.node_id != self.id(from) {
+                continue;
+            }
             if let Err(reason) = self.merge(cx, record) {
                 refused = Err(reason);
             }
@@ -325,7 +335,7 @@ impl Members {
                     .iter()
                     .any(|r| r.node_id == peer.record.node_id && super::gossip::version(r) >= version)
             };
-            let missing: Vec<Announce> = self.vouched_for().filter(has).map(|p| p.record.clone()).collect();
+            let missing: Vec<Announce> = self.vouched_for(cx.now.mono).filter(has).map(|p| p.record.clone()).collect();
             if !missing.is_empty() {
                 self.send_records(cx, from, missing, false);
             }
@@ -386,7 +396,7 @@ impl Members {
             return;
         }
         self.peers[from.at()].digest_differs = 0;
-        let all = self.vouched_for().map(|p| p.record.clone()).collect();
+        let all = self.vouched_for(cx.now.mono).map(|p| p.record.clone()).collect();
         self.send_records(cx, from, all, true);
     }
 
@@ -409,10 +419,11 @@ impl Members {
         }
     }
 
-    /// The members that others are told of: not those that nobody has shown to be one in this life, or what all have forgotten
-    /// would spread again from everyone who comes back.
-    fn vouched_for(&self) -> impl Iterator<Item = &Peer> {
-        self.peers.iter().filter(|peer| !peer.forgotten && !peer.recalled)
+    /// The members that others are told of. Not those that only the store remembers, before a quorum had the time to show that it has
+    /// forgotten them: or they would come to life again with everyone who comes back.
+    fn vouched_for(&self, now: Time) -> impl Iterator<Item = &Peer> {
+        let doubted = now < self.gossip.recalled_doubted_until;
+        self.peers.iter().filter(move |peer| !peer.forgotten && !(peer.recalled && doubted))
     }
 
     /// Whether `own` is among the first live members after `peer` in the order of ids, around the end.
@@ -589,6 +600,7 @@ impl Members {
         records: BTreeMap<NodeId, Announce>,
         forgotten: &BTreeSet<NodeId>,
     ) {
+        self.gossip.recalled_doubted_until = cx.now.mono + cx.config.heartbeat_interval.times(RECALLED_DOUBTED_FOR);
         for (id, record) in records {
             let room = self.peers.len() < room_for(cx.config, id);
             let counts = room && !forgotten.contains(&id) && !planted!(cx.config, MembersUnrecalled);

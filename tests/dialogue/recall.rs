@@ -81,7 +81,9 @@ fn who_comes_back_follows_a_quorum_that_has_forgotten_a_member_meanwhile() {
     let mut net = met(5);
     net.slots.iter_mut().for_each(|slot| slot.config.forget_after = Span::secs(60));
     stop_all(&mut net);
-    [0, 1, 2, 4].map(|at| drop(net.start(at)));
+    for at in [0, 1, 2, 4] {
+        net.start(at);
+    }
     net.run_for(Span::secs(60));
     net.stop(4);
     net.run_for(Span::secs(40));
@@ -93,4 +95,17 @@ fn who_comes_back_follows_a_quorum_that_has_forgotten_a_member_meanwhile() {
     assert_eq!(quorums(&net), [3; 3], "it has told nobody of node 3");
     net.run_for(Span::secs(20));
     assert_eq!(quorums(&net), [3; 3]);
+}
+
+#[test]
+fn a_dead_member_that_only_some_remember_is_a_member_to_all_of_them_soon() {
+    let mut net = met(4);
+    stop_all(&mut net);
+    net.slots[2].store.clear();
+    (0..3).for_each(|at| drop(net.start(at)));
+    net.run_for(Span::secs(20));
+    assert_eq!([0, 1, 2].map(|at| net.node(at).view().quorum()), [3; 3]);
+    assert_eq!(net.state(2, 3), Some(PeerState::Known), "it was told of it");
+    let digests = [0, 1, 2].map(|at| net.node(at).view().state_digest());
+    assert_eq!(digests, [digests[0]; 3]);
 }
