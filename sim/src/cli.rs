@@ -9,6 +9,7 @@ mod faults;
 mod list;
 mod new;
 mod replay;
+mod report;
 mod run;
 mod shrink;
 mod sweep;
@@ -28,6 +29,7 @@ pub use faults::faults;
 pub use list::list;
 pub use new::{new, template};
 pub use replay::replay;
+pub use report::{ReportOptions, report};
 pub use run::{Format, Log, Run, RunOptions, run};
 pub use shrink::{ShrinkOptions, shrink};
 pub use sweep::{Merge, Sweep, merge, sweep};
@@ -61,6 +63,8 @@ pub enum Command {
         /// The recording
         trace: PathBuf,
     },
+    /// Writes the page of results that were made earlier: one file, which works offline
+    Report(ReportOptions),
     /// Says whether scenarios are valid, and what is wrong with them
     Check {
         /// Scenario files
@@ -93,6 +97,7 @@ impl Command {
             Command::Chaos(options) => chaos(options, console),
             Command::Shrink(options) => shrink(options, console),
             Command::Replay { trace } => replay(trace, console),
+            Command::Report(options) => report(options, console),
             Command::Check { files } => check(files, console),
             Command::List => list(scenarios, console),
             Command::New { name } => new(name, scenarios, console),

@@ -49,7 +49,7 @@ pub use sight::{Unwatched, Watcher};
 use slot::{Slot, Waiting};
 
 /// The wall clocks of all nodes at simulated time zero: 2026-01-01, in microseconds since the Unix epoch.
-const EPOCH: WallTime = WallTime(1_767_225_600_000_000);
+pub(crate) const EPOCH: WallTime = WallTime(1_767_225_600_000_000);
 /// Nodes whose addresses everyone is given.
 const BOOTSTRAP_NODES: usize = 3;
 /// Bytes of IPv4 and UDP headers around a beacon.
@@ -213,6 +213,8 @@ impl World {
         match step.heard {
             Some(Heard::Frame(delivery)) => {
                 self.sight.deliveries += 1;
+                let (bytes, origin) = self.frames.look(delivery.frame);
+                watcher.arrived(at, delivery, origin, bytes);
                 if self.must_wait(delivery.to) {
                     self.frames.keep(delivery.frame);
                     let waiting = Waiting::Frame { link: delivery.link, frame: delivery.frame };

@@ -70,6 +70,13 @@ impl Frames {
         self.held[no as usize].as_ref().expect("a frame is held until it is released").origin
     }
 
+    /// The bytes of a frame under way, and where it comes from.
+    #[must_use]
+    pub fn look(&self, no: FrameNo) -> (&[u8], Origin) {
+        let frame = self.held[no as usize].as_ref().expect("a frame is held until it is released");
+        (&frame.bytes, frame.origin)
+    }
+
     /// It is needed until it was released once more.
     pub fn keep(&mut self, no: FrameNo) {
         self.held[no as usize].as_mut().expect("a frame is held until it is released").keepers += 1;
