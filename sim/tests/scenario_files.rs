@@ -8,8 +8,8 @@ use marlos_sim::byzantine::BEHAVIOURS;
 use marlos_sim::cli;
 use marlos_sim::fault::{FAULT_HELP, Timeline};
 use marlos_sim::scenario::{
-    Comparison, CpuSpec, Diagnostic, FaultKind, KpiTarget, LatencyLaw, Overrides, Scenario, Statistic, Storage,
-    Topology,
+    Comparison, CpuSpec, Diagnostic, FaultKind, KpiTarget, LatencyLaw, Overrides, RegionMatrix, Scenario, Statistic,
+    Storage, Topology,
 };
 use proptest::prelude::*;
 
@@ -528,6 +528,27 @@ fn topologies_are_read_written_and_described() {
         assert!(shown.starts_with(said), "{shown}");
     }
     assert_eq!(marlos_sim::network::topology::describe(&parse(BASE).unwrap()), None);
+}
+
+/// What the published matrices say, in a few cells, and that both directions are theirs.
+#[test]
+fn the_published_matrices_are_read_as_published() {
+    let matrix = |name: &str| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(name);
+        Scenario::load(&file, Overrides::default()).unwrap().network.regions.unwrap()
+    };
+    let rtt = |regions: &RegionMatrix, a: &str, b: &str| {
+        let at = |name| regions.names.iter().position(|known| known == name).unwrap();
+        regions.rtt[at(a)][at(b)]
+    };
+    let azure = matrix("regions-azure.toml");
+    assert_eq!(azure.names.len(), 7);
+    assert_eq!(rtt(&azure, "us-east", "de-west-central"), Span::millis(88));
+    assert_eq!(rtt(&azure, "de-west-central", "us-east"), Span::millis(90));
+    assert_eq!(rtt(&azure, "jp-east", "jp-east"), Span::ZERO, "an empty cell of a region with itself");
+    assert_eq!(azure.describe(), "7 regions of azure-regions.csv, round trips of 17ms to 343ms");
+    let ibm = matrix("wan.toml");
+    assert_eq!((ibm.names.len(), rtt(&ibm, "us-east", "au-syd")), (5, Span::millis(215)));
 }
 
 #[test]
