@@ -4,6 +4,7 @@
 
 mod chaos;
 mod check;
+mod compare;
 mod faults;
 mod list;
 mod new;
@@ -24,6 +25,7 @@ use crate::scenario::Diagnostic;
 
 pub use chaos::{ChaosOptions, chaos};
 pub use check::check;
+pub use compare::{Compare, compare};
 pub use faults::faults;
 pub use list::list;
 pub use new::{new, template};
@@ -52,6 +54,8 @@ pub enum Command {
     Sweep(Sweep),
     /// Joins the results of the shards of a sweep
     Merge(Merge),
+    /// Says what became better or worse from BASE to NEW, over paired seeds; exit 1 on a regression
+    Compare(Compare),
     /// Random timelines of faults on top of a scenario, many runs of them
     Chaos(ChaosOptions),
     /// The smallest scenario that still fails the same check, as a runnable file
@@ -93,6 +97,7 @@ impl Command {
             Command::Run(arguments) => run(&arguments.files, &arguments.options, console),
             Command::Sweep(arguments) => sweep(arguments, console),
             Command::Merge(arguments) => merge(arguments, console),
+            Command::Compare(arguments) => compare(arguments, console),
             Command::Chaos(options) => chaos(options, console),
             Command::Shrink(options) => shrink(options, console),
             Command::Replay { trace } => replay(trace, console),

@@ -36,6 +36,7 @@
 //! - [`export`]: a run for Perfetto and for Wireshark, written as it goes.
 //! - [`many`]: many runs on all cores, their results in order.
 //! - [`sweep`]: scenarios, settings and seeds together: what is kept of each run, and what is said of all.
+//! - [`compare`]: two sets of such results, seed by seed: what became better or worse.
 //! - [`log`]: what happened, a line each; [`retrace`]: what was said just before a violation.
 //! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
@@ -44,6 +45,7 @@ pub mod byzantine;
 pub mod chaos;
 pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod draw;
 pub mod export;
 pub mod fault;
