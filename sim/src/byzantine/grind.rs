@@ -86,7 +86,8 @@ impl Grind {
         let now = scene.wall();
         let body = JobBody {
             job_type: "simulated".to_owned(),
-            command: SimulatedJob { duration: Span::millis(100), fails: false, output_bytes: 0 }.to_command(),
+            command: SimulatedJob { duration: Span::millis(100), fails: false, output_bytes: 0, noise: false }
+                .to_command(),
             priority: Ppm(500_000),
             submitted: now,
             deadline: now + Span::secs(30),

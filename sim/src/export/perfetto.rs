@@ -151,6 +151,7 @@ impl<W: Write> Perfetto<W> {
             Observation::Quarantined { node, peer } => self.about_peer(now, node, "quarantines", peer),
             Observation::Proven { node, peer } => self.about_peer(now, node, "has proof against", peer),
             Observation::KeyRotated { node } => self.instant(now, node, "has another key"),
+            Observation::NodeLeaving { node } => self.instant(now, node, "says goodbye"),
             Observation::NodeTurned { node } => self.instant(now, node, "misbehaves from here on"),
             Observation::StoreCut { node, records, .. } => {
                 self.instant(now, node, &format!("loses {records} records"));
@@ -173,10 +174,12 @@ impl<W: Write> Perfetto<W> {
                 self.close(now, job, json!({ "failed": words::fail_reason(reason) }));
             }
             Observation::ReachChanged
+            | Observation::DatagramMishap { .. }
             | Observation::Accepted { .. }
             | Observation::Refused { .. }
             | Observation::Pinged { .. }
             | Observation::Discovered { .. }
+            | Observation::Recalled { .. }
             | Observation::Digest { .. }
             | Observation::SubmitRefused { .. }
             | Observation::Voted { .. }

@@ -3,6 +3,7 @@
 
 use marlos::time::Time;
 
+use crate::draw::below;
 use crate::network::FrameNo;
 use crate::scenario::NodeNo;
 
@@ -62,6 +63,21 @@ impl Frames {
                 u32::try_from(self.held.len() - 1).expect("fewer than 2^32 frames are under way")
             }
         }
+    }
+
+    /// A frame as it arrives where a bit or more of it has changed on its way. It is another frame: nobody has sealed it so.
+    pub fn changed(&mut self, no: FrameNo, draw: u64) -> FrameNo {
+        let frame = self.held[no as usize].as_ref().expect("a frame is held until it is released");
+        let (mut bytes, origin) = (frame.bytes.clone(), frame.origin);
+        // Up to four bits, in places that the draw's parts name.
+        for part in 0..=(draw & 3) {
+            let place = (draw >> (16 * part)) & 0xffff;
+            let at = below(place << 48, bytes.len() as u64);
+            bytes[usize::try_from(at).expect("a place in memory")] ^= 1 << (place & 7);
+        }
+        assert!(!bytes.is_empty(), "a frame is not empty");
+        bytes[0] ^= u8::from(bytes == frame.bytes);
+        self.seal(&bytes, origin.sender, origin.at)
     }
 
     /// Where a frame under way comes from.
