@@ -233,12 +233,14 @@ pub enum Plant {
     DeadStayDead,
     /// Members with other records than one's own are not told.
     RecordsIgnored,
+    /// A node that restarts counts only the members that it has met since.
+    MembersUnrecalled,
 }
 
 #[cfg(feature = "plant")]
 impl Plant {
     /// Every defect.
-    pub const ALL: [Plant; 30] = [
+    pub const ALL: [Plant; 31] = [
         Plant::QuorumOneShort,
         Plant::VotesForgotten,
         Plant::VotesNotPersisted,
@@ -269,6 +271,7 @@ impl Plant {
         Plant::BanByArrival,
         Plant::DeadStayDead,
         Plant::RecordsIgnored,
+        Plant::MembersUnrecalled,
     ];
 }
 

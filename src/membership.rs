@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use crate::config::{Config, Membership as Mode};
-use crate::cx::Ctx;
+use crate::cx::{Ctx, store_key};
 use crate::id::{ElectorateId, Link, NodeId, PeerIdx};
 use crate::identity::chain::{OVERLAP, last_key};
 use crate::io::{Action, Event, PeerState, Verify};
@@ -37,6 +37,8 @@ pub struct Members {
     /// Whether members came or went since the electorate was built: see [`Members::settle`].
     changed: bool,
     records_digest: u32,
+    /// The part of it that is of members whom only the store remembers.
+    recalled_digest: u32,
     /// Where it is said who votes: those, sorted. Only their records must be the same everywhere.
     listed: Option<Vec<NodeId>>,
     reachable: u32,
@@ -82,6 +84,8 @@ pub struct Peer {
     link_up: bool,
     /// Whether it is out of the electorate because it was dead for `forget_after`.
     forgotten: bool,
+    /// Whether the store alone says that it is a member: neither it nor anybody else has shown so in this life.
+    recalled: bool,
     /// The newest moment at which others are known to have heard it.
     vouched: Time,
     /// When it became known, or known again.
@@ -118,6 +122,7 @@ impl Members {
             // Alone may be enough: the first `settle` says so.
             changed: true,
             records_digest: 0,
+            recalled_digest: 0,
             listed: listed(config),
             reachable: 1,
             connections: 0,
@@ -280,7 +285,7 @@ impl Members {
     }
 
     /// Adds a member that was not known. The caller has checked its record and the limits.
-    fn add(&mut self, cx: &mut Ctx<'_>, record: Announce) -> PeerIdx {
+    fn add(&mut self, cx: &mut Ctx<'_>, record: Announce, recalled: bool) -> PeerIdx {
         let peer = index(self.peers.len());
         let replaced = self.index.insert(record.node_id, peer);
         assert!(replaced.is_none(), "the member was not known");
@@ -288,7 +293,13 @@ impl Members {
         self.records_digest ^= self.digest_of(&record);
         self.peers.push(Peer::new(record, cx.now.mono));
         self.changed = true;
-        cx.report(Event::PeerDiscovered { peer });
+        if recalled {
+            self.peers[peer.at()].recalled = true;
+            self.recalled_digest ^= self.digest_of(&self.peers[peer.at()].record);
+            cx.report(Event::PeerRecalled { peer });
+        } else {
+            cx.report(Event::PeerDiscovered { peer });
+        }
         self.dial(cx, peer);
         self.detector.look_again_at(cx.now.mono + cx.config.heartbeat_timeout);
         peer
@@ -315,16 +326,39 @@ impl Members {
     /// What a record adds to the digest of all records. What is only said to be a member adds nothing where others vote: everyone may
     /// have heard of other inventions, and would be told of them for ever.
     fn digest_of(&self, record: &Announce) -> u32 {
-        let counts = self.listed.as_ref().is_none_or(|listed| listed.binary_search(&record.node_id).is_ok());
-        if counts { record_digest(record) } else { 0 }
+        if self.is_listed(record.node_id) { record_digest(record) } else { 0 }
+    }
+
+    /// Whether it may vote: everyone, where it is not said who votes.
+    fn is_listed(&self, id: NodeId) -> bool {
+        self.listed.as_ref().is_none_or(|listed| listed.binary_search(&id).is_ok())
     }
 
     /// Takes a member out of the electorate, or back in.
-    fn set_forgotten(&mut self, peer: PeerIdx, forgotten: bool) {
+    fn set_forgotten(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx, forgotten: bool) {
         if self.peers[peer.at()].forgotten != forgotten {
+            self.cease_recalled(peer);
             self.peers[peer.at()].forgotten = forgotten;
             self.records_digest ^= self.digest_of(&self.peers[peer.at()].record);
             self.changed = true;
+            let key = store_key::of_node(store_key::FORGOTTEN, self.id(peer));
+            if forgotten { cx.persist(&key, &()) } else { cx.forget(&key) }
+        }
+    }
+
+    /// From now on more than the store says that this is a member, or it is none. Says whether the store alone did.
+    fn cease_recalled(&mut self, peer: PeerIdx) -> bool {
+        let was = std::mem::take(&mut self.peers[peer.at()].recalled);
+        if was {
+            self.recalled_digest ^= self.digest_of(&self.peers[peer.at()].record);
+        }
+        was
+    }
+
+    /// Somebody has shown in this life that this is a member: itself, or who passes its record on.
+    fn meet_recalled(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
+        if self.cease_recalled(peer) {
+            cx.report(Event::PeerDiscovered { peer });
         }
     }
 
@@ -350,12 +384,12 @@ impl Members {
             return;
         }
         if self.connections >= cx.config.max_peers {
-            // Who was never heard, or not for long, makes room: or names that anybody can make up would take every place.
-            let silent = |at: &usize| {
-                let other = &self.peers[*at];
-                other.dialled && !matches!(other.state, PeerState::Alive | PeerState::Suspect)
-            };
-            let Some(silent) = (0..self.peers.len()).find(silent) else { return };
+            // Who is silent makes room, but not a voter for a mere name, nor who was heard for who was not: or names that anybody
+            // can make up would take every place, and a member that comes back would find nobody who listens.
+            let silent = |peer: &Peer| peer.dialled && !matches!(peer.state, PeerState::Alive | PeerState::Suspect);
+            let rank = |at: usize| (self.is_listed(self.peers[at].id), self.peers[at].last_heard.is_some());
+            let silent = (0..self.peers.len()).filter(|at| silent(&self.peers[*at])).min_by_key(|at| rank(*at));
+            let Some(silent) = silent.filter(|at| rank(*at) <= rank(peer.at())) else { return };
             self.hang_up(cx, index(silent));
         }
         let entry = &mut self.peers[peer.at()];
@@ -482,6 +516,7 @@ impl Peer {
             dialled: false,
             link_up: false,
             forgotten: false,
+            recalled: false,
             vouched: Time(0),
             known_since: now,
             probe_at: None,

@@ -208,7 +208,6 @@ impl Node {
         self.started = true;
         let stored = Stored::read(records);
         self.floors = stored.floors;
-        self.members.recall_from_store(stored.records);
         self.guard.add_sender(PeerIdx::SELF, 0, &self.config, now.mono);
         if !records.is_empty() {
             self.guard.begin_again(now.mono);
@@ -229,7 +228,9 @@ impl Node {
             parts.members.await_key_known();
         }
         parts.proofs.start(&cx, proven);
-        parts.members.settle(&mut cx);
+        parts.members.recall_from_store(&mut cx, stored.records, &stored.forgotten);
+        self.meet_new_members(now, verify, out);
+        let (mut cx, parts) = self.split(now, verify, out);
         for (id, broadcast, proof) in stored.claims {
             let claim = Claim::of(&proof);
             parts.ledger.on_job_seen(id, broadcast.submitter, broadcast.body.payment);

@@ -130,6 +130,7 @@ impl World {
             reaches: faults.matrix().to_vec(),
             public_keys: slots.iter().map(|slot| slot.keys.public()).collect(),
             old_keys: vec![Vec::new(); n],
+            clocks_ahead_us: (0, 0),
             ids: slots.iter().map(|slot| slot.keys.id()).collect(),
         };
         network.set_reaches(Time(0), &truth.reaches);

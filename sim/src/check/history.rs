@@ -32,6 +32,7 @@ impl History {
             reaches: vec![vec![true; nodes]; nodes],
             public_keys: keys.iter().map(Keys::public).collect(),
             old_keys: vec![Vec::new(); nodes],
+            clocks_ahead_us: (0, 0),
             ids: keys.iter().map(Keys::id).collect(),
         };
         History { truth, keys }

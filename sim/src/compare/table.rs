@@ -109,7 +109,11 @@ pub(super) fn amount(row: &Row, change: f64) -> String {
 /// The figures that are the same in every seed.
 pub(super) fn identical(case: &Compared) -> Option<String> {
     let same: Vec<String> = case.rows.iter().filter(|row| row.says == Says::Identical).map(label).collect();
-    (!same.is_empty()).then(|| format!("identical in every seed: {}", same.join(", ")))
+    match same.len() {
+        0 => None,
+        all if all == case.rows.len() => Some(format!("identical in every seed: all {all} figures")),
+        _ => Some(format!("identical in every seed: {}", same.join(", "))),
+    }
 }
 
 /// What turned, in a line or two.

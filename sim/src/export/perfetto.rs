@@ -151,6 +151,7 @@ impl<W: Write> Perfetto<W> {
             Observation::Quarantined { node, peer } => self.about_peer(now, node, "quarantines", peer),
             Observation::Proven { node, peer } => self.about_peer(now, node, "has proof against", peer),
             Observation::KeyRotated { node } => self.instant(now, node, "has another key"),
+            Observation::NodeLeaving { node } => self.instant(now, node, "says goodbye"),
             Observation::NodeTurned { node } => self.instant(now, node, "misbehaves from here on"),
             Observation::StoreCut { node, records, .. } => {
                 self.instant(now, node, &format!("loses {records} records"));
@@ -178,6 +179,7 @@ impl<W: Write> Perfetto<W> {
             | Observation::Refused { .. }
             | Observation::Pinged { .. }
             | Observation::Discovered { .. }
+            | Observation::Recalled { .. }
             | Observation::Digest { .. }
             | Observation::SubmitRefused { .. }
             | Observation::Voted { .. }
