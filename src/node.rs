@@ -155,8 +155,9 @@ impl Node {
         self.carry_standing(out);
         let mut sealing = Sealing {
             now,
-            sync_offset_us: self.members.sync_offset_us(),
+            members: &self.members,
             config: &self.config,
+            rng: &mut self.rng,
             verify,
             metrics: &mut self.metrics,
             out,
@@ -339,6 +340,8 @@ impl Node {
             Payload::SealedCommand(message) => {
                 jobs.on_sealed_command(cx, members, from, &message, auctions.job(message.job_id))
             }
+            // Opened before, and never one in another.
+            Payload::SealedBundle(_) => Err(Refusal::Malformed),
             Payload::CertificateRequest(request) => {
                 let asker = members.id(from);
                 if let Some(held) = auctions.job(request.job_id).and_then(|job| job.certificate.clone()) {
@@ -449,8 +452,9 @@ impl Node {
         self.egress.set_keys(old);
         let mut sealing = Sealing {
             now,
-            sync_offset_us: self.members.sync_offset_us(),
+            members: &self.members,
             config: &self.config,
+            rng: &mut self.rng,
             verify,
             metrics: &mut self.metrics,
             out,
@@ -486,8 +490,9 @@ impl Node {
         }
         let mut sealing = Sealing {
             now,
-            sync_offset_us: parts.members.sync_offset_us(),
+            members: &self.members,
             config: &self.config,
+            rng: &mut self.rng,
             verify,
             metrics: &mut self.metrics,
             out,

@@ -4,10 +4,12 @@
 
 mod chaos;
 mod check;
+mod compare;
 mod faults;
 mod list;
 mod new;
 mod replay;
+mod report;
 mod run;
 mod shrink;
 mod sweep;
@@ -22,10 +24,12 @@ use crate::scenario::Diagnostic;
 
 pub use chaos::{ChaosOptions, chaos};
 pub use check::check;
+pub use compare::{Compare, compare};
 pub use faults::faults;
 pub use list::list;
 pub use new::{new, template};
 pub use replay::replay;
+pub use report::{ReportOptions, report};
 pub use run::{Format, Log, Run, RunOptions, run};
 pub use shrink::{ShrinkOptions, shrink};
 pub use sweep::{Merge, Sweep, merge, sweep};
@@ -48,6 +52,8 @@ pub enum Command {
     Sweep(Sweep),
     /// Joins the results of the shards of a sweep
     Merge(Merge),
+    /// Says what became better or worse from BASE to NEW, over paired seeds; exit 1 on a regression
+    Compare(Compare),
     /// Random timelines of faults on top of a scenario, many runs of them
     Chaos(ChaosOptions),
     /// The smallest scenario that still fails the same check, as a runnable file
@@ -57,6 +63,8 @@ pub enum Command {
         /// The recording
         trace: PathBuf,
     },
+    /// Writes the page of results that were made earlier: one file, which works offline
+    Report(ReportOptions),
     /// Says whether scenarios are valid, and what is wrong with them
     Check {
         /// Scenario files
@@ -85,9 +93,11 @@ impl Command {
             Command::Run(arguments) => run(&arguments.files, &arguments.options, console),
             Command::Sweep(arguments) => sweep(arguments, console),
             Command::Merge(arguments) => merge(arguments, console),
+            Command::Compare(arguments) => compare(arguments, console),
             Command::Chaos(options) => chaos(options, console),
             Command::Shrink(options) => shrink(options, console),
             Command::Replay { trace } => replay(trace, console),
+            Command::Report(options) => report(options, console),
             Command::Check { files } => check(files, console),
             Command::List => list(scenarios, console),
             Command::New { name } => new(name, scenarios, console),

@@ -31,9 +31,11 @@
 //!
 //! # What a run leaves
 //! - [`outcome`]: everything that was found, as plain data.
-//! - [`report`]: tables, JSON, CSV, histograms and plots of it: the only place that writes files.
+//! - [`report`]: tables, JSON, CSV, histograms and plots of it: the only place that writes files, but for [`export`].
+//! - [`export`]: a run for Perfetto and for Wireshark, written as it goes.
 //! - [`many`]: many runs on all cores, their results in order.
 //! - [`sweep`]: scenarios, settings and seeds together: what is kept of each run, and what is said of all.
+//! - [`compare`]: two sets of such results, seed by seed: what became better or worse.
 //! - [`log`]: what happened, a line each; [`retrace`]: what was said just before a violation.
 //! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
@@ -42,7 +44,9 @@ pub mod byzantine;
 pub mod chaos;
 pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod draw;
+pub mod export;
 pub mod fault;
 pub mod finding;
 pub mod kpi;

@@ -66,6 +66,7 @@ fn columns(o: &Observation<'_>) -> (Option<NodeNo>, &'static str, String) {
         }
         Observation::FramesCut { count } => (None, "frames_cut", count.to_string()),
         Observation::SegmentLost { udp } => (None, "segment_lost", if udp { "udp" } else { "tcp" }.to_owned()),
+        Observation::DatagramMishap { mishap } => (None, "datagram", format!("{mishap:?}").to_lowercase()),
         Observation::JobSubmitted { node, job } => (Some(node), "job_submitted", short(job)),
         Observation::SubmitRefused { node } => (Some(node), "submit_refused", nothing()),
         Observation::JobSeen { node, job } => (Some(node), "job_seen", short(job)),

@@ -58,6 +58,8 @@ pub enum Observation<'a> {
     FramesCut { count: u64 },
     /// A UDP datagram or TCP segment was lost by chance.
     SegmentLost { udp: bool },
+    /// Something else than loss happened to a datagram.
+    DatagramMishap { mishap: Mishap },
     /// A job was accepted from a client at this node.
     JobSubmitted { node: NodeNo, job: JobId },
     /// A client's job was not accepted.
@@ -94,10 +96,35 @@ pub enum Observation<'a> {
     PenaltyApplied { node: NodeNo, submitter: NodeNo, claimer: NodeNo, number: u64, supply: Option<Supply> },
 }
 
+/// What can happen to a datagram, besides loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mishap {
+    /// It came twice.
+    Duplicated,
+    /// It was held up, for others to overtake it.
+    Reordered,
+    /// It was changed on its way: dropped for its checksum, or delivered where that did not tell.
+    Corrupted,
+}
+
+impl Mishap {
+    /// Each, in the order of the kinds.
+    pub const ALL: [Mishap; 3] = [Mishap::Duplicated, Mishap::Reordered, Mishap::Corrupted];
+
+    /// The counter of it. Where it never happens, no summary has it.
+    #[must_use]
+    pub fn counter(self) -> &'static str {
+        ["datagrams_duplicated", "datagrams_reordered", "datagrams_corrupted"][self as usize]
+    }
+}
+
 /// What `[expect]` of a scenario can count.
 pub const COUNTERS: &[&str] = &[
     "frames_cut",
     "segments_lost",
+    "datagrams_duplicated",
+    "datagrams_reordered",
+    "datagrams_corrupted",
     "deaths_detected",
     "false_deaths",
     "rejoins",
@@ -139,6 +166,7 @@ impl Observation<'_> {
             | Observation::Digest { .. }
             | Observation::FramesCut { .. }
             | Observation::Misdeeds { .. }
+            | Observation::DatagramMishap { .. }
             | Observation::SegmentLost { .. } => return None,
             Observation::Certified { node, job, round, votes, members, .. } => {
                 Observation::Certified { node, job, round, votes, members, certificate: &[] }
@@ -209,6 +237,7 @@ impl Observation<'_> {
                 | Observation::Digest { .. }
                 | Observation::FramesCut { .. }
                 | Observation::Misdeeds { .. }
+                | Observation::DatagramMishap { .. }
                 | Observation::SegmentLost { .. }
         )
     }
@@ -228,6 +257,7 @@ impl Observation<'_> {
             | Observation::KeyRotated { .. }
             | Observation::ReachChanged
             | Observation::FramesCut { .. }
+            | Observation::DatagramMishap { .. }
             | Observation::SegmentLost { .. } => None,
             Observation::Accepted { node, .. }
             | Observation::Refused { node, .. }

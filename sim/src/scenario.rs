@@ -7,9 +7,11 @@ mod diagnostic;
 mod faults;
 mod fields;
 mod jobs;
+mod law;
 mod network;
 mod nodes;
 mod parse;
+mod regions;
 mod set;
 mod targets;
 mod write;
@@ -23,7 +25,11 @@ use marlos::wire::message::Consistency;
 use crate::byzantine::Behaviour;
 
 pub use diagnostic::Diagnostic;
+pub(crate) use diagnostic::did_you_mean;
+pub use law::LatencyLaw;
+pub use network::{LossBurst, NetworkSpec, QueueFull, Reorder, Topology};
 pub use parse::{Overrides, limits};
+pub use regions::RegionMatrix;
 pub use set::Setting;
 pub use write::ranges;
 
@@ -110,65 +116,6 @@ pub struct CpuSpec {
     pub per_verification: Span,
 }
 
-/// What lies between the nodes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NetworkSpec {
-    /// The profile the other values come from, for people.
-    pub profile: String,
-    /// One-way delay of a segment, on top of the regions' matrix where there is one.
-    pub latency: LatencyLaw,
-    /// Segments lost: TCP sends them again, UDP does not.
-    pub loss: Ppm,
-    /// Bits per second and node and direction, with a queue; nothing means unlimited.
-    pub bandwidth_bps: Option<u64>,
-    /// Bytes the sender's queue holds before a segment is dropped (and sent again, on TCP).
-    pub queue_bytes: u64,
-    /// Whether multicast beacons reach everyone (a local network) or nobody.
-    pub multicast: bool,
-    /// Frames a cut link holds before it drops: ZeroMQ's high-water mark.
-    pub high_water_mark: u32,
-    /// How long a connection survives a cut before it is reset.
-    pub connection_timeout: Span,
-    /// Who may connect to whom.
-    pub topology: Topology,
-    /// Round-trip times between regions.
-    pub regions: Option<RegionMatrix>,
-}
-
-/// A law for one-way delays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the variants say what their fields are")]
-pub enum LatencyLaw {
-    /// Always this.
-    Constant(Span),
-    /// Evenly between the two.
-    Uniform { min: Span, max: Span },
-    /// Normal, cut off at zero.
-    Normal { mean: Span, deviation: Span },
-    /// Lognormal, by its median and 99th percentile.
-    Lognormal { median: Span, p99: Span },
-}
-
-/// Who may connect to whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Topology {
-    /// Everyone to everyone.
-    Full,
-    /// As `Full`, with delays by region.
-    Regions,
-}
-
-/// Round-trip times between regions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegionMatrix {
-    /// The CSV file it was read from, as the scenario names it.
-    pub file: String,
-    /// Region names, in the order of the matrix.
-    pub names: Vec<String>,
-    /// `rtt[a][b]`, symmetric where the file says only one direction.
-    pub rtt: Vec<Vec<Span>>,
-}
-
 /// The jobs that arrive.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkloadSpec {
@@ -215,6 +162,8 @@ pub struct JobTemplate {
     pub requirements: Vec<String>,
     /// Bytes of output.
     pub output_bytes: u32,
+    /// Whether its output is the same byte throughout, of which little is left on the wire, or noise, of which all is.
+    pub compressible: bool,
     /// How many fail.
     pub failing: Ppm,
     /// How often one is run at most, where running it fails.

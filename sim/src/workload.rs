@@ -3,11 +3,13 @@
 //! Job `n` depends on (seed, `"workload"`, n) alone, not on what the network or the nodes do: two versions of the protocol
 //! are offered the same jobs at the same times.
 
+use marlos::id::JobId;
 use marlos::time::{Span, Time};
 use marlos::units::Ppm;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
+use crate::draw::exponential;
 use crate::scenario::{Arrival, JobTemplate, LatencyLaw, NodeNo, Scenario, WorkloadSpec};
 
 /// A client hands a job to a node.
@@ -79,6 +81,7 @@ impl Workload {
                 duration: sample(&spec.job.duration, draw(Purpose::JobDuration)),
                 fails: below(draw(Purpose::JobFailure), u64::from(Ppm::ONE.0)) < u64::from(spec.job.failing.0),
                 output_bytes: spec.job.output_bytes,
+                noise: !spec.job.compressible,
             },
         };
         self.n += 1;
@@ -126,29 +129,6 @@ fn below(uniform: u64, n: u64) -> u64 {
     ((u128::from(uniform) * u128::from(n)) >> 64) as u64
 }
 
-/// -ln(1 - u) for u = `uniform` / 2^64, in units of 2^-32, with integers alone: `ln` differs between platforms.
-///
-/// The logarithm to base 2 is found bit by bit: squaring a number in [1, 2) doubles its logarithm, and where the square
-/// reaches 2 the next bit is one.
-#[must_use]
-pub fn exponential(uniform: u64) -> u64 {
-    /// ln 2 in units of 2^-64.
-    const LN_2: u128 = 0xB172_17F7_D1CF_79AB;
-    let rest = (1u128 << 64) - u128::from(uniform);
-    let whole = 127 - rest.leading_zeros();
-    // In [1, 2), in units of 2^-63; the whole part of the logarithm is split off.
-    let mut mantissa = if whole >= 63 { rest >> (whole - 63) } else { rest << (63 - whole) };
-    let mut log2 = u128::from(whole) << 32;
-    for bit in (0..32).rev() {
-        mantissa = (mantissa * mantissa) >> 63;
-        if mantissa >> 64 != 0 {
-            mantissa >>= 1;
-            log2 |= 1 << bit;
-        }
-    }
-    ((((64u128 << 32) - log2) * LN_2) >> 64) as u64
-}
-
 /// What a job of type `simulated` does: its command is the text of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SimulatedJob {
@@ -158,13 +138,21 @@ pub struct SimulatedJob {
     pub fails: bool,
     /// Bytes of output.
     pub output_bytes: u32,
+    /// Whether the output is noise, which cannot be compressed.
+    pub noise: bool,
 }
 
 impl SimulatedJob {
-    /// `duration_us=523000 fail=0 output=64`
+    /// What comes of a command that is no such text.
+    pub const UNREADABLE: SimulatedJob =
+        SimulatedJob { duration: Span::ZERO, fails: true, output_bytes: 0, noise: false };
+
+    /// `duration_us=523000 fail=0 output=64`, and `noise=1` where it is.
     #[must_use]
     pub fn to_command(&self) -> String {
-        format!("duration_us={} fail={} output={}", self.duration.0, u8::from(self.fails), self.output_bytes)
+        let SimulatedJob { duration, fails, output_bytes, noise } = self;
+        let noise = if *noise { " noise=1" } else { "" };
+        format!("duration_us={} fail={} output={output_bytes}{noise}", duration.0, u8::from(*fails))
     }
 
     /// Reads what [`SimulatedJob::to_command`] writes, and nothing else.
@@ -179,8 +167,20 @@ impl SimulatedJob {
             _ => return None,
         };
         let output_bytes = value("output")?.parse().ok()?;
-        let job = SimulatedJob { duration, fails, output_bytes };
+        let job = SimulatedJob { duration, fails, output_bytes, noise: parts.next().is_some() };
         (job.to_command() == command).then_some(job)
+    }
+
+    /// What it writes as this job: the same wherever it runs.
+    #[must_use]
+    pub fn output(&self, job: JobId) -> Vec<u8> {
+        let mut output = vec![b'.'; self.output_bytes as usize];
+        if self.noise {
+            let mut key = [0; 32];
+            key[..16].copy_from_slice(&job.0);
+            ChaCha8Rng::from_seed(key).fill_bytes(&mut output);
+        }
+        output
     }
 }
 

@@ -7,7 +7,6 @@ use marlos::units::{Ppm, Tokens, parse_millionths};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::LatencyLaw;
 use super::diagnostic::{Problem, did_you_mean, list};
 
 /// A value with its place.
@@ -288,50 +287,6 @@ impl<'t> Item<'t> {
             let message = format!("`{} = \"{text}\"` is not a size in range", self.name);
             let (least, most) = (range.start(), range.end());
             self.problem(message, format!("{least}B to {most}B, in B, kB, KiB, MB or MiB, such as \"256KiB\""))
-        })
-    }
-
-    /// A law of durations: a table with `distribution` and its keys, or one duration, which is then constant.
-    pub(super) fn law(&self, most: Span) -> Read<LatencyLaw> {
-        if self.value.get_ref().is_str() {
-            return self.duration(Span::ZERO..=most).map(LatencyLaw::Constant);
-        }
-        let all = ["distribution", "value", "min", "max", "mean", "deviation", "median", "p99"];
-        let fields = Fields::new(
-            format!("`{}`", self.name),
-            self.value.span(),
-            self.table()?,
-            &all,
-            &["file", "shape", "scale"],
-        )?;
-        let names = ["constant", "uniform", "normal", "lognormal"];
-        let law = fields.need("distribution")?.one_of(&names, &["pareto", "empirical"])?;
-        let keys: &[&str] = [&["value"][..], &["min", "max"], &["mean", "deviation"], &["median", "p99"]][law];
-        let allowed = [&["distribution"], keys].concat();
-        let fields = Fields::new(format!("a {} law", names[law]), self.value.span(), self.table()?, &allowed, &[])?;
-        let read = |key| fields.need(key)?.duration(Span::ZERO..=most);
-        let ordered = |low: Span, high: Span| {
-            let message = format!("`{}`: {} is less than {}", self.name, keys[1], keys[0]);
-            if low <= high { Ok(()) } else { Err(self.problem(message, format!("{high} < {low}"))) }
-        };
-        Ok(match law {
-            0 => LatencyLaw::Constant(read("value")?),
-            1 => {
-                let (min, max) = (read("min")?, read("max")?);
-                ordered(min, max)?;
-                LatencyLaw::Uniform { min, max }
-            }
-            2 => LatencyLaw::Normal { mean: read("mean")?, deviation: read("deviation")? },
-            _ => {
-                let (median, p99) = (read("median")?, read("p99")?);
-                ordered(median, p99)?;
-                if median == Span::ZERO {
-                    return Err(
-                        self.problem("the median of a lognormal law cannot be zero", "write \"0s\" for no delay")
-                    );
-                }
-                LatencyLaw::Lognormal { median, p99 }
-            }
         })
     }
 }

@@ -6,6 +6,7 @@ use marlos::wire::message::Consistency;
 
 use super::fields::{Fields, Item, Read};
 use super::nodes::Names;
+use super::parse::Beside;
 use super::{Arrival, JobTemplate, LatencyLaw, WorkloadSpec, limits};
 
 /// The times that a workload's defaults and bounds come from.
@@ -17,7 +18,7 @@ pub(super) struct Frame {
 }
 
 /// `[workload]`.
-pub(super) fn read(item: Item<'_>, names: &Names, frame: Frame) -> Read<WorkloadSpec> {
+pub(super) fn read(item: Item<'_>, names: &Names, frame: Frame, beside: Beside<'_>) -> Read<WorkloadSpec> {
     let keys = ["jobs_per_second", "arrival", "burst_size", "from", "start", "end", "job"];
     let fields = Fields::of(item, "`[workload]`", &keys)?;
     let rate = fields.need("jobs_per_second")?;
@@ -47,7 +48,7 @@ pub(super) fn read(item: Item<'_>, names: &Names, frame: Frame) -> Read<Workload
         from: fields.get("from").map_or_else(|| Ok(names.all()), |from| names.read_list(from))?,
         start,
         end,
-        job: job(fields.get("job"))?,
+        job: job(fields.get("job"), beside)?,
     };
     let jobs = u128::from(workload.jobs_per_1000_s) * u128::from(end.0 - start.0) / 1_000_000_000;
     if jobs > u128::from(limits::JOBS) {
@@ -71,7 +72,7 @@ fn arrival(fields: &Fields<'_>) -> Read<Arrival> {
     }
 }
 
-fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
+fn job(item: Option<Item<'_>>, beside: Beside<'_>) -> Read<JobTemplate> {
     let mut job = JobTemplate {
         job_type: "simulated".to_owned(),
         duration: LatencyLaw::Uniform { min: Span::millis(100), max: Span::secs(2) },
@@ -80,6 +81,7 @@ fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
         deadline: Span::secs(60),
         requirements: Vec::new(),
         output_bytes: 64,
+        compressible: true,
         failing: Ppm(0),
         max_attempts: 1,
         private: false,
@@ -96,6 +98,7 @@ fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
         "deadline",
         "requirements",
         "output_bytes",
+        "compressible",
         "failing",
         "max_attempts",
         "consistency",
@@ -106,7 +109,7 @@ fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
         job.job_type = item.short_text(32)?.to_owned();
     }
     if let Some(item) = fields.get("duration") {
-        job.duration = item.law(Span::secs(86_400))?;
+        job.duration = LatencyLaw::read(item, Span::secs(86_400), beside)?;
     }
     if let Some(item) = fields.get("payment") {
         job.payment = Tokens(item.millionths(0..=1_000_000_000_000_000)?);
@@ -126,6 +129,9 @@ fn job(item: Option<Item<'_>>) -> Read<JobTemplate> {
     }
     if let Some(item) = fields.get("output_bytes") {
         job.output_bytes = u32::try_from(item.whole(0..=16 * 1024 * 1024)?).expect("in range");
+    }
+    if let Some(item) = fields.get("compressible") {
+        job.compressible = item.bool()?;
     }
     if let Some(item) = fields.get("failing") {
         job.failing = item.percentage()?;

@@ -8,7 +8,6 @@ use toml::de::DeTable;
 use super::diagnostic::Problem;
 use super::fields::{Fields, Item, Read};
 use super::jobs::Frame;
-use super::network::Beside;
 use super::set::{Setting, with_settings};
 use super::{Crypto, Diagnostic, Fault, FaultKind, Scenario, faults, jobs, network, nodes, targets};
 use crate::fault;
@@ -39,9 +38,16 @@ pub mod limits {
     pub const CPU: Span = Span::secs(1);
     /// By what a `slow` fault multiplies, in millionths: a hundredth to a thousand.
     pub const SLOW_MILLIONTHS: std::ops::RangeInclusive<u64> = 10_000..=1_000_000_000;
+    /// Mean length of a burst of losses. Shorter ones would be many, and are as good as single losses.
+    pub const LOSS_BURST: std::ops::RangeInclusive<Span> = Span::millis(10)..=Span::secs(3_600);
+    /// Quantiles of an empirical law.
+    pub const QUANTILES: usize = 1_001;
     /// One delay.
     pub const LATENCY: Span = Span::secs(3_600);
 }
+
+/// Reads a file that stands beside the scenario, or says why it cannot.
+pub(super) type Beside<'f> = &'f dyn Fn(&str) -> Result<String, String>;
 
 const KEYS: [&str; 12] = [
     "name", "seed", "duration", "crypto", "warmup", "settle", "nodes", "network", "workload", "fault", "kpi", "expect",
@@ -125,14 +131,15 @@ fn read(text: &str, overrides: Overrides, beside: Beside<'_>) -> Read<Scenario> 
     let frame = frame(&fields)?;
     let network = network::read(fields.get("network"), beside)?;
     let mut nodes = nodes::read(fields.need("nodes")?, network.regions.as_ref())?;
-    let faults = faults::read(fields.get("fault"), &nodes.names, frame.duration)?;
+    network::fits(fields.get("network"), &network, nodes.specs.len())?;
+    let faults = faults::read(fields.get("fault"), &nodes.names, frame.duration, beside)?;
     nodes.set_min_peers(fault::initial_nodes(nodes.specs.len(), &faults).iter().filter(|there| **there).count())?;
     settles(&fields, &faults, frame)?;
     if let Some(behaviour) = makes_up_ids(&faults).filter(|_| !nodes.fixed_membership) {
         let message = format!("`{behaviour}` makes up ids, and here everyone votes: nothing is promised then");
         return Err(fields.need("nodes")?.problem(message, "say `membership = \"fixed\"` in `[nodes]`"));
     }
-    let workload = fields.get("workload").map(|item| jobs::read(item, &nodes.names, frame)).transpose()?;
+    let workload = fields.get("workload").map(|item| jobs::read(item, &nodes.names, frame, beside)).transpose()?;
     Ok(Scenario {
         name,
         shows: first_comment(text),

@@ -91,10 +91,21 @@ fn without_a_workload_no_job_comes() {
 
 #[test]
 fn a_command_reads_back_as_its_job_and_nothing_else_does() {
-    let job = SimulatedJob { duration: Span(523_000), fails: true, output_bytes: 64 };
+    let job = SimulatedJob { duration: Span(523_000), fails: true, output_bytes: 64, noise: false };
     assert_eq!(job.to_command(), "duration_us=523000 fail=1 output=64");
+    let noisy = SimulatedJob { noise: true, ..job };
+    assert_eq!(SimulatedJob::parse(&noisy.to_command()), Some(noisy));
+    let (plain, noise) = (job.output(JobId([7; 16])), noisy.output(JobId([7; 16])));
+    assert_eq!((plain.len(), noise.len()), (64, 64));
+    assert!(noise != plain && noise == noisy.output(JobId([7; 16])) && noise != noisy.output(JobId([8; 16])));
     assert_eq!(SimulatedJob::parse(&job.to_command()), Some(job));
-    for command in ["", "duration_us=1", "duration_us=1 fail=2 output=0", "duration_us=+1 fail=0 output=0"] {
+    for command in [
+        "",
+        "duration_us=1",
+        "duration_us=1 fail=2 output=0",
+        "duration_us=+1 fail=0 output=0",
+        "duration_us=1 fail=0 output=0 noise=0",
+    ] {
         assert_eq!(SimulatedJob::parse(command), None, "{command}");
     }
     assert_eq!(SimulatedJob::parse("duration_us=1 fail=0 output=0 more"), None);

@@ -6,7 +6,7 @@ use marlos::config::Bootstrap;
 use marlos::id::{JobId, Link, PeerIdx};
 use marlos::identity::Keys;
 use marlos::metrics::Tally;
-use marlos::time::{Span, Time};
+use marlos::time::Time;
 use marlos::{Config, Node};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -18,6 +18,7 @@ use super::store::Store;
 use crate::draw::{Draws, Purpose};
 use crate::network::FrameNo;
 use crate::scenario::{NodeNo, Scenario};
+use crate::workload::SimulatedJob;
 
 /// A node's place.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ pub enum Waiting {
     /// Its operator wants another key.
     Rotation,
     /// An execution ended.
-    Finished { job: JobId, fails: bool, output_bytes: u32, duration: Span },
+    Finished { job: JobId, work: SimulatedJob },
     /// A client submits a job with this command.
     Submit { command: String },
     /// It is to say goodbye and stop.
