@@ -5,12 +5,14 @@
 mod chaos;
 mod check;
 mod compare;
+mod completions;
 mod faults;
 mod list;
 mod new;
 mod replay;
 mod report;
 mod run;
+mod schema;
 mod shrink;
 mod sweep;
 
@@ -19,18 +21,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Subcommand;
+use clap_complete::Shell;
 
 use crate::scenario::Diagnostic;
 
 pub use chaos::{ChaosOptions, chaos};
 pub use check::check;
 pub use compare::{Compare, compare};
+pub use completions::completions;
 pub use faults::faults;
 pub use list::list;
 pub use new::{new, template};
 pub use replay::replay;
 pub use report::{ReportOptions, report};
 pub use run::{Format, Log, Run, RunOptions, run};
+pub use schema::schema;
 pub use shrink::{ShrinkOptions, shrink};
 pub use sweep::{Merge, Sweep, merge, sweep};
 
@@ -78,8 +83,15 @@ pub enum Command {
         /// Letters, digits, - and _
         name: String,
     },
+    /// Prints the JSON Schema of scenario files, for editors
+    Schema,
     /// Shows every kind of fault: keys, an example, and what it does to messages under way
     Faults,
+    /// Prints what a shell needs to complete all this: `marlos-sim completions bash > ~/.local/share/bash-completion/completions/marlos-sim`
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
 }
 
 impl Command {
@@ -101,7 +113,9 @@ impl Command {
             Command::Check { files } => check(files, console),
             Command::List => list(scenarios, console),
             Command::New { name } => new(name, scenarios, console),
+            Command::Schema => schema(console),
             Command::Faults => faults(console),
+            Command::Completions { shell } => completions(*shell, console),
         }
     }
 }

@@ -2,16 +2,19 @@
 //!
 //! Nodes are numbered 0 .. n-1 in the world; `n3` is number 3. Times are microseconds of simulated time since the start.
 
+mod asked;
 pub(crate) mod byzantine;
 mod diagnostic;
 mod faults;
 mod fields;
 mod jobs;
+pub mod keys;
 mod law;
 mod network;
 mod nodes;
 mod parse;
 mod regions;
+pub mod schema;
 mod set;
 mod targets;
 mod trace;
@@ -26,6 +29,7 @@ use marlos::wire::message::Consistency;
 use crate::byzantine::Behaviour;
 pub use crate::workload::ramp::RatePoint;
 
+pub use asked::Takes;
 pub use diagnostic::Diagnostic;
 pub(crate) use diagnostic::did_you_mean;
 pub use law::LatencyLaw;

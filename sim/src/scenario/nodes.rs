@@ -12,7 +12,7 @@ use super::fields::{Fields, Item, Read, Value};
 use super::{CpuSpec, NodeNo, NodeSpec, RegionMatrix, limits};
 
 /// What the world decides, not the scenario.
-const WORLDS_OWN: [&str; 3] = ["pub_endpoint", "sub_endpoint", "bootstrap"];
+pub(super) const WORLDS_OWN: [&str; 3] = ["pub_endpoint", "sub_endpoint", "bootstrap"];
 
 /// The nodes as read; `min_peers` is still open where the file does not give it.
 pub(super) struct Nodes {

@@ -138,7 +138,17 @@ fn read(text: &str, overrides: Overrides, beside: Beside<'_>) -> Read<Scenario> 
     let document = DeTable::parse(text).map_err(|error| {
         Problem::new(error.span().unwrap_or(0..0), format!("not TOML: {}", error.message()), "here")
     })?;
-    let fields = Fields::new("the scenario", 0..0, document.get_ref(), &KEYS, &[])?;
+    read_document(document.get_ref(), text, overrides, beside)
+}
+
+/// A document that was parsed from `text`.
+pub(super) fn read_document(
+    document: &DeTable<'_>,
+    text: &str,
+    overrides: Overrides,
+    beside: Beside<'_>,
+) -> Read<Scenario> {
+    let fields = Fields::new("the scenario", 0..0, document, &KEYS, &[])?;
     let name = name(fields.need("name")?)?;
     let seed = fields.get("seed").map(|item| item.whole(0..=u64::MAX)).transpose()?;
     let crypto = fields.get("crypto").map(|item| item.one_of(&Crypto::NAMES, &[])).transpose()?;
