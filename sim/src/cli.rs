@@ -5,6 +5,7 @@
 mod chaos;
 mod check;
 mod compare;
+mod completions;
 mod faults;
 mod list;
 mod new;
@@ -20,12 +21,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Subcommand;
+use clap_complete::Shell;
 
 use crate::scenario::Diagnostic;
 
 pub use chaos::{ChaosOptions, chaos};
 pub use check::check;
 pub use compare::{Compare, compare};
+pub use completions::completions;
 pub use faults::faults;
 pub use list::list;
 pub use new::{new, template};
@@ -84,6 +87,11 @@ pub enum Command {
     Schema,
     /// Shows every kind of fault: keys, an example, and what it does to messages under way
     Faults,
+    /// Prints what a shell needs to complete all this: `marlos-sim completions bash > ~/.local/share/bash-completion/completions/marlos-sim`
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
 }
 
 impl Command {
@@ -107,6 +115,7 @@ impl Command {
             Command::New { name } => new(name, scenarios, console),
             Command::Schema => schema(console),
             Command::Faults => faults(console),
+            Command::Completions { shell } => completions(*shell, console),
         }
     }
 }

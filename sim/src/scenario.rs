@@ -17,6 +17,7 @@ mod regions;
 pub mod schema;
 mod set;
 mod targets;
+mod trace;
 mod write;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use marlos::units::{Ppm, Tokens};
 use marlos::wire::message::Consistency;
 
 use crate::byzantine::Behaviour;
+pub use crate::workload::ramp::RatePoint;
 
 pub use asked::Takes;
 pub use diagnostic::Diagnostic;
@@ -35,6 +37,7 @@ pub use network::{LossBurst, NetworkSpec, QueueFull, Reorder, Topology};
 pub use parse::{Overrides, limits};
 pub use regions::RegionMatrix;
 pub use set::Setting;
+pub use trace::{Trace, TraceJob};
 pub use write::ranges;
 
 /// A node as the world numbers it.
@@ -125,6 +128,9 @@ pub struct CpuSpec {
 pub struct WorkloadSpec {
     /// Mean rate, in jobs per 1,000 seconds, so that it is whole.
     pub jobs_per_1000_s: u64,
+    /// Where the rate changes, by rising time: straight lines between these points, and steps where two are of one instant. The
+    /// mean rate is then that of them. Empty where it stays.
+    pub rates: Vec<RatePoint>,
     /// How they are spread over time.
     pub arrival: Arrival,
     /// Who submits, in turn by a keyed draw.
@@ -133,7 +139,36 @@ pub struct WorkloadSpec {
     pub start: Time,
     /// No submission from here on.
     pub end: Time,
-    /// The jobs.
+    /// The jobs; what those of a mix or a trace do not say otherwise.
+    pub job: JobTemplate,
+    /// Several kinds of jobs, each with its share; empty where all are like `job`.
+    pub mix: Vec<MixedJob>,
+    /// Jobs as they were once submitted: then nothing is drawn but what the trace leaves open. Excludes rates and a mix.
+    pub trace: Option<Trace>,
+}
+
+impl WorkloadSpec {
+    /// Every kind of job that can come, at least one.
+    pub fn kinds(&self) -> impl Iterator<Item = &JobTemplate> {
+        let mixed = self.mix.iter().map(|mixed| &mixed.job);
+        let traced = self.trace.iter().flat_map(|trace| &trace.jobs).map(|traced| &traced.job);
+        let one = (self.mix.is_empty() && self.trace.is_none()).then_some(&self.job);
+        one.into_iter().chain(mixed).chain(traced)
+    }
+
+    /// The longest time from a submission to its deadline.
+    #[must_use]
+    pub fn longest_deadline(&self) -> Span {
+        self.kinds().map(|job| job.deadline).max().expect("at least one kind of job")
+    }
+}
+
+/// A kind of job and its share of all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixedJob {
+    /// Against the shares of the others.
+    pub share: u32,
+    /// What it is.
     pub job: JobTemplate,
 }
 

@@ -280,9 +280,10 @@ impl NaiveWorld {
     }
 
     fn submit(&mut self) {
-        let job = self.workload.template().expect("a job comes of a workload").clone();
-        let durations = LatencyTable::new(&job.duration);
-        let submission = self.workload.next_job(|_, draw| durations.sample(draw)).expect("a job is due");
+        let kinds = self.workload.kinds().to_vec();
+        let duration = |kind: usize, draw| LatencyTable::new(&kinds[kind].duration).sample(draw);
+        let submission = self.workload.next_job(duration).expect("a job is due");
+        let job = &kinds[submission.kind];
         if let Some(at) = self.workload.next_at() {
             self.push(at, 1, What::Submit);
         }

@@ -16,7 +16,8 @@ if [ -n "${BASE:-}" ] && [ -n "${BASELINE:-}" ]; then
 fi
 [ -n "${BASE:-}${BASELINE:-}" ] || fail "neither base nor baseline is given: compare with what?"
 settings=()
-[ -z "${SET:-}" ] || settings=(--set "$SET")
+set=${SET-crypto=token}
+[ -z "$set" ] || settings=(--set "$set")
 
 # The revision under test: this checkout, or for a repository that holds only scenarios, the one that the action is of.
 source=$PWD

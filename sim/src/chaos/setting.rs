@@ -8,7 +8,7 @@ use marlos::wire::message::Consistency;
 
 use super::dice::{Dice, What};
 use crate::network::latency::LatencyTable;
-use crate::scenario::{Arrival, JobTemplate, LatencyLaw, NetworkSpec, NodeNo, WorkloadSpec};
+use crate::scenario::{Arrival, JobTemplate, LatencyLaw, MixedJob, NetworkSpec, NodeNo, WorkloadSpec};
 
 /// Jobs are judged this long after their deadline, so the deadline must leave as much of the settle time.
 const JUDGED: Span = Span::secs(7);
@@ -67,7 +67,20 @@ pub(super) fn workload(
     let (start, end) = storm;
     let start = if dice.one_in(What::Work, 3, 3) { Time(start.0 / 4) } else { start };
     let rate = dice.skewed(What::Rate, 0, 500, 16_000);
-    WorkloadSpec { jobs_per_1000_s: rate, arrival, from, start, end, job: job(dice, &base.job, settle) }
+    // The kinds of a mix stay, and differ by what they need; a trace is of another time.
+    let mix =
+        base.mix.iter().map(|mixed| MixedJob { share: mixed.share, job: job(dice, &mixed.job, settle) }).collect();
+    WorkloadSpec {
+        jobs_per_1000_s: rate,
+        rates: Vec::new(),
+        arrival,
+        from,
+        start,
+        end,
+        job: job(dice, &base.job, settle),
+        mix,
+        trace: None,
+    }
 }
 
 fn job(dice: &Dice, base: &JobTemplate, settle: Span) -> JobTemplate {

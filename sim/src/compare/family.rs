@@ -18,8 +18,9 @@ pub const FALSE_ALARMS: f64 = 0.01;
 
 /// Resamples for each that the smallest share of them stands for: the edge of the interval is an order statistic of so many.
 const BEYOND: f64 = 10.0;
-/// Draws for one interval at most. Beyond that, with thousands of seeds, Student's law has long taken over.
-const DRAWS: usize = 4_000_000;
+/// Draws for one interval at most. Where that is not enough, with thousands of figures or seeds, the farthest resample is the edge
+/// of the interval, or Student's law.
+const DRAWS: usize = 1_000_000;
 
 /// What is said of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -29,7 +30,7 @@ pub enum Says {
     Worse,
     /// By more than the tolerance, for certain.
     Better,
-    /// The interval reaches from the tolerance on one side to beyond that of the other, or there are too few seeds.
+    /// The interval crosses an edge of the tolerance, or there are too few seeds.
     #[serde(rename = "cannot tell")]
     CannotTell,
     /// No more than the tolerance either way, for certain.

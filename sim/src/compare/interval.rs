@@ -11,6 +11,9 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 /// Differences below which nothing is said: the standard error of fewer is itself a guess.
 pub const LEAST: usize = 5;
 
+/// The most that an interval may miss with: what a [`Spread`] keeps of its resamples.
+const MISSING_MOST: f64 = 0.05;
+
 /// The same resamples for every row and every comparison: what is said of the same figures is always the same.
 const SEED: [u8; 32] = *b"marlos-sim/compare/bootstrap/1\0\0";
 
@@ -47,8 +50,9 @@ pub struct Spread {
     pub mean: f64,
     error: f64,
     count: usize,
-    /// How far the mean of each resample is from `mean`, in the resample's own standard errors; rising.
-    scatter: Vec<f64>,
+    /// How far the means of the farthest resamples are from `mean`, each in its own standard errors; falling.
+    farthest: Vec<f64>,
+    resamples: usize,
 }
 
 impl Spread {
@@ -78,18 +82,24 @@ impl Spread {
             }
             (sum / n).abs() / error_of(sum, squares)
         };
-        let mut scatter: Vec<f64> = resamples.drawn.chunks_exact(count).map(scatter_of).collect();
-        scatter.sort_unstable_by(f64::total_cmp);
+        let mut farthest: Vec<f64> = resamples.drawn.chunks_exact(count).map(scatter_of).collect();
+        let resamples = farthest.len();
+        let kept = ((MISSING_MOST * resamples as f64) as usize + 1).min(resamples);
+        if kept < resamples {
+            farthest.select_nth_unstable_by(kept, |a, b| b.total_cmp(a));
+            farthest.truncate(kept);
+            farthest.shrink_to_fit();
+        }
+        farthest.sort_unstable_by(|a, b| b.total_cmp(a));
         let error = error_of(centred.iter().sum(), centred.iter().map(|value| value * value).sum());
-        Spread { mean, error, count, scatter }
+        Spread { mean, error, count, farthest, resamples }
     }
 
-    /// The interval that misses the true mean with this probability.
+    /// The interval that misses the true mean with this probability, 5 % at most.
     #[must_use]
     pub fn interval(&self, missing: f64) -> Interval {
-        assert!(missing > 0.0 && missing < 1.0, "{missing} is no probability of an interval");
-        let rank = ((1.0 - missing) * self.scatter.len() as f64).ceil() as usize;
-        let resampled = self.scatter[rank.clamp(1, self.scatter.len()) - 1];
+        assert!(missing > 0.0 && missing <= MISSING_MOST, "an interval that misses with probability {missing}");
+        let resampled = self.farthest[(missing * self.resamples as f64) as usize];
         let half = self.error * resampled.max(student(self.count - 1, missing));
         Interval { low: self.mean - half, high: self.mean + half }
     }

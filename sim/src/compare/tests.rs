@@ -13,21 +13,21 @@ use crate::outcome::{CheckKind, Verdict};
 use crate::scenario::{Overrides, Scenario, Setting};
 use crate::sweep::{self, Plan};
 
-/// Five nodes that do ten jobs a second for a while, on a network whose delays scatter fourfold.
+/// Four nodes that do fifteen jobs a second for a while, on a network whose delays scatter fourfold.
 const SMALL: &str = r#"
 name = "small"
 crypto = "token"
-duration = "16s"
+duration = "14s"
 warmup = "2s"
 settle = "4s"
 [nodes]
-count = 5
+count = 4
 [network]
 latency = { distribution = "lognormal", median = "10ms", p99 = "40ms" }
 [workload]
 jobs_per_second = 15.0
-from = ["n0..n4"]
-end = "10s"
+from = ["n0..n3"]
+end = "9s"
 job = { type = "simulated", duration = { distribution = "constant", value = "200ms" }, deadline = "20s" }
 "#;
 

@@ -285,6 +285,12 @@ impl Names {
         Ok(first..last + 1)
     }
 
+    /// One node by its name, as a file beside the scenario has it.
+    pub(super) fn one(&self, name: &str) -> Result<NodeNo, String> {
+        let number = number_of(name).filter(|number| *number < self.count);
+        number.ok_or_else(|| format!("there is no node `{}`; they are n0 .. n{}", name.escape_debug(), self.count - 1))
+    }
+
     fn number(&self, name: &str, item: Item<'_>) -> Read<usize> {
         let valid = format!("the nodes are n0 .. n{}", self.count - 1);
         let Some(number) = number_of(name) else {
