@@ -74,7 +74,8 @@ impl Ledger {
         let record = self.record_of(self.owner);
         let present = members.electorate().digest();
         let mut of_present = |record: &AccountRecord| {
-            record.proof.as_ref().is_some_and(|proof| proof.votes.electorate == present) && is_proven(cx, members, record)
+            record.proof.as_ref().is_some_and(|proof| proof.votes.electorate == present)
+                && is_proven(cx, members, record)
         };
         // Where it is proven to everyone, somebody was only late.
         if record.is_some_and(|record| !of_present(&record)) {

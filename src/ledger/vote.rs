@@ -329,7 +329,9 @@ pub(super) fn is_proven_by_keys_of(
     moment: WallTime,
 ) -> bool {
     let Some(proof) = record.proof.as_ref() else { return false };
-    let Some((electorate, needed)) = members.electorate_named(cx.now.mono, proof.votes.electorate) else { return false };
+    let Some((electorate, needed)) = members.electorate_named(cx.now.mono, proof.votes.electorate) else {
+        return false;
+    };
     let Ok(statement) = record.statement(proof.transaction, electorate.digest()) else { return false };
     let bytes = statement.signed_bytes();
     let older = |key: &[u8; 32]| electorate.older_keys(key, moment);
