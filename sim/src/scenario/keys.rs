@@ -70,7 +70,7 @@ pub fn tables() -> BTreeMap<String, Table> {
     let mut gathered = Gathered::default();
     for (number, sample) in SAMPLES.split("\n#---\n").enumerate() {
         let head = "name = \"sample\"\nduration = \"100s\"\nnodes = { count = 10 }\n";
-        let whole = sample.lines().any(|line| line.starts_with("duration"));
+        let whole = sample.lines().any(|line| line.starts_with("name = "));
         gathered.add_both(
             &format!("document {number} of keys.toml"),
             &if whole { sample.to_owned() } else { format!("{head}{sample}") },
@@ -143,6 +143,7 @@ impl Gathered {
         let document = DeTable::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
         let beside = |file: &str| match file {
             "regions.csv" => Ok(",eu-west,us-east\neu-west,1,80\nus-east,80,1\n".to_owned()),
+            "jobs.csv" => Ok("at_s,duration_s\n1,2\n".to_owned()),
             _ => Ok("delay_ms\n1\n2\n".to_owned()),
         };
         let root = document.get_ref();
