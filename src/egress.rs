@@ -75,6 +75,11 @@ enum Done {
     Later,
 }
 
+/// Whether it never shares an envelope. Records introduce their sender to a newcomer, which opens no bundle of a stranger.
+fn travels_alone(kind: MsgType) -> bool {
+    kind == MsgType::PeerRecords
+}
+
 impl Egress {
     /// Nothing to send yet. `incarnation` counts from 1.
     #[must_use]
@@ -200,6 +205,7 @@ impl Egress {
                 let fits = taken == 0 || (taken < BUNDLE_ITEMS && bytes + (item.end - item.start) <= BUNDLE_BYTES);
                 // What comes after something that does not fit waits behind it: one destination gets all in the order it was said.
                 full |= !fits;
+                full |= taken > 0 && (travels_alone(item.kind) || travels_alone(pending[first].kind));
                 full |= taken > 0 && bundling_off_planted(cx.config);
                 if !full {
                     done[index] = Done::Sent;

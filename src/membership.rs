@@ -21,7 +21,7 @@ use crate::reputation::standing::Standing;
 use crate::time::{Span, Time, WallTime};
 use crate::wire::message::{Announce, Consistency, Evidence};
 use crate::wire::{Signature, Signed};
-use electorate::{Ballot, Electorate};
+use electorate::{Ballot, Electorate, Former};
 
 /// Members that make a provisional claim, the node itself included: `min_peers` is for claims that bind everyone.
 const COMPANY: u32 = 2;
@@ -34,6 +34,7 @@ pub struct Members {
     /// The member last added of those whose id begins with this byte: most look-ups end here.
     hints: Vec<PeerIdx>,
     electorate: Electorate,
+    former: Former,
     /// Whether members came or went since the electorate was built: see [`Members::settle`].
     changed: bool,
     records_digest: u32,
@@ -119,6 +120,7 @@ impl Members {
             index: BTreeMap::from([(id, PeerIdx::SELF)]),
             hints: vec![PeerIdx::SELF; 256],
             electorate: Electorate::default(),
+            former: Former::default(),
             // Alone may be enough: the first `settle` says so.
             changed: true,
             records_digest: 0,
@@ -138,7 +140,7 @@ impl Members {
         };
         members.peers[0].state = PeerState::Alive;
         members.records_digest = members.digest_of(&members.peers[0].record);
-        members.rebuild_electorate(config);
+        members.rebuild_electorate(Time(0), config);
         members
     }
 
@@ -208,6 +210,16 @@ impl Members {
     #[must_use]
     pub fn electorate(&self) -> &Electorate {
         &self.electorate
+    }
+
+    /// Who has voted where this electorate is named, and how many of their votes are enough: all members, or those that were all a
+    /// moment ago.
+    #[must_use]
+    pub fn electorate_named(&self, now: Time, digest: ElectorateId) -> Option<(&Electorate, u32)> {
+        if digest == self.electorate.digest() {
+            return Some((&self.electorate, self.electorate.quorum()));
+        }
+        self.former.named(now, digest, &self.electorate)
     }
 
     /// Whether too few members are reachable for a claim.
@@ -365,7 +377,7 @@ impl Members {
     /// What follows from members that came or went, once for all that one message brought.
     pub fn settle(&mut self, cx: &mut Ctx<'_>) {
         if std::mem::take(&mut self.changed) {
-            self.rebuild_electorate(cx.config);
+            self.rebuild_electorate(cx.now.mono, cx.config);
             self.update_degraded(cx);
         }
     }
@@ -472,7 +484,7 @@ impl Members {
         }
     }
 
-    fn rebuild_electorate(&mut self, config: &Config) {
+    fn rebuild_electorate(&mut self, now: Time, config: &Config) {
         let mut members: Vec<(NodeId, [u8; 32])> = match &config.membership {
             Mode::Open => {
                 let known = self.peers.iter().filter(|p| !p.forgotten);
@@ -488,7 +500,10 @@ impl Members {
         members.dedup_by_key(|(id, _)| *id);
         let chains = self.peers.iter().filter(|peer| !peer.record.rotations.is_empty());
         let chains = chains.map(|peer| (peer.key, (peer.record.public_key, peer.record.rotations.clone()))).collect();
-        self.electorate = Electorate::new(members, chains);
+        let former = std::mem::replace(&mut self.electorate, Electorate::new(members, chains));
+        if former.digest() != self.electorate.digest() {
+            self.former.keep(former, now + OVERLAP);
+        }
     }
 
     /// Asserts what must always hold, in constant time.

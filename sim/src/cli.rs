@@ -12,6 +12,7 @@ mod new;
 mod replay;
 mod report;
 mod run;
+mod schema;
 mod shrink;
 mod sweep;
 
@@ -34,6 +35,7 @@ pub use new::{new, template};
 pub use replay::replay;
 pub use report::{ReportOptions, report};
 pub use run::{Format, Log, Run, RunOptions, run};
+pub use schema::schema;
 pub use shrink::{ShrinkOptions, shrink};
 pub use sweep::{Merge, Sweep, merge, sweep};
 
@@ -81,6 +83,8 @@ pub enum Command {
         /// Letters, digits, - and _
         name: String,
     },
+    /// Prints the JSON Schema of scenario files, for editors
+    Schema,
     /// Shows every kind of fault: keys, an example, and what it does to messages under way
     Faults,
     /// Prints what a shell needs to complete all this: `marlos-sim completions bash > ~/.local/share/bash-completion/completions/marlos-sim`
@@ -109,6 +113,7 @@ impl Command {
             Command::Check { files } => check(files, console),
             Command::List => list(scenarios, console),
             Command::New { name } => new(name, scenarios, console),
+            Command::Schema => schema(console),
             Command::Faults => faults(console),
             Command::Completions { shell } => completions(*shell, console),
         }

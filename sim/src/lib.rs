@@ -6,6 +6,7 @@
 //! # A run, in the order in which it happens
 //! - [`cli`]: the commands, one file each; `main.rs` only parses.
 //! - [`scenario`]: a TOML file becomes a [`scenario::Scenario`], or an error that points at the line. Nothing is implied any more.
+//!   [`scenario::keys`] and [`scenario::schema`] say what a file can hold, by listening to what the parser asks.
 //! - [`world`]: the loop. Pop an event, let it happen, apply what the node says, check.
 //! - [`queue`]: what happens next, in exact order; ties are broken by content, not by insertion.
 //! - [`draw`]: every random choice, as a function of what it is for. Two versions of the protocol meet the same network, message by message.

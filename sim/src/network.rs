@@ -336,7 +336,7 @@ impl Network {
                     if lane.full(now) {
                         // Lost at first. Sent again it takes its time behind the others all the same.
                         self.effects.tcp_lost += 1;
-                        delay = delay + path.retransmissions(stream.base_us, 1);
+                        delay = delay + path.retransmissions(now, stream.base_us, 1);
                     }
                     left = lane.pass(now, line_ns);
                 }
@@ -355,7 +355,7 @@ impl Network {
             let (draws, bytes) = (&self.draws, parcel.bytes);
             let losses = self.bursts.losses(draws, path, stream.base_us, when, key, draw as u32, bytes);
             self.effects.tcp_lost += u64::from(losses.segments);
-            delay = delay + path.retransmissions(stream.base_us, losses.rounds);
+            delay = delay + path.retransmissions(left, stream.base_us, losses.rounds);
         }
         if let Some(bps) = path.bandwidth_bps {
             left = self.streams.cold[no as usize].own_lane.pass(left, time_of(parcel.bytes, bps));

@@ -2,18 +2,22 @@
 //!
 //! Nodes are numbered 0 .. n-1 in the world; `n3` is number 3. Times are microseconds of simulated time since the start.
 
+mod asked;
 pub(crate) mod byzantine;
 mod diagnostic;
 mod faults;
 mod fields;
 mod jobs;
+pub mod keys;
 mod law;
 mod network;
 mod nodes;
 mod parse;
 mod regions;
+pub mod schema;
 mod set;
 mod targets;
+mod trace;
 mod write;
 
 use std::collections::BTreeMap;
@@ -23,7 +27,9 @@ use marlos::units::{Ppm, Tokens};
 use marlos::wire::message::Consistency;
 
 use crate::byzantine::Behaviour;
+pub use crate::workload::ramp::RatePoint;
 
+pub use asked::Takes;
 pub use diagnostic::Diagnostic;
 pub(crate) use diagnostic::did_you_mean;
 pub use law::LatencyLaw;
@@ -31,6 +37,7 @@ pub use network::{LossBurst, NetworkSpec, QueueFull, Reorder, Topology};
 pub use parse::{Overrides, limits};
 pub use regions::RegionMatrix;
 pub use set::Setting;
+pub use trace::{Trace, TraceJob};
 pub use write::ranges;
 
 /// A node as the world numbers it.
@@ -121,6 +128,9 @@ pub struct CpuSpec {
 pub struct WorkloadSpec {
     /// Mean rate, in jobs per 1,000 seconds, so that it is whole.
     pub jobs_per_1000_s: u64,
+    /// Where the rate changes, by rising time: straight lines between these points, and steps where two are of one instant. The
+    /// mean rate is then that of them. Empty where it stays.
+    pub rates: Vec<RatePoint>,
     /// How they are spread over time.
     pub arrival: Arrival,
     /// Who submits, in turn by a keyed draw.
@@ -129,7 +139,36 @@ pub struct WorkloadSpec {
     pub start: Time,
     /// No submission from here on.
     pub end: Time,
-    /// The jobs.
+    /// The jobs; what those of a mix or a trace do not say otherwise.
+    pub job: JobTemplate,
+    /// Several kinds of jobs, each with its share; empty where all are like `job`.
+    pub mix: Vec<MixedJob>,
+    /// Jobs as they were once submitted: then nothing is drawn but what the trace leaves open. Excludes rates and a mix.
+    pub trace: Option<Trace>,
+}
+
+impl WorkloadSpec {
+    /// Every kind of job that can come, at least one.
+    pub fn kinds(&self) -> impl Iterator<Item = &JobTemplate> {
+        let mixed = self.mix.iter().map(|mixed| &mixed.job);
+        let traced = self.trace.iter().flat_map(|trace| &trace.jobs).map(|traced| &traced.job);
+        let one = (self.mix.is_empty() && self.trace.is_none()).then_some(&self.job);
+        one.into_iter().chain(mixed).chain(traced)
+    }
+
+    /// The longest time from a submission to its deadline.
+    #[must_use]
+    pub fn longest_deadline(&self) -> Span {
+        self.kinds().map(|job| job.deadline).max().expect("at least one kind of job")
+    }
+}
+
+/// A kind of job and its share of all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixedJob {
+    /// Against the shares of the others.
+    pub share: u32,
+    /// What it is.
     pub job: JobTemplate,
 }
 

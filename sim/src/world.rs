@@ -31,7 +31,6 @@ use crate::fault::{FaultState, Step as FaultStep, Timeline as FaultTimeline, ini
 use crate::kpi::Kpis;
 use crate::log;
 use crate::memo::Memo;
-use crate::network::latency::LatencyTable;
 use crate::network::topology;
 use crate::network::{Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
 use crate::observe::{Mishap, Observation, Stop, Truth};
@@ -41,7 +40,7 @@ use crate::scenario::{CrashConnection, Crypto, NodeNo, Scenario};
 use crate::story::Stories;
 use crate::timeline::Timeline;
 use crate::token::Tokens;
-use crate::workload::{SimulatedJob, Workload};
+use crate::workload::{Durations, SimulatedJob, Workload};
 use frames::Frames;
 pub use frames::Origin;
 pub use hash::ActionHash;
@@ -94,7 +93,8 @@ pub struct World {
     faults: FaultState,
     troupe: Troupe,
     workload: Workload,
-    job_durations: Option<LatencyTable>,
+    /// By kind of job.
+    job_durations: Vec<Durations>,
     /// Whose addresses each node is given.
     contacts: Vec<Vec<NodeNo>>,
     outbox: Outbox,
@@ -147,7 +147,7 @@ impl World {
             instants: timeline.instants().map(|(at, steps)| (at, steps.to_vec())).collect(),
             faults,
             troupe: Troupe::default(),
-            job_durations: workload.template().map(|job| LatencyTable::new(&job.duration)),
+            job_durations: workload.kinds().iter().map(|job| Durations::new(&job.duration)).collect(),
             workload,
             contacts,
             outbox: Outbox::default(),
@@ -290,8 +290,8 @@ impl World {
     }
 
     fn on_submit(&mut self, watcher: &mut dyn Watcher) {
-        let table = self.job_durations.as_ref().expect("a workload has a template");
-        let Some(submission) = self.workload.next_job(|_, uniform| table.sample(uniform)) else { return };
+        let durations = &self.job_durations;
+        let Some(submission) = self.workload.next_job(|kind, uniform| durations[kind].sample(uniform)) else { return };
         if let Some(at) = self.workload.next_at() {
             self.queue.push(at, 1, WorldEvent::Submit);
         }
@@ -300,11 +300,11 @@ impl World {
             // Its client finds nobody there, and the job is nobody's.
             return self.observe(&Observation::SubmitRefused { node }, watcher);
         }
-        self.hear(node, Waiting::Submit { command: submission.job.to_command() }, watcher);
+        self.hear(node, Waiting::Submit { kind: submission.kind, command: submission.job.to_command() }, watcher);
     }
 
-    fn submit_now(&mut self, node: NodeNo, command: &str, watcher: &mut dyn Watcher) {
-        let template = self.workload.template().expect("a workload has a template").clone();
+    fn submit_now(&mut self, node: NodeNo, kind: usize, command: &str, watcher: &mut dyn Watcher) {
+        let template = self.workload.kinds()[kind].clone();
         let spec = JobSpec {
             job_type: &template.job_type,
             command,
@@ -346,7 +346,7 @@ impl World {
                 self.deliver(node, link, frame, watcher);
                 self.frames.release(frame);
             }
-            Waiting::Submit { command } => self.submit_now(node, &command, watcher),
+            Waiting::Submit { kind, command } => self.submit_now(node, kind, &command, watcher),
             Waiting::Leave => self.leave_now(node, watcher),
             Waiting::Connected(link) => self.handle(node, Input::Connected(link), watcher),
             Waiting::Disconnected(link) => self.handle(node, Input::Disconnected(link), watcher),

@@ -178,8 +178,7 @@ impl NaiveWorld {
                 if place.life == life && place.running.get(&job) == Some(&turn) {
                     place.running.remove(&job);
                     let status = if work.fails { JobStatus::Failure } else { JobStatus::Success };
-                    let output = vec![b'.'; work.output_bytes as usize];
-                    let outcome = Outcome { status, output: &output, duration: work.duration };
+                    let outcome = Outcome { status, output: &work.output(job), duration: work.duration };
                     self.handle(node, Input::Finished { job, outcome });
                 }
             }
@@ -281,9 +280,10 @@ impl NaiveWorld {
     }
 
     fn submit(&mut self) {
-        let job = self.workload.template().expect("a job comes of a workload").clone();
-        let durations = LatencyTable::new(&job.duration);
-        let submission = self.workload.next_job(|_, draw| durations.sample(draw)).expect("a job is due");
+        let kinds = self.workload.kinds().to_vec();
+        let duration = |kind: usize, draw| LatencyTable::new(&kinds[kind].duration).sample(draw);
+        let submission = self.workload.next_job(duration).expect("a job is due");
+        let job = &kinds[submission.kind];
         if let Some(at) = self.workload.next_at() {
             self.push(at, 1, What::Submit);
         }
@@ -323,7 +323,10 @@ impl NaiveWorld {
             |range| outbox.text(range).split(['.', ':']).nth(4).and_then(|last| last.parse().ok()).expect("10.0.0.n");
         let place = &mut self.places[node];
         match action {
-            Action::Report(Said::PeerDiscovered { peer }) => {
+            // Known from the store already, or new: members are numbered once.
+            Action::Report(Said::PeerDiscovered { peer } | Said::PeerRecalled { peer })
+                if peer.at() == place.met.len() =>
+            {
                 let id = place.node.as_ref().expect("it speaks").view().peer_id(*peer);
                 let number =
                     self.places.iter().position(|place| place.keys.id() == id).expect("nobody is invented here");

@@ -210,6 +210,26 @@ fn every_mistake_is_shown_at_its_place_with_what_is_allowed() {
         ("5.0", "1000000", (12, 19), &["at most 5000000 are allowed"]),
         ("5.0", "\"5\"", (12, 19), &["must be a number, not a text"]),
         ("5.0", "5.0\narrival = \"burst\"", (11, 1), &["has no `burst_size`"]),
+        ("jobs_per_second = 5.0", "", (11, 1), &["has no `jobs_per_second`"]),
+        ("5.0", "5.0\ntrace = \"x.csv\"", (13, 9), &["`trace` beside `jobs_per_second`"]),
+        ("5.0", "5.0\nrate = []", (13, 1), &["unknown key `rate`", "did you mean `rates`?"]),
+        ("jobs_per_second = 5.0", "rates = []", (12, 9), &["0 points of a rate"]),
+        (
+            "jobs_per_second = 5.0",
+            "rates = [{ at = \"9s\", jobs_per_second = 1 }, { at = \"8s\", jobs_per_second = 1 }]",
+            (12, 53),
+            &["in the order of time"],
+        ),
+        (
+            "jobs_per_second = 5.0",
+            "rates = [{ at = \"9s\", jobs_per_second = 0 }]",
+            (12, 9),
+            &["no job comes between `start` and `end`"],
+        ),
+        ("jobs_per_second = 5.0", "trace = \"x.csv\"", (12, 9), &["cannot read `x.csv`"]),
+        ("jobs_per_second = 5.0", "trace = \"x\"\narrival = \"uniform\"", (13, 11), &["beside a trace"]),
+        ("5.0", "5.0\nmix = [{ type = \"a\" }]", (13, 8), &["has no `share`"]),
+        ("5.0", "5.0\nmix = [{ share = 1, paiment = 2 }]", (13, 21), &["did you mean `payment`?"]),
         ("5.0", "5.0\nburst_size = 3", (13, 14), &["without `arrival"]),
         ("5.0", "5.0\nfrom = [\"n0..n10\"]", (13, 9), &["there is no node `n10`", "the nodes are n0 .. n9"]),
         ("5.0", "5.0\nstart = \"90s\"\nend = \"20s\"", (14, 7), &["`start` must lie before `end`"]),
@@ -445,6 +465,10 @@ burst_size = 3
 from = ["us", "n0"]
 start = "1s"
 end = "399.5s"
+mix = [
+    { share = 3, failing = "1%" },
+    { share = 1, type = "train", requirements = ["gpu"], duration = { distribution = "pareto", scale = "1s", shape = 2 } },
+]
 job = { type = "render", compressible = false, duration = "1s", payment = 0.000001, priority = 0.25, deadline = "7.5s", requirements = ["gpu", "a\"b"], output_bytes = 0, failing = "12.5%" }
 
 [[fault]]

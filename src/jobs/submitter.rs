@@ -137,13 +137,15 @@ impl Submitter {
         let now = cx.now.mono;
         let body = &record.broadcast.body;
         let deadline = now + body.deadline.since(cx.wall());
+        let latest = body.submitted + body.deadline.since(body.submitted).times(LATEST_RESULT);
         let own = Own {
             bids_seen: false,
             sign_of_life: now,
             ask_at: now + ask_after,
             lapse_at: if record.claim.is_some() { now + cx.config.lease } else { Time::NEVER },
             deadline,
-            latest: deadline + body.deadline.since(body.submitted).times(LATEST_RESULT - 1),
+            // From its submission, also where that was in an earlier life; but not before who has run it since could be asked.
+            latest: now + latest.since(cx.wall()).max(cx.config.lease),
             unproven: None,
             partial: None,
             told: None,

@@ -92,11 +92,14 @@ impl Members {
     pub(super) fn adjust_clock(&mut self, cx: &mut Ctx<'_>) {
         let fresh = |peer: &&Peer| peer.sample.is_some_and(|s| cx.now.mono.since(s.at) < SAMPLE_LIFE);
         let mut samples: Vec<Sample> = Vec::with_capacity(self.peers.len());
-        samples.extend(self.peers.iter().filter(fresh).filter_map(|peer| peer.sample));
+        // Where it is said who votes, others may be as many as somebody likes to be.
+        let counts = |peer: &&Peer| self.is_listed(peer.id);
+        samples.extend(self.peers.iter().filter(fresh).filter(counts).filter_map(|peer| peer.sample));
         if samples.is_empty() {
             return;
         }
-        let estimate = estimate(&samples);
+        let liars = max_byzantine(self.electorate.ballot().voters);
+        let estimate = estimate(&samples, liars as usize);
         if estimate.unsigned_abs() < DEAD_ZONE_US {
             return;
         }
@@ -110,10 +113,10 @@ impl Members {
     }
 }
 
-/// The offset of the network's time to ours, by the peers' measurements and our own clock as one more.
-fn estimate(samples: &[Sample]) -> i64 {
-    let members = u32::try_from(samples.len() + 1).expect("bounded by max_members");
-    let liars = max_byzantine(members) as usize;
+/// The offset of the network's time to ours, by the peers' measurements and our own clock as one more. So many members may lie: of
+/// the whole network, as those that are measured first may all be liars.
+fn estimate(samples: &[Sample], liars: usize) -> i64 {
+    let measured = samples.len() + 1;
     // Half the round trip bounds the error of a measurement; a millisecond keeps exact ties from being disjoint.
     let mut edges: Vec<(i64, i32)> = Vec::with_capacity(2 * samples.len() + 2);
     edges.extend([(-1_000, -1), (1_000, 1)]);
@@ -131,8 +134,11 @@ fn estimate(samples: &[Sample]) -> i64 {
             interval = (*offset, edges[at + 1].0);
         }
     }
-    if best as usize + liars >= members as usize {
+    if best as usize > liars && best as usize + liars >= measured {
         return i64::midpoint(interval.0, interval.1);
+    }
+    if measured <= 2 * liars {
+        return 0; // too few for any median
     }
     let mut offsets: Vec<i64> = samples.iter().map(|s| s.offset_us).chain([0]).collect();
     offsets.sort_unstable_by_key(|offset| (offset.unsigned_abs(), *offset));
@@ -156,9 +162,19 @@ mod tests {
     #[test]
     fn a_slow_clock_is_moved_to_its_peers_and_liars_move_nothing() {
         let honest = [sample(2_000, 4), sample(2_001, 6), sample(1_999, 4)];
-        assert!((estimate(&honest) - 2_000_000).abs() < 5_000, "{}", estimate(&honest));
+        assert!((estimate(&honest, 1) - 2_000_000).abs() < 5_000, "{}", estimate(&honest, 1));
         let with_liars =
             [sample(0, 4), sample(1, 4), sample(-1, 4), sample(2, 4), sample(25_000, 1), sample(25_000, 1)];
-        assert!(estimate(&with_liars).abs() < 5_000, "{}", estimate(&with_liars));
+        assert!(estimate(&with_liars, 2).abs() < 5_000, "{}", estimate(&with_liars, 2));
+    }
+
+    #[test]
+    fn liars_that_are_measured_first_move_nothing_either() {
+        let liar = sample(29_500, 1);
+        for (samples, liars) in [(vec![liar], 1), (vec![liar; 2], 2), (vec![liar, sample(0, 4)], 1), (vec![liar; 3], 3)]
+        {
+            assert!(estimate(&samples, liars).abs() < 5_000, "{} of {liars}", samples.len());
+        }
+        assert!(estimate(&[liar; 3], 2) > 29_000_000, "three of whom two lie have one honest clock among them");
     }
 }

@@ -463,6 +463,23 @@ fn a_submitter_that_restarts_sees_its_open_jobs_to_their_end() {
 }
 
 #[test]
+fn a_submitter_that_restarts_gives_a_job_up_when_it_would_have_anyway() {
+    let mut net = met_with_idle_submitter(4);
+    net.run_for = None;
+    let job = net.submit(0, shell(Span::secs(20)));
+    for _ in 0..3 {
+        net.run_for(Span::secs(14));
+        net.stop(0);
+        net.run_for(Span::secs(1));
+        net.start(0);
+    }
+    net.run_for(Span::secs(14));
+    assert_eq!(ended(&net, 0, job), [], "its executor shows signs of life for 59 s");
+    net.run_for(Span::secs(5));
+    assert_eq!(ended(&net, 0, job).len(), 1, "three times its span is over");
+}
+
+#[test]
 fn a_submitter_that_restarts_before_anybody_heard_of_its_job_has_it_run() {
     let mut net = met_with_idle_submitter(4);
     (1..4).for_each(|to| net.cut[0][to] = true);

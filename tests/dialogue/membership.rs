@@ -527,3 +527,27 @@ fn names_that_are_made_up_take_no_connection_of_a_voter_that_comes_back() {
     net.start(2);
     assert!(net.run_until(Span::secs(5), Net::all_alive), "{:?}", net.state(0, 2));
 }
+
+#[test]
+fn a_newcomer_meets_a_first_contact_that_knows_more_members_than_one_message_holds() {
+    let mut net = net_of(2, |at| at.checked_sub(1));
+    net.start(0);
+    let mut liar = Hand::new(7);
+    let frame = liar.announce(net.now);
+    net.deliver(0, Link::INBOUND, &frame);
+    let name = |n: u16| {
+        let mut secret = [9; 32];
+        secret[..2].copy_from_slice(&n.to_le_bytes());
+        Hand { keys: marlos::identity::Keys::from_secret(&secret), ..Hand::new(8) }.record()
+    };
+    for first in [0, 250, 500] {
+        let records = (first..first + 250).map(name).collect();
+        let names = Payload::PeerRecords(PeerRecords { members_digest: 0, complete: false, records });
+        assert_eq!(refusals(&liar.say(&mut net, 0, &names)), []);
+    }
+    net.run_for(Span::secs(3));
+    net.start(1);
+    assert!(net.run_until(Span::secs(2), |net| net.state(1, 0) == Some(PeerState::Alive)), "{:?}", net.refusals(1));
+    net.run_for(Span::secs(2));
+    assert_eq!(net.node(1).view().members(), 753);
+}

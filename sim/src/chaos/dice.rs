@@ -50,6 +50,7 @@ pub(super) enum What {
     Setting,
     Slow,
     Clock,
+    Wear,
 }
 
 /// One run's draws.

@@ -8,7 +8,7 @@ use marlos::wire::message::Consistency;
 
 use super::dice::{Dice, What};
 use crate::network::latency::LatencyTable;
-use crate::scenario::{Arrival, JobTemplate, LatencyLaw, NetworkSpec, NodeNo, WorkloadSpec};
+use crate::scenario::{Arrival, JobTemplate, LatencyLaw, MixedJob, NetworkSpec, NodeNo, WorkloadSpec};
 
 /// Jobs are judged this long after their deadline, so the deadline must leave as much of the settle time.
 const JUDGED: Span = Span::secs(7);
@@ -19,7 +19,7 @@ const P99_32: u32 = 4_252_017_623;
 /// The profiles, the usual one more often.
 const PROFILES: [&str; 9] = ["lan", "lan", "lan", "lan", "metro", "wan", "wifi", "satellite", "ideal"];
 
-/// A network. What a topology of regions says stays.
+/// A network. What a topology of regions says stays; other topologies do not, as the runs have fewer nodes.
 pub(super) fn network(dice: &Dice, base: &NetworkSpec) -> NetworkSpec {
     let mut network = if base.regions.is_some() {
         base.clone()
@@ -41,7 +41,42 @@ pub(super) fn network(dice: &Dice, base: &NetworkSpec) -> NetworkSpec {
     if dice.one_in(What::Multicast, 0, 8) {
         network.multicast = !network.multicast;
     }
+    if base.regions.is_none() {
+        wear(dice, base, &mut network);
+    }
     network
+}
+
+/// What else the base's network does to messages, each of it in half of the runs: distances, bursts of losses, what happens to
+/// datagrams, corruption, queues that drop, slow joiners. A base that says nothing of these has runs without them.
+fn wear(dice: &Dice, base: &NetworkSpec, network: &mut NetworkSpec) {
+    let on = |n: usize, there: bool| there && dice.one_in(What::Wear, n, 2);
+    if on(0, base.jitter.is_some()) {
+        (network.latency, network.jitter) = (base.latency.clone(), base.jitter.clone());
+        network.asymmetry = base.asymmetry;
+    }
+    let burst = base.loss_burst.filter(|burst| network.loss.0 > 0 && network.loss < burst.within);
+    if on(1, burst.is_some()) {
+        network.loss_burst = burst;
+    }
+    if on(2, base.duplicate.0 > 0) {
+        network.duplicate = base.duplicate;
+    }
+    if on(3, base.reorder.is_some()) {
+        network.reorder.clone_from(&base.reorder);
+    }
+    if on(4, base.corrupt.0 > 0) {
+        (network.corrupt, network.undetected) = (base.corrupt, base.undetected);
+    }
+    if on(5, base.download_bps.is_some() && network.bandwidth_bps.is_some()) {
+        network.download_bps = base.download_bps;
+    }
+    if on(6, base.queue_full != network.queue_full) {
+        (network.queue_full, network.queue_bytes) = (base.queue_full, base.queue_bytes);
+    }
+    if on(7, base.slow_joiner.is_some()) {
+        network.slow_joiner.clone_from(&base.slow_joiner);
+    }
 }
 
 /// Jobs: of the base's kind, in another number and of other lengths.
@@ -67,7 +102,20 @@ pub(super) fn workload(
     let (start, end) = storm;
     let start = if dice.one_in(What::Work, 3, 3) { Time(start.0 / 4) } else { start };
     let rate = dice.skewed(What::Rate, 0, 500, 16_000);
-    WorkloadSpec { jobs_per_1000_s: rate, arrival, from, start, end, job: job(dice, &base.job, settle) }
+    // The kinds of a mix stay, and differ by what they need; a trace is of another time.
+    let mix =
+        base.mix.iter().map(|mixed| MixedJob { share: mixed.share, job: job(dice, &mixed.job, settle) }).collect();
+    WorkloadSpec {
+        jobs_per_1000_s: rate,
+        rates: Vec::new(),
+        arrival,
+        from,
+        start,
+        end,
+        job: job(dice, &base.job, settle),
+        mix,
+        trace: None,
+    }
 }
 
 fn job(dice: &Dice, base: &JobTemplate, settle: Span) -> JobTemplate {

@@ -4,7 +4,7 @@ use marlos::time::Time;
 use super::*;
 use crate::budget::{self, Losses};
 use crate::fault::initial_nodes;
-use crate::scenario::Overrides;
+use crate::scenario::{NetworkSpec, Overrides};
 
 /// The ground that the repository's own runs are drawn on.
 fn base() -> Scenario {
@@ -28,6 +28,36 @@ fn every_run_is_a_scenario_that_its_own_file_gives_again() {
     for plan in plans(false, 300) {
         assert_eq!(parse(&plan.scenario.to_toml()), plan.scenario, "run {}", plan.run);
     }
+}
+
+#[test]
+fn what_a_base_does_to_messages_is_on_in_some_runs_and_off_in_others_and_never_where_it_says_nothing() {
+    let text = include_str!("../../../scenarios/chaos.toml");
+    let wear = "jitter = \"1ms\"\nasymmetry = \"10%\"\nloss = \"1%\"\nloss_burst = \"300ms\"\nduplicate = \"5%\"\nreorder = \"5%\"\n\
+                corrupt = \"1%\"\nbandwidth = \"50Mbit/s\"\ndownload = \"20Mbit/s\"\nqueue_full = \"drop\"\nslow_joiner = \"50ms\"";
+    assert_eq!(text.matches("\n[network]\n").count(), 1);
+    let worn = parse(&text.replace("\n[network]\n", &format!("\n[network]\n{wear}\n")));
+    let chaos = Chaos { seed: 5, beyond_f: false };
+    let is = |network: &NetworkSpec| {
+        [
+            network.jitter.is_some(),
+            network.loss_burst.is_some(),
+            network.duplicate.0 > 0,
+            network.reorder.is_some(),
+            network.corrupt.0 > 0,
+            network.download_bps.is_some(),
+            network.queue_full == crate::scenario::QueueFull::Drop,
+            network.slow_joiner.is_some(),
+        ]
+    };
+    let mut on = [0; 8];
+    for run in 0..100 {
+        let scenario = chaos.plan(&worn, run).scenario;
+        assert_eq!(parse(&scenario.to_toml()), scenario, "run {run}");
+        is(&scenario.network).into_iter().zip(&mut on).for_each(|(is, on)| *on += u32::from(is));
+        assert_eq!(is(&chaos.plan(&base(), run).scenario.network), [false; 8], "run {run}");
+    }
+    assert!(on.iter().all(|on| (20..75).contains(on)), "{on:?}");
 }
 
 #[test]

@@ -118,11 +118,14 @@ pub(crate) fn scenario_with_jobs(nodes: usize, duration: &str, jobs_per_second: 
     };
     let workload = WorkloadSpec {
         jobs_per_1000_s: jobs_per_second * 1_000,
+        rates: Vec::new(),
         arrival: Arrival::Uniform,
         from: vec![0],
         start: Time(0),
         end: scenario.duration,
         job,
+        mix: Vec::new(),
+        trace: None,
     };
     Scenario { workload: Some(workload), ..scenario }
 }

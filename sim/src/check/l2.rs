@@ -42,7 +42,7 @@ struct Open {
 impl L2 {
     pub fn new(scenario: &Scenario) -> L2 {
         L2 {
-            deadline: scenario.workload.as_ref().map(|load| load.job.deadline),
+            deadline: scenario.workload.as_ref().map(|load| load.longest_deadline()),
             open: BTreeMap::new(),
             live_since: vec![Time::NEVER; scenario.nodes.len()],
             ended: 0,
@@ -90,7 +90,9 @@ impl L2 {
             (0..truth.up.len()).map(|node| self.has_quorum(truth, scenario, contact, node)).collect();
         for (job, Open { submitter, at, claimed }) in &self.open {
             let spans = if *claimed { CLAIMED_SPANS } else { 1 };
-            if self.deadline.is_none_or(|deadline| *at + deadline.times(spans) + GRACE > truth.now) {
+            // A deadline is a time on its submitter's wall clock, which may be set otherwise meanwhile.
+            let grace = GRACE + truth.clocks_apart();
+            if self.deadline.is_none_or(|deadline| *at + deadline.times(spans) + grace > truth.now) {
                 early += 1;
             } else if !quorum[*submitter] {
                 out_of_reach += 1;

@@ -327,7 +327,7 @@ impl Network {
         let delay = Span(u64::from(base_us)) + path.latency.sample(draw);
         let when = When { now, sent };
         let rounds = self.bursts.rounds(&self.draws, path, base_us, when, (from, to), draw as u32);
-        Span(delay.0.max(1)) + path.retransmissions(base_us, rounds)
+        Span(delay.0.max(1)) + path.retransmissions(sent, base_us, rounds)
     }
 
     fn count(&mut self, dialler: NodeNo, target: NodeNo) -> u64 {

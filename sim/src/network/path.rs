@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use marlos::time::Span;
+use marlos::time::{Span, Time};
 use marlos::units::Ppm;
 
 use super::latency::LatencyTable;
@@ -28,6 +28,8 @@ pub struct Override {
     pub latency: Option<LatencyLaw>,
     /// Instead of the network's loss, and never in bursts.
     pub loss: Option<Ppm>,
+    /// Until when: what is sent again after that passes.
+    pub until: Time,
     /// Of each stream on these links, in bits per second, besides that of the nodes.
     pub bandwidth_bps: Option<u64>,
 }
@@ -58,6 +60,8 @@ struct Law {
     /// Whether the pair's own delay comes on top.
     own: bool,
     loss: Ppm,
+    /// Until when so many are lost.
+    lossy_until: Time,
     burst: Option<LossBurst>,
     /// Segments changed on their way.
     corrupt: Ppm,
@@ -70,6 +74,7 @@ pub(super) struct Path {
     pub latency: LatencyTable,
     pub bandwidth_bps: Option<u64>,
     median: Span,
+    lossy_until: Time,
     /// Of 2^32 draws, how many lose a segment at least once, twice, .. Where losses come in bursts, any draw may.
     lost: [u32; ROUNDS_MAX],
     /// Of 2^32 draws, how many lose a datagram; in a burst, where losses come in bursts.
@@ -115,6 +120,7 @@ impl Paths {
             latency: spec.jitter.as_ref().unwrap_or(&spec.latency).clone(),
             own: true,
             loss: spec.loss,
+            lossy_until: Time::NEVER,
             burst: spec.loss_burst,
             corrupt: spec.corrupt,
             bandwidth_bps: None,
@@ -225,6 +231,7 @@ impl Law {
             latency: links.latency.as_ref().unwrap_or(&self.latency).clone(),
             own: self.own && links.latency.is_none(),
             loss: links.loss.unwrap_or(self.loss),
+            lossy_until: if links.loss.is_some() { links.until } else { self.lossy_until },
             burst: self.burst.filter(|_| links.loss.is_none()),
             corrupt: self.corrupt,
             bandwidth_bps: links.bandwidth_bps.or(self.bandwidth_bps),
@@ -251,7 +258,8 @@ impl Path {
         });
         let datagrams_lost = threshold(of(all, law.burst.map_or(law.loss, |burst| burst.within)));
         let latency = LatencyTable::new(&law.latency);
-        Path { median: latency.median(), latency, bandwidth_bps: law.bandwidth_bps, lost, datagrams_lost, by_state }
+        let (median, lossy_until) = (latency.median(), law.lossy_until);
+        Path { median, lossy_until, latency, bandwidth_bps: law.bandwidth_bps, lost, datagrams_lost, by_state }
     }
 
     /// Whether a single segment may be lost; and is, where losses do not come in bursts.
@@ -297,9 +305,17 @@ impl Path {
         losses
     }
 
-    /// How long a sender waits in all that sends a segment again this often.
-    pub fn retransmissions(&self, base_us: u32, rounds: u32) -> Span {
-        (0..rounds).fold(Span::ZERO, |sum, round| sum + self.retransmit_after(base_us, round))
+    /// How long a sender waits in all that sends a segment again this often, the first time at `sent`; or until it does so when
+    /// the link is not as bad any more, if that is earlier.
+    pub fn retransmissions(&self, sent: Time, base_us: u32, rounds: u32) -> Span {
+        let mut waited = Span::ZERO;
+        for round in 0..rounds {
+            waited = waited + self.retransmit_after(base_us, round);
+            if sent + waited >= self.lossy_until {
+                break;
+            }
+        }
+        waited
     }
 
     /// How long it waits before the first, second, .. retransmission: twice the round trip at least.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::network::topology;
-use crate::scenario::{CpuSpec, Crypto, FaultKind, QueueFull, Scenario};
+use crate::scenario::{Arrival, CpuSpec, Crypto, FaultKind, QueueFull, Scenario, WorkloadSpec};
 
 /// The two halves of it, each a list of sentences.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,6 +23,7 @@ pub fn lines(scenario: &Scenario) -> Scope {
         format!("a network of profile {}: delay per message, order per connection, dials, resets", network.profile),
     ];
     modelled.extend(topology::describe(scenario));
+    modelled.extend(scenario.workload.as_ref().map(|load| format!("jobs: {}", describe(load))));
     modelled.push(match scenario.crypto {
         Crypto::Ed25519 => "signatures: real Ed25519".to_owned(),
         Crypto::Token => "signatures: keyed tokens of the same size, which expose forgery".to_owned(),
@@ -81,6 +82,20 @@ pub fn lines(scenario: &Scenario) -> Scope {
         "what jobs really do: an execution is a duration and an output of a size".to_owned(),
     ]);
     Scope { modelled, not_modelled }
+}
+
+/// How jobs come, and of how many kinds.
+fn describe(load: &WorkloadSpec) -> String {
+    if let Some(trace) = &load.trace {
+        return format!("{} of a trace ({}), as they were submitted then", trace.jobs.len(), trace.file);
+    }
+    let rate = if load.rates.is_empty() { "at one rate" } else { "at a rate that changes" };
+    let arrival = match load.arrival {
+        Arrival::Poisson => "independently of each other",
+        Arrival::Uniform => "equally spaced",
+        Arrival::Burst { .. } => "in bursts",
+    };
+    format!("{arrival}, {rate}, of {} kind{}", load.mix.len().max(1), if load.mix.len() > 1 { "s" } else { "" })
 }
 
 #[cfg(test)]

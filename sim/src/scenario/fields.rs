@@ -7,6 +7,7 @@ use marlos::units::{Ppm, Tokens, parse_millionths};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::asked::{self, Takes};
 use super::diagnostic::{Problem, did_you_mean, list};
 
 /// A value with its place.
@@ -42,6 +43,7 @@ impl<'t> Fields<'t> {
         later: &[&str],
     ) -> Read<Fields<'t>> {
         let what = what.into();
+        asked::table(table, &what, allowed);
         let unknown = table.iter().filter(|(key, _)| !allowed.contains(&key.get_ref().as_ref()));
         let Some((key, _)) = unknown.min_by_key(|(key, _)| key.span().start) else {
             return Ok(Fields { what, span, table });
@@ -74,6 +76,7 @@ impl<'t> Fields<'t> {
 
     /// The value at a key that must be there.
     pub(super) fn need(&self, key: &str) -> Read<Item<'t>> {
+        asked::needed(self.table, key);
         self.get(key).ok_or_else(|| self.missing(key))
     }
 
@@ -125,6 +128,7 @@ impl<'t> Item<'t> {
 
     /// A text.
     pub(super) fn text(&self) -> Read<&'t str> {
+        asked::value(self.value, || Takes::Text);
         self.value.get_ref().as_str().ok_or_else(|| self.wrong_type("a text in quotes"))
     }
 
@@ -141,6 +145,7 @@ impl<'t> Item<'t> {
     /// One of the names, as its index. `later` are names that the format reserves.
     pub(super) fn one_of(&self, names: &[&str], later: &[&str]) -> Read<usize> {
         let text = self.text()?;
+        asked::value(self.value, || Takes::Names(names.iter().map(|name| (*name).to_owned()).collect()));
         if let Some(index) = names.iter().position(|name| *name == text) {
             return Ok(index);
         }
@@ -158,11 +163,13 @@ impl<'t> Item<'t> {
 
     /// `true` or `false`.
     pub(super) fn bool(&self) -> Read<bool> {
+        asked::value(self.value, || Takes::Flag);
         self.value.get_ref().as_bool().ok_or_else(|| self.wrong_type("true or false"))
     }
 
     /// A whole number in a range.
     pub(super) fn whole(&self, range: RangeInclusive<u64>) -> Read<u64> {
+        asked::value(self.value, || Takes::whole(&range));
         let DeValue::Integer(number) = self.value.get_ref() else {
             return Err(self.wrong_type("a whole number"));
         };
@@ -188,6 +195,7 @@ impl<'t> Item<'t> {
 
     /// A plain decimal number of at most six places, in millionths.
     pub(super) fn millionths(&self, range: RangeInclusive<u64>) -> Read<u64> {
+        asked::value(self.value, || Takes::Millionths(*range.start(), *range.end()));
         if !matches!(self.value.get_ref(), DeValue::Integer(_) | DeValue::Float(_)) {
             return Err(self.wrong_type("a number"));
         }
@@ -201,6 +209,7 @@ impl<'t> Item<'t> {
 
     /// A finite number, zero or more, for comparison with what was measured.
     pub(super) fn bound(&self) -> Read<f64> {
+        asked::value(self.value, || Takes::Bound);
         let value = self.number().and_then(|text| text.parse::<f64>().ok());
         let value = value.filter(|value| value.is_finite() && *value >= 0.0);
         value.ok_or_else(|| self.wrong_type("a number, zero or more"))
@@ -208,6 +217,7 @@ impl<'t> Item<'t> {
 
     /// A duration with its unit, in a range.
     pub(super) fn duration(&self, range: RangeInclusive<Span>) -> Read<Span> {
+        asked::value(self.value, || Takes::duration(&range));
         let DeValue::String(text) = self.value.get_ref() else {
             let problem = self.wrong_type("a duration in quotes, with its unit");
             return Err(match self.number() {
@@ -226,6 +236,7 @@ impl<'t> Item<'t> {
 
     /// A duration that may be below zero, such as `"-2s"`, in microseconds.
     pub(super) fn signed_duration(&self, most: Span) -> Read<i64> {
+        asked::value(self.value, || Takes::SignedDuration(most));
         let Some(text) = self.value.get_ref().as_str() else {
             return Err(self.wrong_type("a duration in quotes, with its unit"));
         };
@@ -243,6 +254,7 @@ impl<'t> Item<'t> {
 
     /// A whole number that may be below zero.
     pub(super) fn signed(&self, most: u64) -> Read<i64> {
+        asked::value(self.value, || Takes::Signed(most));
         let DeValue::Integer(number) = self.value.get_ref() else {
             return Err(self.wrong_type("a whole number"));
         };
@@ -252,6 +264,7 @@ impl<'t> Item<'t> {
 
     /// A percentage such as `"0.1%"`.
     pub(super) fn percentage(&self) -> Read<Ppm> {
+        asked::value(self.value, || Takes::Percentage);
         let Some(text) = self.value.get_ref().as_str() else {
             return Err(self.wrong_type("a percentage in quotes, such as \"0.1%\""));
         };
@@ -267,6 +280,7 @@ impl<'t> Item<'t> {
     /// A rate such as `"1Gbit/s"`, in bits per second, or `"unlimited"`.
     pub(super) fn bandwidth(&self) -> Read<Option<u64>> {
         let text = self.text()?.trim();
+        asked::value(self.value, || Takes::Bandwidth);
         if text == "unlimited" {
             return Ok(None);
         }
@@ -281,6 +295,7 @@ impl<'t> Item<'t> {
     /// A size such as `"256KiB"`, in bytes.
     pub(super) fn bytes(&self, range: RangeInclusive<u64>) -> Read<u64> {
         let text = self.text()?.trim();
+        asked::value(self.value, || Takes::Bytes(*range.start(), *range.end()));
         let units = [("MiB", 1 << 20), ("KiB", 1 << 10), ("MB", 1_000_000), ("kB", 1_000), ("B", 1)];
         let bytes = with_unit(text, &units).filter(|bytes| range.contains(bytes));
         bytes.ok_or_else(|| {

@@ -26,6 +26,20 @@ pub mod limits {
     pub const NODES_NAMED_IN_FAULTS: usize = 1_000_000;
     /// Jobs.
     pub const JOBS: u64 = 5_000_000;
+    /// Jobs of a trace.
+    pub const TRACE_JOBS: usize = 10_000;
+    /// Points of a rate that changes.
+    pub const RATE_POINTS: usize = 1_000;
+    /// Kinds of jobs of a mix.
+    pub const MIXED_JOBS: usize = 64;
+    /// How long one job runs.
+    pub const JOB: Span = Span::secs(86_400);
+    /// From a submission to its deadline.
+    pub const DEADLINE: Span = Span::secs(7 * 86_400);
+    /// What one job needs.
+    pub const REQUIREMENTS: usize = 16;
+    /// Bytes of one output.
+    pub const OUTPUT_BYTES: u32 = 16 * 1024 * 1024;
     /// Regions of a matrix.
     pub const REGIONS: usize = 256;
     /// Simulated time.
@@ -124,7 +138,17 @@ fn read(text: &str, overrides: Overrides, beside: Beside<'_>) -> Read<Scenario> 
     let document = DeTable::parse(text).map_err(|error| {
         Problem::new(error.span().unwrap_or(0..0), format!("not TOML: {}", error.message()), "here")
     })?;
-    let fields = Fields::new("the scenario", 0..0, document.get_ref(), &KEYS, &[])?;
+    read_document(document.get_ref(), text, overrides, beside)
+}
+
+/// A document that was parsed from `text`.
+pub(super) fn read_document(
+    document: &DeTable<'_>,
+    text: &str,
+    overrides: Overrides,
+    beside: Beside<'_>,
+) -> Read<Scenario> {
+    let fields = Fields::new("the scenario", 0..0, document, &KEYS, &[])?;
     let name = name(fields.need("name")?)?;
     let seed = fields.get("seed").map(|item| item.whole(0..=u64::MAX)).transpose()?;
     let crypto = fields.get("crypto").map(|item| item.one_of(&Crypto::NAMES, &[])).transpose()?;

@@ -8,8 +8,8 @@ use marlos::units::{Ppm, write_millionths};
 use marlos::wire::message::Consistency;
 
 use super::{
-    Arrival, Comparison, CpuSpec, CrashConnection, Fault, FaultKind, KpiTarget, NodeNo, NodeSpec, Scenario,
-    WorkloadSpec, byzantine, targets,
+    Arrival, Comparison, CpuSpec, CrashConnection, Fault, FaultKind, JobTemplate, KpiTarget, NodeNo, NodeSpec,
+    RatePoint, Scenario, WorkloadSpec, byzantine, targets,
 };
 
 /// Writing to a `String` cannot fail.
@@ -111,19 +111,39 @@ fn cpu(cpu: CpuSpec) -> String {
 }
 
 fn workload(out: &mut String, spec: &WorkloadSpec) {
-    let mut rate = String::new();
-    write_millionths(&mut rate, spec.jobs_per_1000_s * 1_000).expect("a String takes everything");
+    let rate = |jobs_per_1000_s: u64| {
+        let mut rate = String::new();
+        write_millionths(&mut rate, jobs_per_1000_s * 1_000).expect("a String takes everything");
+        rate
+    };
     line!(out, "\n[workload]");
-    line!(out, "jobs_per_second = {rate}");
+    if let Some(trace) = &spec.trace {
+        line!(out, "trace = {}\ntrace_jobs = '''\n{}'''", quoted(&trace.file), trace.written());
+    } else if spec.rates.is_empty() {
+        line!(out, "jobs_per_second = {}", rate(spec.jobs_per_1000_s));
+    } else {
+        let point = |point: &RatePoint| {
+            format!("    {{ at = {}, jobs_per_second = {} }},\n", time(point.at), rate(point.jobs_per_1000_s))
+        };
+        line!(out, "rates = [\n{}]", spec.rates.iter().map(point).collect::<String>());
+    }
     match spec.arrival {
+        _ if spec.trace.is_some() => {}
         Arrival::Poisson => line!(out, "arrival = \"poisson\""),
         Arrival::Uniform => line!(out, "arrival = \"uniform\""),
         Arrival::Burst { size } => line!(out, "arrival = \"burst\"\nburst_size = {size}"),
     }
     line!(out, "from = {}", node_list(&spec.from));
     line!(out, "start = {}\nend = {}", time(spec.start), time(spec.end));
-    let job = &spec.job;
     line!(out, "\n[workload.job]");
+    job(out, &spec.job);
+    for mixed in &spec.mix {
+        line!(out, "\n[[workload.mix]]\nshare = {}", mixed.share);
+        job(out, &mixed.job);
+    }
+}
+
+fn job(out: &mut String, job: &JobTemplate) {
     line!(out, "type = {}", quoted(&job.job_type));
     line!(out, "duration = {}", job.duration.written());
     line!(out, "payment = {}", job.payment);

@@ -32,7 +32,9 @@ impl World {
             (FaultKind::Partition { .. } | FaultKind::OneWay { .. }, _) => {}
             (FaultKind::Link { between, latency, loss, bandwidth_bps }, true) => {
                 let between = between.clone();
-                let links = Override { between, latency: latency.clone(), loss: *loss, bandwidth_bps: *bandwidth_bps };
+                let until = self.scenario.faults[step.fault].until.unwrap_or(Time::NEVER);
+                let links =
+                    Override { between, latency: latency.clone(), loss: *loss, until, bandwidth_bps: *bandwidth_bps };
                 self.network.set_override(step.fault, links);
             }
             (FaultKind::Link { .. }, false) => self.network.clear_override(step.fault),

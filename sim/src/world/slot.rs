@@ -70,8 +70,8 @@ pub enum Waiting {
     Rotation,
     /// An execution ended.
     Finished { job: JobId, work: SimulatedJob },
-    /// A client submits a job with this command.
-    Submit { command: String },
+    /// A client submits a job of this kind with this command.
+    Submit { kind: usize, command: String },
     /// It is to say goodbye and stop.
     Leave,
 }

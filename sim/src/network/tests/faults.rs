@@ -249,6 +249,7 @@ fn a_worse_link_is_worse_both_ways_between_the_two_sets_only_and_until_it_is_cle
         between: [vec![0], vec![1, 2]],
         latency: Some(LatencyLaw::Constant(Span::millis(ms))),
         loss: None,
+        until: Time::NEVER,
         bandwidth_bps: None,
     };
     world.net.set_override(1, slow(50));
@@ -276,8 +277,13 @@ fn a_worse_link_is_worse_both_ways_between_the_two_sets_only_and_until_it_is_cle
 #[test]
 fn a_lossy_or_narrow_link_changes_streams_that_are_up() {
     let mut world = World::meshed(&plain(), 3);
-    let links =
-        Override { between: [vec![0], vec![1]], latency: None, loss: Some(Ppm(500_000)), bandwidth_bps: Some(8_000) };
+    let links = Override {
+        between: [vec![0], vec![1]],
+        latency: None,
+        loss: Some(Ppm(500_000)),
+        until: Time::NEVER,
+        bandwidth_bps: Some(8_000),
+    };
     world.net.set_override(0, links);
     for at in 0..400 {
         world.until((1_000 + at * 60_000) * MS).send(0, None, 1_000);
@@ -296,4 +302,21 @@ fn a_lossy_or_narrow_link_changes_streams_that_are_up() {
     assert_eq!(delays(1).len(), 400);
     assert!(delays(1).iter().all(|delay| *delay >= 1_010), "1,000 bytes at 8 kbit/s take a second");
     assert!(delays(1).iter().filter(|delay| **delay == 1_010).count().abs_diff(200) < 50);
+}
+
+#[test]
+fn what_a_lossy_link_has_lost_passes_with_the_first_retransmission_after_it_is_mended() {
+    let mut world = World::meshed(&plain(), 2);
+    let until = Time(10_000 * MS);
+    let between = [vec![0], vec![1]];
+    let links = Override { between, latency: None, loss: Some(Ppm(900_000)), until, bandwidth_bps: None };
+    world.net.set_override(0, links);
+    for at in 0..100 {
+        world.until((1_000 + at * 90) * MS).send(0, None, 100);
+    }
+    world.until(until.0).net.clear_override(0);
+    let heard = |world: &World| world.heard.iter().filter(|(_, heard)| matches!(heard, Heard::Frame(_))).count();
+    assert!(heard(&world) < 100, "some are lost again and again");
+    world.until((10_000 + 3_000 + 10) * MS);
+    assert_eq!(heard(&world), 100, "a sender waits for three seconds at most");
 }

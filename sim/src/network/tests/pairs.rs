@@ -76,6 +76,7 @@ fn a_worse_link_has_its_own_delay_instead_of_the_pairs() {
         between: [vec![0], vec![1]],
         latency: Some(LatencyLaw::Constant(Span::millis(5))),
         loss: None,
+        until: Time::NEVER,
         bandwidth_bps: None,
     };
     world.publish(0);
