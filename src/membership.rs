@@ -26,12 +26,16 @@ use electorate::{Ballot, Electorate};
 /// Members that make a provisional claim, the node itself included: `min_peers` is for claims that bind everyone.
 const COMPANY: u32 = 2;
 
+/// Places for hints in a small network. A power of two, as it remains when it is doubled; far fewer than two bytes tell apart.
+const FEWEST_HINTS: usize = 256;
+
 /// The members.
 #[derive(Clone, Debug)]
 pub struct Members {
     peers: Vec<Peer>,
     index: BTreeMap<NodeId, PeerIdx>,
-    /// The member last added of those whose id begins with this byte: most look-ups end here.
+    /// The member last added of those whose id begins with these bits. There are four to eight places for each member, so that most
+    /// look-ups end here, as beacons of hundreds ask for them: they come over no link of their senders.
     hints: Vec<PeerIdx>,
     electorate: Electorate,
     /// Whether members came or went since the electorate was built: see [`Members::settle`].
@@ -57,16 +61,14 @@ pub struct Members {
     clock: clock::Clock,
 }
 
-/// One member. What every message of it touches stands first and together: with hundreds of members, it is the time to fetch
-/// these lines that a delivery takes.
+/// One member. What every message of it touches stands first, on two cache lines: with hundreds of members, it is the time to fetch
+/// these that a delivery takes.
 #[derive(Clone, Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Peer {
     /// Its id and its present public key, as in its record.
     id: NodeId,
     key: [u8; 32],
-    /// The key before that one, and until when what it signed is still taken.
-    old_key: Option<([u8; 32], Time)>,
     /// When a verified message of it came in last; nothing before the first.
     pub last_heard: Option<Time>,
     /// The stamp of its last PING and when it came, until a PONG has answered it.
@@ -82,6 +84,8 @@ pub struct Peer {
     link_up: bool,
     /// Whether it is out of the electorate because it was dead for `forget_after`.
     forgotten: bool,
+    /// The key before the present one, and until when what it signed is still taken.
+    old_key: Option<([u8; 32], Time)>,
     /// The newest moment at which others are known to have heard it.
     vouched: Time,
     /// When it became known, or known again.
@@ -113,7 +117,7 @@ impl Members {
         let mut members = Members {
             peers: vec![Peer::new(own, Time(0))],
             index: BTreeMap::from([(id, PeerIdx::SELF)]),
-            hints: vec![PeerIdx::SELF; 256],
+            hints: vec![PeerIdx::SELF; FEWEST_HINTS],
             electorate: Electorate::default(),
             // Alone may be enough: the first `settle` says so.
             changed: true,
@@ -140,7 +144,7 @@ impl Members {
     /// The number of a known id.
     #[must_use]
     pub fn find(&self, id: NodeId) -> Option<PeerIdx> {
-        let hint = self.hints[usize::from(id.0[0])];
+        let hint = self.hints[hint_at(id, self.hints.len())];
         if self.id(hint) == id { Some(hint) } else { self.index.get(&id).copied() }
     }
 
@@ -284,14 +288,27 @@ impl Members {
         let peer = index(self.peers.len());
         let replaced = self.index.insert(record.node_id, peer);
         assert!(replaced.is_none(), "the member was not known");
-        self.hints[usize::from(record.node_id.0[0])] = peer;
         self.records_digest ^= self.digest_of(&record);
         self.peers.push(Peer::new(record, cx.now.mono));
+        self.add_hint(peer);
         self.changed = true;
         cx.report(Event::PeerDiscovered { peer });
         self.dial(cx, peer);
         self.detector.look_again_at(cx.now.mono + cx.config.heartbeat_timeout);
         peer
+    }
+
+    fn add_hint(&mut self, peer: PeerIdx) {
+        if self.peers.len() * 4 <= self.hints.len() {
+            let at = hint_at(self.id(peer), self.hints.len());
+            self.hints[at] = peer;
+            return;
+        }
+        self.hints = vec![PeerIdx::SELF; self.hints.len() * 2];
+        for known in (0..self.peers.len()).map(index) {
+            let at = hint_at(self.id(known), self.hints.len());
+            self.hints[at] = known;
+        }
     }
 
     /// Puts a newer record of a member in place of the one held.
@@ -511,9 +528,8 @@ impl Peer {
 
     /// Whether it has signed this, with its present key or, for a minute, with the one before (1).
     pub fn has_signed(&self, now: Time, verify: &mut dyn Verify, message: &Signed<'_>, signature: &Signature) -> bool {
-        let old_key = self.old_key.filter(|(_, until)| now < *until);
         verify.verify(&self.key, message, signature)
-            || old_key.is_some_and(|(key, _)| verify.verify(&key, message, signature))
+            || self.old_key.is_some_and(|(key, until)| now < until && verify.verify(&key, message, signature))
     }
 
     /// Last measured round trip.
@@ -555,6 +571,11 @@ fn record_digest(record: &Announce) -> u32 {
         .chain_update(record.sequence.to_le_bytes())
         .finalize();
     u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]])
+}
+
+/// Where among so many hints that of an id is.
+fn hint_at(id: NodeId, hints: usize) -> usize {
+    usize::from(u16::from_be_bytes([id.0[0], id.0[1]])) * hints >> 16
 }
 
 fn index(at: usize) -> PeerIdx {
