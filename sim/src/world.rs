@@ -353,10 +353,10 @@ impl World {
     /// A frame reaches a node: the path of nearly every event.
     fn deliver(&mut self, node: NodeNo, link: Link, frame: u32, watcher: &mut dyn Watcher) {
         if self.troupe.has(node) {
-            let held = self.frames.lend(frame);
-            let heard = self.lets_hear(node, link, &held, watcher);
-            let verified = held.verified;
-            self.frames.give_back(frame, held, verified);
+            let (origin, verified) = (self.frames.origin(frame), self.frames.verified(frame));
+            let bytes = self.frames.lend(frame);
+            let heard = self.lets_hear(node, link, origin, &bytes, watcher);
+            self.frames.give_back(frame, bytes, verified);
             if !heard {
                 return;
             }
@@ -366,18 +366,20 @@ impl World {
 
     /// A frame reaches the machine of a node.
     fn deliver_through(&mut self, node: NodeNo, link: Link, frame: u32, watcher: &mut dyn Watcher) {
-        let held = self.frames.lend(frame);
-        self.memo.enter_frame(&held.bytes, held.verified);
-        self.hash.input(self.sight.truth.now, node, held.origin.number);
+        let origin = self.frames.origin(frame);
+        let verified = self.frames.verified(frame);
+        let bytes = self.frames.lend(frame);
+        self.memo.enter_frame(&bytes, verified);
+        self.hash.input(self.sight.truth.now, node, origin.number);
         let slot = &mut self.slots[node];
-        slot.tally.on_bytes(self.sight.truth.now, held.bytes.len() as u64);
-        slot.arriving = Some(held.origin);
-        self.handle(node, Input::Frame { link, bytes: &held.bytes }, watcher);
+        slot.tally.on_bytes(self.sight.truth.now, bytes.len() as u64);
+        slot.arriving = Some(origin);
+        self.handle(node, Input::Frame { link, bytes: &bytes }, watcher);
         if !self.slots[node].is_busy() {
             self.slots[node].arriving = None;
         }
         let verified = self.memo.leave_frame();
-        self.frames.give_back(frame, held, verified);
+        self.frames.give_back(frame, bytes, verified);
     }
 
     /// Hands an input to a node and applies what follows.
