@@ -123,6 +123,13 @@ impl Guard {
         sender.window.mark(header.incarnation, header.counter);
     }
 
+    /// Has the processor fetch what a message of this sender that is stamped about now touches.
+    #[inline]
+    pub fn fetch(&self, peer: PeerIdx, now: Now) {
+        self.senders[peer.at()].stamps.fetch(now.wall);
+        self.senders[peer.at()].window.fetch();
+    }
+
     /// Bans a sender whose verified messages came too fast.
     pub fn blacklist(&mut self, peer: PeerIdx, until: Time) {
         self.senders[peer.at()].blacklisted_until = until;

@@ -9,6 +9,7 @@ pub mod electorate;
 pub mod gossip;
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 
 use sha2::{Digest, Sha256};
 
@@ -38,8 +39,9 @@ pub struct Members {
     /// look-ups end here, as beacons of hundreds ask for them: they come over no link of their senders.
     hints: Vec<PeerIdx>,
     electorate: Electorate,
-    /// Whether members came or went since the electorate was built: see [`Members::settle`].
+    /// Whether members went, came back or have other keys since the electorate was built, and who came: see [`Members::settle`].
     changed: bool,
+    newcomers: Vec<PeerIdx>,
     records_digest: u32,
     /// Where it is said who votes: those, sorted. Only their records must be the same everywhere.
     listed: Option<Vec<NodeId>>,
@@ -121,6 +123,7 @@ impl Members {
             electorate: Electorate::default(),
             // Alone may be enough: the first `settle` says so.
             changed: true,
+            newcomers: Vec::new(),
             records_digest: 0,
             listed: listed(config),
             reachable: 1,
@@ -291,7 +294,7 @@ impl Members {
         self.records_digest ^= self.digest_of(&record);
         self.peers.push(Peer::new(record, cx.now.mono));
         self.add_hint(peer);
-        self.changed = true;
+        self.newcomers.push(peer);
         cx.report(Event::PeerDiscovered { peer });
         self.dial(cx, peer);
         self.detector.look_again_at(cx.now.mono + cx.config.heartbeat_timeout);
@@ -347,10 +350,20 @@ impl Members {
 
     /// What follows from members that came or went, once for all that one message brought.
     pub fn settle(&mut self, cx: &mut Ctx<'_>) {
-        if std::mem::take(&mut self.changed) {
-            self.rebuild_electorate(cx.config);
-            self.update_degraded(cx);
+        if !self.changed && self.newcomers.is_empty() {
+            return;
         }
+        let newcomers = std::mem::take(&mut self.newcomers);
+        if std::mem::take(&mut self.changed) || cx.config.membership != Mode::Open {
+            self.rebuild_electorate(cx.config);
+        } else {
+            // To build it anew for each of a thousand who come would take a thousand times as long.
+            for peer in newcomers.into_iter().map(|at| &self.peers[at.at()]) {
+                let chain = (peer.record.public_key, peer.record.rotations.clone());
+                self.electorate.admit(peer.id, peer.key, chain);
+            }
+        }
+        self.update_degraded(cx);
     }
 
     /// A forgotten member has a new record, perhaps from a third: as if it were met for the first time.
@@ -425,7 +438,7 @@ impl Members {
 
     /// Compares the reachable members with the quorum of all.
     fn update_degraded(&mut self, cx: &mut Ctx<'_>) {
-        if self.changed {
+        if self.changed || !self.newcomers.is_empty() {
             return; // `settle` compares with the quorum of the new electorate
         }
         let quorum = self.electorate.quorum();
@@ -471,7 +484,7 @@ impl Members {
         members.dedup_by_key(|(id, _)| *id);
         let chains = self.peers.iter().filter(|peer| !peer.record.rotations.is_empty());
         let chains = chains.map(|peer| (peer.key, (peer.record.public_key, peer.record.rotations.clone()))).collect();
-        self.electorate = Electorate::new(members, chains);
+        self.electorate.replace(members, chains);
     }
 
     /// Asserts what must always hold, in constant time.
@@ -511,6 +524,12 @@ impl Peer {
             standing: Standing::default(),
             record,
         }
+    }
+
+    /// Has the processor fetch what a message of it touches.
+    #[inline]
+    pub fn fetch(&self) {
+        black_box((self.key[0], self.state, self.record.record_signature.0[0]));
     }
 
     /// Its present public key.

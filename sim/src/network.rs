@@ -27,6 +27,8 @@ pub mod latency;
 mod link;
 mod path;
 
+use std::hint::black_box;
+
 use marlos::id::Link;
 use marlos::time::{Span, Time};
 use marlos::wire::MsgType;
@@ -353,6 +355,22 @@ impl Network {
             Due::Broken { stream, turn } => self.on_broken(now, stream, turn),
             Due::Forget { stream, turn } => self.on_forget(now, stream, turn),
         }
+    }
+
+    /// After an event was handled: what is delivered next of the same broadcast, unless something comes between. For whoever can
+    /// prepare for it; the stream of the copy after that is fetched here.
+    #[must_use]
+    #[inline]
+    pub fn upcoming(&self, event: NetEvent) -> Option<Delivery> {
+        let Due::Flight(flight) = event.0 else { return None };
+        let (next, after) = self.flights.upcoming(flight);
+        if let Some(after) = after.filter(|after| !after.is_datagram()) {
+            black_box(self.streams.hot[after.stream as usize].epoch);
+        }
+        let next = next?;
+        let (from, frame) = self.flights.what(flight);
+        let link = if next.is_datagram() { Link::BEACON } else { self.streams.hot[next.stream as usize].link };
+        Some(Delivery { from, to: next.receiver().into(), link, frame })
     }
 
     /// The next copy of a flight is where it should be.

@@ -32,7 +32,7 @@ use crate::kpi::Kpis;
 use crate::log;
 use crate::memo::Memo;
 use crate::network::latency::LatencyTable;
-use crate::network::{Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
+use crate::network::{Delivery, Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
 use crate::observe::{Observation, Stop, Truth};
 use crate::outcome::{NodeMetrics, Outcome, Verdict, Wall};
 use crate::queue::EventQueue;
@@ -207,7 +207,10 @@ impl World {
     fn on_network(&mut self, at: Time, event: NetEvent, watcher: &mut dyn Watcher) {
         let step = self.network.step(at, event);
         match step.again {
-            Some((at, tie)) => self.queue.advance_top(at, tie),
+            Some((at, tie)) => {
+                self.queue.advance_top(at, tie);
+                self.prepare(event);
+            }
             None => drop(self.queue.pop()),
         }
         match step.heard {
@@ -226,6 +229,17 @@ impl World {
             None => {}
         }
         self.drain_network(watcher);
+    }
+
+    /// The next copy of a broadcast is for another node, of whose memory nothing is in the processor's caches in a large world: it is
+    /// fetched while this copy is handled.
+    #[inline]
+    fn prepare(&self, event: NetEvent) {
+        if let Some(Delivery { from, to, link, .. }) = self.network.upcoming(event)
+            && let Some(machine) = &self.slots[to].node
+        {
+            machine.expect_frame(link, self.sight.truth.ids[from], self.now(to));
+        }
     }
 
     fn on_event(&mut self, at: Time, event: WorldEvent, watcher: &mut dyn Watcher) {

@@ -1,5 +1,7 @@
 //! How much a sender may say: a token bucket in whole numbers, and a count by when it was said.
 
+use std::hint::black_box;
+
 use crate::config::Config;
 use crate::time::{Span, Time, WallTime};
 
@@ -86,6 +88,12 @@ impl Stamps {
         let most = burst.max(burst / 2 + rate).min(u32::from(u16::MAX));
         let mut all = self.all;
         u32::from(count) < most && all.has_token(now, rate, Stamps::most(config))
+    }
+
+    /// Has the processor fetch what counting one touches.
+    #[inline]
+    pub fn fetch(&self, stamp: WallTime) {
+        black_box(self.counts[Stamps::at(stamp.0 / SECOND.0)]);
     }
 
     /// Counts one.

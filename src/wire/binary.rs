@@ -80,9 +80,10 @@ pub(super) fn split(frame: &[u8]) -> Result<Parts<'_>, Refusal> {
     Ok((header, payload, signed, Signature(*signature)))
 }
 
-/// Whether an encoded announce ends in this record signature and asks for no records: both stand last.
-pub(super) fn ends_with_record(payload: &[u8], signature: &Signature) -> bool {
-    payload.split_last().is_some_and(|(want_records, record)| *want_records == 0 && record.ends_with(&signature.0))
+/// Whether an encoded announce ends in this record signature, and if so, whether it asks for records: both stand last.
+pub(super) fn ends_with_record(payload: &[u8], signature: &Signature) -> Option<bool> {
+    let (want_records, record) = payload.split_last()?;
+    (*want_records <= 1 && record.ends_with(&signature.0)).then_some(*want_records == 1)
 }
 
 /// Decodes what a payload of this kind holds: all of it before `each` sees any.
