@@ -6,6 +6,10 @@
 pub mod rate;
 pub mod replay;
 
+use std::slice::from_ref;
+
+use prefetch_index::prefetch_index;
+
 use crate::config::{Config, planted};
 use crate::id::{Link, PeerIdx};
 use crate::io::Refusal;
@@ -123,11 +127,13 @@ impl Guard {
         sender.window.mark(header.incarnation, header.counter);
     }
 
-    /// Has the processor fetch what a message of this sender that is stamped about now touches.
+    /// Has the processor fetch what a message of this sender that is stamped about now touches, but for the nonces seen: where among
+    /// them is written on the line that is still to come.
     #[inline]
-    pub fn fetch(&self, peer: PeerIdx, now: Now) {
-        self.senders[peer.at()].stamps.fetch(now.wall);
-        self.senders[peer.at()].window.fetch();
+    pub fn prefetch(&self, peer: PeerIdx, now: Now) {
+        let sender = &self.senders[peer.at()];
+        prefetch_index(from_ref(&sender.bucket), 0);
+        sender.stamps.prefetch(now.wall);
     }
 
     /// Bans a sender whose verified messages came too fast.

@@ -27,11 +27,10 @@ pub mod latency;
 mod link;
 mod path;
 
-use std::hint::black_box;
-
 use marlos::id::Link;
 use marlos::time::{Span, Time};
 use marlos::wire::MsgType;
+use prefetch_index::prefetch_index;
 
 use crate::draw::{Draws, Purpose};
 use crate::scenario::{NetworkSpec, NodeNo};
@@ -214,6 +213,9 @@ struct Launch {
     n: u64,
 }
 
+/// How many copies ahead the stream of a copy is fetched: a guess, as long as memory takes.
+const STREAMS_AHEAD: usize = 4;
+
 /// Room for every kind of message, by its number.
 const KINDS: usize = MsgType::ALL.len() + 1;
 
@@ -282,7 +284,11 @@ impl Network {
         let turn = if self.bandwidth_bps.is_none() { 0 } else { (n % count as u64) as usize };
         for at in 0..count {
             let at = if at + turn < count { at + turn } else { at + turn - count };
-            let no = self.streams.list_of(parcel.from)[first + at].no;
+            let list = &self.streams.list_of(parcel.from)[first..];
+            let no = list[at].no;
+            if let Some(soon) = list.get(at + STREAMS_AHEAD) {
+                prefetch_index(&self.streams.hot, soon.no as usize);
+            }
             self.launch(now, no, &launch);
         }
         self.take_off(flight)
@@ -365,7 +371,7 @@ impl Network {
         let Due::Flight(flight) = event.0 else { return None };
         let (next, after) = self.flights.upcoming(flight);
         if let Some(after) = after.filter(|after| !after.is_datagram()) {
-            black_box(self.streams.hot[after.stream as usize].epoch);
+            prefetch_index(&self.streams.hot, after.stream as usize);
         }
         let next = next?;
         let (from, frame) = self.flights.what(flight);

@@ -1,6 +1,6 @@
 //! How much a sender may say: a token bucket in whole numbers, and a count by when it was said.
 
-use std::hint::black_box;
+use prefetch_index::prefetch_index;
 
 use crate::config::Config;
 use crate::time::{Span, Time, WallTime};
@@ -90,10 +90,10 @@ impl Stamps {
         u32::from(count) < most && all.has_token(now, rate, Stamps::most(config))
     }
 
-    /// Has the processor fetch what counting one touches.
+    /// Has the processor fetch the count of this stamp.
     #[inline]
-    pub fn fetch(&self, stamp: WallTime) {
-        black_box(self.counts[Stamps::at(stamp.0 / SECOND.0)]);
+    pub fn prefetch(&self, stamp: WallTime) {
+        prefetch_index(&self.counts, Stamps::at(stamp.0 / SECOND.0));
     }
 
     /// Counts one.

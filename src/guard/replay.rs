@@ -1,7 +1,5 @@
 //! Which nonces of a sender were seen: constant memory, and nothing that its timestamp still allows can be evicted.
 
-use std::hint::black_box;
-
 use crate::io::Refusal;
 
 /// Counters behind the highest one that are remembered one by one. At the rate limit's 100 envelopes per second the window
@@ -46,12 +44,6 @@ impl ReplayWindow {
             return Err(Refusal::Replayed);
         }
         Ok(())
-    }
-
-    /// Has the processor fetch what the next nonce touches.
-    #[inline]
-    pub fn fetch(&self) {
-        black_box(self.seen[word(self.highest)]);
     }
 
     /// Marks a nonce as seen, after its signature was verified.

@@ -66,15 +66,15 @@ impl Node {
         self.admit_and_dispatch(now, link, from, &envelope, bytes, verify, out).map_err(refuse)
     }
 
-    /// Fetches what a frame of `sender` over `link` will need of it, and changes nothing.
+    /// Has the processor fetch what a frame of `sender` over `link` will touch of it. Changes nothing, waits for nothing.
     ///
-    /// For a driver of hundreds of nodes, whose tables do not fit the processor's caches: told of each frame one frame ahead, a
-    /// delivery does not wait for memory line after line.
+    /// For a driver of hundreds of nodes, whose tables do not fit the processor's caches: where it is told of a frame one frame
+    /// ahead, a delivery does not wait for memory line after line.
+    #[inline]
     pub fn expect_frame(&self, link: Link, sender: NodeId, now: Now) {
-        if let Some(from) = self.members.speaking(link, sender) {
-            self.members.peer(from).fetch();
-            self.guard.fetch(from, now);
-        }
+        let from = self.members.likely_speaking(link, sender);
+        self.members.prefetch(from);
+        self.guard.prefetch(from, now);
     }
 
     fn door(&self) -> Door {
