@@ -103,7 +103,8 @@ pub struct Config {
     pub max_output_bytes: u32,
     /// How coordinators are chosen.
     pub election: Election,
-    /// Whether every job of this node is private, also where its submitter does not say so.
+    /// Whether what this node says to one member is sealed for it, and every job of this node is private, also where its submitter
+    /// does not say so. Others may do as they like: what is sealed is opened by all.
     pub encryption: bool,
 
     /// How often this node tells the others what it has seen of them, and writes it to its store.
@@ -232,12 +233,14 @@ pub enum Plant {
     DeadStayDead,
     /// Members with other records than one's own are not told.
     RecordsIgnored,
+    /// A node that restarts counts only the members that it has met since.
+    MembersUnrecalled,
 }
 
 #[cfg(feature = "plant")]
 impl Plant {
     /// Every defect.
-    pub const ALL: [Plant; 30] = [
+    pub const ALL: [Plant; 31] = [
         Plant::QuorumOneShort,
         Plant::VotesForgotten,
         Plant::VotesNotPersisted,
@@ -268,6 +271,7 @@ impl Plant {
         Plant::BanByArrival,
         Plant::DeadStayDead,
         Plant::RecordsIgnored,
+        Plant::MembersUnrecalled,
     ];
 }
 

@@ -93,6 +93,8 @@ pub mod store_key {
     pub const FLOOR: u8 = b'f';
     /// Followed by a node id: its announce of the newest incarnation known.
     pub const RECORD: u8 = b'r';
+    /// Followed by a node id: it was dead for so long that it does not count any more.
+    pub const FORGOTTEN: u8 = b'g';
     /// Followed by a job id: the last round voted in.
     pub const VOTE: u8 = b'v';
     /// Followed by a job id: an open job of this node.

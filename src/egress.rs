@@ -5,17 +5,25 @@
 //! (protocol.md, section 2). A flush carries one envelope for each destination, however much is pending: the rest waits for the next
 //! one. So no receiver ever gets more than two envelopes of one flush, and flushes are counted.
 //!
+//! With `encryption`, what is said to one member leaves in a box that only it opens. Who says it to whom, when and in how many bytes
+//! stays visible, and each envelope costs both sides a multiplication on the curve.
+//!
 //! Every `Persist` of a call is appended while handling, every `Send` at its end: what a message relies on is durable before it
 //! leaves.
 
-use crate::config::Config;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
+
+use crate::config::{Codec, Config};
 use crate::guard::rate::Bucket;
 use crate::id::{NodeId, PeerIdx};
 use crate::identity::{Keys, seal};
 use crate::io::{Action, Outbox, To, Verify};
+use crate::membership::Members;
 use crate::metrics::Metrics;
 use crate::time::{Now, Span, Time};
-use crate::wire::{self, Header, MsgType, Payload, Signed};
+use crate::wire::message::SealedBundle;
+use crate::wire::{self, Header, MsgType, Payload, Signed, binary};
 
 /// Envelopes that may leave at once before a node counts as busy: a guess, a third of the rate limit's own rate.
 const IDLE_BURST: u32 = 30;
@@ -54,6 +62,8 @@ struct Pending {
     to: To,
     to_id: Option<NodeId>,
     kind: MsgType,
+    /// In the binary codec, for a [`SealedBundle`].
+    secret: bool,
     start: usize,
     end: usize,
 }
@@ -135,9 +145,10 @@ impl Egress {
     }
 
     fn enqueue(&mut self, config: &Config, to: To, to_id: Option<NodeId>, payload: &Payload) {
-        let start = self.encoded.len();
-        wire::encode(config.codec, payload, &mut self.encoded);
-        self.pending.push(Pending { to, to_id, kind: payload.kind(), start, end: self.encoded.len() });
+        let (kind, start) = (payload.kind(), self.encoded.len());
+        let secret = config.encryption && to_id.is_some() && kind.is_sealed_for_one();
+        wire::encode(if secret { Codec::Bincode } else { config.codec }, payload, &mut self.encoded);
+        self.pending.push(Pending { to, to_id, kind, secret, start, end: self.encoded.len() });
     }
 
     /// Seals one payload by itself, now, whatever is pending: heartbeats and beacons do not wait for company.
@@ -180,30 +191,32 @@ impl Egress {
                 continue;
             }
             let mut items = Vec::new();
+            let mut secret = Vec::new();
             let mut bytes = 0;
             let mut full = false;
             for (index, item) in pending.iter().enumerate().skip(first) {
                 if done[index] != Done::No || item.to != pending[first].to {
                     continue;
                 }
-                let fits =
-                    items.is_empty() || (items.len() < BUNDLE_ITEMS && bytes + (item.end - item.start) <= BUNDLE_BYTES);
+                let taken = items.len() + secret.len();
+                let fits = taken == 0 || (taken < BUNDLE_ITEMS && bytes + (item.end - item.start) <= BUNDLE_BYTES);
                 // What comes after something that does not fit waits behind it: one destination gets all in the order it was said.
                 full |= !fits;
-                if bundling_off_planted(cx.config) {
-                    if items.is_empty() {
-                        done[index] = Done::Sent;
-                        items.push((item.kind, &encoded[item.start..item.end]));
-                    }
-                } else if !full {
+                full |= taken > 0 && bundling_off_planted(cx.config);
+                if !full {
                     done[index] = Done::Sent;
                     bytes += item.end - item.start;
-                    items.push((item.kind, &encoded[item.start..item.end]));
-                } else if !all {
+                    let said = if item.secret { &mut secret } else { &mut items };
+                    said.push((item.kind, &encoded[item.start..item.end]));
+                } else if !all && !bundling_off_planted(cx.config) {
                     done[index] = Done::Later;
                 }
             }
-            self.seal(cx, pending[first].to, pending[first].to_id, &items);
+            let sealed = self.sealed_bundle(cx, pending[first].to, &secret);
+            items.extend(sealed.iter().map(|bytes| (MsgType::SealedBundle, bytes.as_slice())));
+            if !items.is_empty() {
+                self.seal(cx, pending[first].to, pending[first].to_id, &items);
+            }
         }
         self.keep(pending, encoded, &done);
         if !self.pending.is_empty() {
@@ -250,6 +263,20 @@ impl Egress {
         (self.pending, self.encoded) = (pending, encoded);
     }
 
+    /// What is said to one member alone, as the payload that only it can open. Nothing where its key is none that anyone can have.
+    fn sealed_bundle(&mut self, cx: &mut Sealing<'_>, to: To, items: &[(MsgType, &[u8])]) -> Option<Vec<u8>> {
+        let To::One(peer) = to else { return None };
+        if items.is_empty() {
+            return None;
+        }
+        let mut random = [0; 16];
+        cx.rng.fill_bytes(&mut random);
+        let sealed = self.seal_for(cx.members.peer(peer).key(), random, &binary::bundle(items))?;
+        let mut encoded = Vec::new();
+        wire::encode(cx.config.codec, &Payload::SealedBundle(SealedBundle { sealed }), &mut encoded);
+        Some(encoded)
+    }
+
     fn seal(&mut self, cx: &mut Sealing<'_>, to: To, to_id: Option<NodeId>, items: &[(MsgType, &[u8])]) {
         assert!(self.incarnation > 0, "the node has started");
         self.counter += 1;
@@ -259,7 +286,7 @@ impl Egress {
             kind,
             sender: self.keys.id(),
             to: to_id,
-            timestamp: cx.now.wall.offset(cx.sync_offset_us),
+            timestamp: cx.now.wall.offset(cx.members.sync_offset_us()),
             incarnation: self.incarnation,
             counter: self.counter,
             compressed: false,
@@ -291,10 +318,12 @@ fn bundling_off_planted(config: &Config) -> bool {
 pub struct Sealing<'a> {
     /// The moment.
     pub now: Now,
-    /// Turns the wall clock into synchronised time.
-    pub sync_offset_us: i64,
+    /// Whose keys boxes are for, and who know the time.
+    pub members: &'a Members,
     /// The configuration.
     pub config: &'a Config,
+    /// The node's only randomness.
+    pub rng: &'a mut ChaCha8Rng,
     /// Makes the signatures.
     pub verify: &'a mut dyn Verify,
     /// Counts what leaves.

@@ -154,6 +154,8 @@ pub enum Event {
     Refused { link: Link, from: Option<PeerIdx>, reason: Refusal },
     /// A member became known for the first time.
     PeerDiscovered { peer: PeerIdx },
+    /// The store remembers a member: it counts, though nothing was heard of it in this life.
+    PeerRecalled { peer: PeerIdx },
     /// The liveness of a member changed.
     PeerState { peer: PeerIdx, state: PeerState },
     /// A sender broke the rate limit and is refused for `blacklist_duration`.

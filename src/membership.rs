@@ -15,7 +15,7 @@ use prefetch_index::prefetch_index;
 use sha2::{Digest, Sha256};
 
 use crate::config::{Config, Membership as Mode};
-use crate::cx::Ctx;
+use crate::cx::{Ctx, store_key};
 use crate::id::{ElectorateId, Link, NodeId, PeerIdx};
 use crate::identity::chain::{OVERLAP, last_key};
 use crate::io::{Action, Event, PeerState, Verify};
@@ -23,7 +23,7 @@ use crate::reputation::standing::Standing;
 use crate::time::{Span, Time, WallTime};
 use crate::wire::message::{Announce, Consistency, Evidence};
 use crate::wire::{Signature, Signed};
-use electorate::{Ballot, Electorate};
+use electorate::{Ballot, Electorate, Former};
 
 /// Members that make a provisional claim, the node itself included: `min_peers` is for claims that bind everyone.
 const COMPANY: u32 = 2;
@@ -40,10 +40,13 @@ pub struct Members {
     /// look-ups end here, as beacons of hundreds ask for them: they come over no link of their senders.
     hints: Vec<PeerIdx>,
     electorate: Electorate,
+    former: Former,
     /// Whether members went, came back or have other keys since the electorate was built, and who came: see [`Members::settle`].
     changed: bool,
     newcomers: Vec<PeerIdx>,
     records_digest: u32,
+    /// The part of it that is of members whom only the store remembers.
+    recalled_digest: u32,
     /// Where it is said who votes: those, sorted. Only their records must be the same everywhere.
     listed: Option<Vec<NodeId>>,
     reachable: u32,
@@ -89,6 +92,8 @@ pub struct Peer {
     forgotten: bool,
     /// The key before the present one, and until when what it signed is still taken.
     old_key: Option<([u8; 32], Time)>,
+    /// Whether the store alone says that it is a member: neither it nor anybody else has shown so in this life.
+    recalled: bool,
     /// The newest moment at which others are known to have heard it.
     vouched: Time,
     /// When it became known, or known again.
@@ -122,10 +127,12 @@ impl Members {
             index: BTreeMap::from([(id, PeerIdx::SELF)]),
             hints: vec![PeerIdx::SELF; FEWEST_HINTS],
             electorate: Electorate::default(),
+            former: Former::default(),
             // Alone may be enough: the first `settle` says so.
             changed: true,
             newcomers: Vec::new(),
             records_digest: 0,
+            recalled_digest: 0,
             listed: listed(config),
             reachable: 1,
             connections: 0,
@@ -141,7 +148,7 @@ impl Members {
         };
         members.peers[0].state = PeerState::Alive;
         members.records_digest = members.digest_of(&members.peers[0].record);
-        members.rebuild_electorate(config);
+        members.rebuild_electorate(Time(0), config);
         members
     }
 
@@ -230,6 +237,16 @@ impl Members {
         &self.electorate
     }
 
+    /// Who has voted where this electorate is named, and how many of their votes are enough: all members, or those that were all a
+    /// moment ago.
+    #[must_use]
+    pub fn electorate_named(&self, now: Time, digest: ElectorateId) -> Option<(&Electorate, u32)> {
+        if digest == self.electorate.digest() {
+            return Some((&self.electorate, self.electorate.quorum()));
+        }
+        self.former.named(now, digest, &self.electorate)
+    }
+
     /// Whether too few members are reachable for a claim.
     #[must_use]
     pub fn degraded(&self) -> bool {
@@ -305,7 +322,7 @@ impl Members {
     }
 
     /// Adds a member that was not known. The caller has checked its record and the limits.
-    fn add(&mut self, cx: &mut Ctx<'_>, record: Announce) -> PeerIdx {
+    fn add(&mut self, cx: &mut Ctx<'_>, record: Announce, recalled: bool) -> PeerIdx {
         let peer = index(self.peers.len());
         let replaced = self.index.insert(record.node_id, peer);
         assert!(replaced.is_none(), "the member was not known");
@@ -313,7 +330,13 @@ impl Members {
         self.peers.push(Peer::new(record, cx.now.mono));
         self.add_hint(peer);
         self.newcomers.push(peer);
-        cx.report(Event::PeerDiscovered { peer });
+        if recalled {
+            self.peers[peer.at()].recalled = true;
+            self.recalled_digest ^= self.digest_of(&self.peers[peer.at()].record);
+            cx.report(Event::PeerRecalled { peer });
+        } else {
+            cx.report(Event::PeerDiscovered { peer });
+        }
         self.dial(cx, peer);
         self.detector.look_again_at(cx.now.mono + cx.config.heartbeat_timeout);
         peer
@@ -353,16 +376,39 @@ impl Members {
     /// What a record adds to the digest of all records. What is only said to be a member adds nothing where others vote: everyone may
     /// have heard of other inventions, and would be told of them for ever.
     fn digest_of(&self, record: &Announce) -> u32 {
-        let counts = self.listed.as_ref().is_none_or(|listed| listed.binary_search(&record.node_id).is_ok());
-        if counts { record_digest(record) } else { 0 }
+        if self.is_listed(record.node_id) { record_digest(record) } else { 0 }
+    }
+
+    /// Whether it may vote: everyone, where it is not said who votes.
+    fn is_listed(&self, id: NodeId) -> bool {
+        self.listed.as_ref().is_none_or(|listed| listed.binary_search(&id).is_ok())
     }
 
     /// Takes a member out of the electorate, or back in.
-    fn set_forgotten(&mut self, peer: PeerIdx, forgotten: bool) {
+    fn set_forgotten(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx, forgotten: bool) {
         if self.peers[peer.at()].forgotten != forgotten {
+            self.cease_recalled(peer);
             self.peers[peer.at()].forgotten = forgotten;
             self.records_digest ^= self.digest_of(&self.peers[peer.at()].record);
             self.changed = true;
+            let key = store_key::of_node(store_key::FORGOTTEN, self.id(peer));
+            if forgotten { cx.persist(&key, &()) } else { cx.forget(&key) }
+        }
+    }
+
+    /// From now on more than the store says that this is a member, or it is none. Says whether the store alone did.
+    fn cease_recalled(&mut self, peer: PeerIdx) -> bool {
+        let was = std::mem::take(&mut self.peers[peer.at()].recalled);
+        if was {
+            self.recalled_digest ^= self.digest_of(&self.peers[peer.at()].record);
+        }
+        was
+    }
+
+    /// Somebody has shown in this life that this is a member: itself, or who passes its record on.
+    fn meet_recalled(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
+        if self.cease_recalled(peer) {
+            cx.report(Event::PeerDiscovered { peer });
         }
     }
 
@@ -373,9 +419,10 @@ impl Members {
         }
         let newcomers = std::mem::take(&mut self.newcomers);
         if std::mem::take(&mut self.changed) || cx.config.membership != Mode::Open {
-            self.rebuild_electorate(cx.config);
+            self.rebuild_electorate(cx.now.mono, cx.config);
         } else {
             // To build it anew for each of a thousand who come would take a thousand times as long.
+            self.former.keep(self.electorate.clone(), cx.now.mono + OVERLAP);
             for peer in newcomers.into_iter().map(|at| &self.peers[at.at()]) {
                 let chain = (peer.record.public_key, peer.record.rotations.clone());
                 self.electorate.admit(peer.id, peer.key, chain);
@@ -398,12 +445,12 @@ impl Members {
             return;
         }
         if self.connections >= cx.config.max_peers {
-            // Who was never heard, or not for long, makes room: or names that anybody can make up would take every place.
-            let silent = |at: &usize| {
-                let other = &self.peers[*at];
-                other.dialled && !matches!(other.state, PeerState::Alive | PeerState::Suspect)
-            };
-            let Some(silent) = (0..self.peers.len()).find(silent) else { return };
+            // Who is silent makes room, but not a voter for a mere name, nor who was heard for who was not: or names that anybody
+            // can make up would take every place, and a member that comes back would find nobody who listens.
+            let silent = |peer: &Peer| peer.dialled && !matches!(peer.state, PeerState::Alive | PeerState::Suspect);
+            let rank = |at: usize| (self.is_listed(self.peers[at].id), self.peers[at].last_heard.is_some());
+            let silent = (0..self.peers.len()).filter(|at| silent(&self.peers[*at])).min_by_key(|at| rank(*at));
+            let Some(silent) = silent.filter(|at| rank(*at) <= rank(peer.at())) else { return };
             self.hang_up(cx, index(silent));
         }
         let entry = &mut self.peers[peer.at()];
@@ -486,7 +533,7 @@ impl Members {
         }
     }
 
-    fn rebuild_electorate(&mut self, config: &Config) {
+    fn rebuild_electorate(&mut self, now: Time, config: &Config) {
         let mut members: Vec<(NodeId, [u8; 32])> = match &config.membership {
             Mode::Open => {
                 let known = self.peers.iter().filter(|p| !p.forgotten);
@@ -502,7 +549,11 @@ impl Members {
         members.dedup_by_key(|(id, _)| *id);
         let chains = self.peers.iter().filter(|peer| !peer.record.rotations.is_empty());
         let chains = chains.map(|peer| (peer.key, (peer.record.public_key, peer.record.rotations.clone()))).collect();
+        let former = self.electorate.clone();
         self.electorate.replace(members, chains);
+        if former.generation() != self.electorate.generation() {
+            self.former.keep(former, now + OVERLAP);
+        }
     }
 
     /// Asserts what must always hold, in constant time.
@@ -530,6 +581,7 @@ impl Peer {
             dialled: false,
             link_up: false,
             forgotten: false,
+            recalled: false,
             vouched: Time(0),
             known_since: now,
             probe_at: None,

@@ -105,6 +105,7 @@ impl Tally {
             Event::Started { .. }
             | Event::Refused { .. }
             | Event::PeerDiscovered { .. }
+            | Event::PeerRecalled { .. }
             | Event::Quarantined { .. }
             | Event::Released { .. }
             | Event::Proven { .. }

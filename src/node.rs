@@ -155,8 +155,9 @@ impl Node {
         self.carry_standing(out);
         let mut sealing = Sealing {
             now,
-            sync_offset_us: self.members.sync_offset_us(),
+            members: &self.members,
             config: &self.config,
+            rng: &mut self.rng,
             verify,
             metrics: &mut self.metrics,
             out,
@@ -207,7 +208,6 @@ impl Node {
         self.started = true;
         let stored = Stored::read(records);
         self.floors = stored.floors;
-        self.members.recall_from_store(stored.records);
         self.guard.add_sender(PeerIdx::SELF, 0, &self.config, now.mono);
         if !records.is_empty() {
             self.guard.begin_again(now.mono);
@@ -228,7 +228,9 @@ impl Node {
             parts.members.await_key_known();
         }
         parts.proofs.start(&cx, proven);
-        parts.members.settle(&mut cx);
+        parts.members.recall_from_store(&mut cx, stored.records, &stored.forgotten);
+        self.meet_new_members(now, verify, out);
+        let (mut cx, parts) = self.split(now, verify, out);
         for (id, broadcast, proof) in stored.claims {
             let claim = Claim::of(&proof);
             parts.ledger.on_job_seen(id, broadcast.submitter, broadcast.body.payment);
@@ -338,6 +340,8 @@ impl Node {
             Payload::SealedCommand(message) => {
                 jobs.on_sealed_command(cx, members, from, &message, auctions.job(message.job_id))
             }
+            // Opened before, and never one in another.
+            Payload::SealedBundle(_) => Err(Refusal::Malformed),
             Payload::CertificateRequest(request) => {
                 let asker = members.id(from);
                 if let Some(held) = auctions.job(request.job_id).and_then(|job| job.certificate.clone()) {
@@ -448,8 +452,9 @@ impl Node {
         self.egress.set_keys(old);
         let mut sealing = Sealing {
             now,
-            sync_offset_us: self.members.sync_offset_us(),
+            members: &self.members,
             config: &self.config,
+            rng: &mut self.rng,
             verify,
             metrics: &mut self.metrics,
             out,
@@ -485,8 +490,9 @@ impl Node {
         }
         let mut sealing = Sealing {
             now,
-            sync_offset_us: parts.members.sync_offset_us(),
+            members: &self.members,
             config: &self.config,
+            rng: &mut self.rng,
             verify,
             metrics: &mut self.metrics,
             out,

@@ -208,6 +208,7 @@ fn examples() -> Vec<(MsgType, Payload)> {
             MsgType::KeyRotation,
             Payload::KeyRotation(Box::new(KeyRotation { record: Announce { rotations: vec![link(1)], ..announce() } })),
         ),
+        (MsgType::SealedBundle, Payload::SealedBundle(SealedBundle { sealed: b"nonce and box".to_vec() })),
     ]
 }
 

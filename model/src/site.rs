@@ -321,7 +321,7 @@ impl Stepping<'_> {
         site.jobs.check_invariants();
         let mut metrics = Metrics::default();
         let mut sealing =
-            Sealing { now, sync_offset_us: 0, config, verify: &mut verify, metrics: &mut metrics, out: &mut out };
+            Sealing { now, members, config, rng: &mut rng, verify: &mut verify, metrics: &mut metrics, out: &mut out };
         egress.flush(&mut sealing);
         self.apply(site, &out)
     }

@@ -9,7 +9,7 @@ use marlos::units::Ppm;
 use marlos::wire::MsgType;
 use marlos_sim::network::{Dial, Heard, NetEvent, Network, Parcel, tie};
 use marlos_sim::queue::EventQueue;
-use marlos_sim::scenario::{LatencyLaw, NetworkSpec, Topology};
+use marlos_sim::scenario::{LatencyLaw, NetworkSpec};
 
 const NODES: usize = 100;
 /// One broadcast every 100 microseconds, as a busy network has it: some hundred are under way at once.
@@ -26,8 +26,7 @@ fn lan(bandwidth_bps: Option<u64>, loss: Ppm) -> NetworkSpec {
         multicast: true,
         high_water_mark: 1_000,
         connection_timeout: Span::secs(15),
-        topology: Topology::Full,
-        regions: None,
+        ..NetworkSpec::of_profile("lan").expect("a profile")
     }
 }
 

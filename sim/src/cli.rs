@@ -4,11 +4,15 @@
 
 mod chaos;
 mod check;
+mod compare;
+mod completions;
 mod faults;
 mod list;
 mod new;
 mod replay;
+mod report;
 mod run;
+mod schema;
 mod shrink;
 mod sweep;
 
@@ -17,16 +21,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Subcommand;
+use clap_complete::Shell;
 
 use crate::scenario::Diagnostic;
 
 pub use chaos::{ChaosOptions, chaos};
 pub use check::check;
+pub use compare::{Compare, compare};
+pub use completions::completions;
 pub use faults::faults;
 pub use list::list;
 pub use new::{new, template};
 pub use replay::replay;
+pub use report::{ReportOptions, report};
 pub use run::{Format, Log, Run, RunOptions, run};
+pub use schema::schema;
 pub use shrink::{ShrinkOptions, shrink};
 pub use sweep::{Merge, Sweep, merge, sweep};
 
@@ -48,6 +57,8 @@ pub enum Command {
     Sweep(Sweep),
     /// Joins the results of the shards of a sweep
     Merge(Merge),
+    /// Says what became better or worse from BASE to NEW, over paired seeds; exit 1 on a regression
+    Compare(Compare),
     /// Random timelines of faults on top of a scenario, many runs of them
     Chaos(ChaosOptions),
     /// The smallest scenario that still fails the same check, as a runnable file
@@ -57,6 +68,8 @@ pub enum Command {
         /// The recording
         trace: PathBuf,
     },
+    /// Writes the page of results that were made earlier: one file, which works offline
+    Report(ReportOptions),
     /// Says whether scenarios are valid, and what is wrong with them
     Check {
         /// Scenario files
@@ -70,8 +83,15 @@ pub enum Command {
         /// Letters, digits, - and _
         name: String,
     },
+    /// Prints the JSON Schema of scenario files, for editors
+    Schema,
     /// Shows every kind of fault: keys, an example, and what it does to messages under way
     Faults,
+    /// Prints what a shell needs to complete all this: `marlos-sim completions bash > ~/.local/share/bash-completion/completions/marlos-sim`
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
 }
 
 impl Command {
@@ -85,13 +105,17 @@ impl Command {
             Command::Run(arguments) => run(&arguments.files, &arguments.options, console),
             Command::Sweep(arguments) => sweep(arguments, console),
             Command::Merge(arguments) => merge(arguments, console),
+            Command::Compare(arguments) => compare(arguments, console),
             Command::Chaos(options) => chaos(options, console),
             Command::Shrink(options) => shrink(options, console),
             Command::Replay { trace } => replay(trace, console),
+            Command::Report(options) => report(options, console),
             Command::Check { files } => check(files, console),
             Command::List => list(scenarios, console),
             Command::New { name } => new(name, scenarios, console),
+            Command::Schema => schema(console),
             Command::Faults => faults(console),
+            Command::Completions { shell } => completions(*shell, console),
         }
     }
 }

@@ -41,6 +41,14 @@ pub enum Purpose {
     NodeSeed = 13,
     /// A node's keys.
     NodeKey = 14,
+    /// What a pair of nodes has as its own delay, and how its directions differ.
+    Pair = 15,
+    /// How long a way stays good, and bad.
+    Burst = 16,
+    /// What happens to a datagram besides delay and loss.
+    Datagram = 17,
+    /// Who may connect to whom.
+    Topology = 18,
 }
 
 /// The source of all draws of a world.
@@ -97,6 +105,29 @@ pub fn below(draw: u64, bound: u64) -> u64 {
     assert!(bound > 0, "a number below zero does not exist");
     let scaled = (u128::from(draw) * u128::from(bound)) >> 64;
     u64::try_from(scaled).expect("a product of two 64-bit numbers, shifted by 64 bits")
+}
+
+/// -ln(1 - u) for u = `uniform` / 2^64, in units of 2^-32, with integers alone: `ln` differs between platforms.
+///
+/// The logarithm to base 2 is found bit by bit: squaring a number in [1, 2) doubles its logarithm, and where the square
+/// reaches 2 the next bit is one.
+#[must_use]
+pub fn exponential(uniform: u64) -> u64 {
+    /// ln 2 in units of 2^-64.
+    const LN_2: u128 = 0xB172_17F7_D1CF_79AB;
+    let rest = (1u128 << 64) - u128::from(uniform);
+    let whole = 127 - rest.leading_zeros();
+    // In [1, 2), in units of 2^-63; the whole part of the logarithm is split off.
+    let mut mantissa = if whole >= 63 { rest >> (whole - 63) } else { rest << (63 - whole) };
+    let mut log2 = u128::from(whole) << 32;
+    for bit in (0..32).rev() {
+        mantissa = (mantissa * mantissa) >> 63;
+        if mantissa >> 64 != 0 {
+            mantissa >>= 1;
+            log2 |= 1 << bit;
+        }
+    }
+    ((((64u128 << 32) - log2) * LN_2) >> 64) as u64
 }
 
 /// The fields in one word and n in another, each through `SplitMix64`'s finaliser. It is a bijection of n for fixed fields,

@@ -15,6 +15,8 @@ use marlos::units::{Ppm, write_millionths};
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use crate::draw::Draws;
+use crate::network::topology;
 use crate::scenario::{Fault, FaultKind, LatencyLaw, NodeNo, Scenario};
 
 /// A fault begins or ends.
@@ -136,7 +138,7 @@ pub fn initial_nodes(nodes: usize, faults: &[Fault]) -> Vec<bool> {
 }
 
 /// What is different about a way from one node to another. What is absent is as the network says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkOverride {
     /// Instead of the network's law; a matrix of regions still comes on top.
     pub latency: Option<LatencyLaw>,
@@ -155,6 +157,8 @@ pub struct FaultState {
     active: Vec<usize>,
     /// `reaches[from][to]`, of `active`.
     reaches: Vec<Vec<bool>>,
+    /// The same where nothing is cut: the topology.
+    ways: Vec<Vec<bool>>,
 }
 
 impl FaultState {
@@ -162,8 +166,9 @@ impl FaultState {
     #[must_use]
     pub fn new(scenario: &Scenario) -> FaultState {
         let nodes = scenario.nodes.len();
-        let reaches = vec![vec![true; nodes]; nodes];
-        FaultState { faults: scenario.faults.clone(), nodes, active: Vec::new(), reaches }
+        let ways = topology::graph(scenario.network.topology, nodes, &Draws::new(scenario.seed));
+        let ways = ways.map_or_else(|| vec![vec![true; nodes]; nodes], |graph| graph.matrix());
+        FaultState { faults: scenario.faults.clone(), nodes, active: Vec::new(), reaches: ways.clone(), ways }
     }
 
     /// Applies all steps of one instant; says whether who can reach whom was computed anew.
@@ -217,7 +222,7 @@ impl FaultState {
             let within = |side: &[NodeNo], node| side.binary_search(&node).is_ok();
             let there = within(one, from) && within(other, to);
             if there || within(other, from) && within(one, to) {
-                link.latency = latency.or(link.latency);
+                link.latency = latency.clone().or(link.latency);
                 link.loss = loss.or(link.loss);
                 link.bandwidth_bps = bandwidth_bps.or(link.bandwidth_bps);
             }
@@ -226,9 +231,7 @@ impl FaultState {
     }
 
     fn compute_reaches(&mut self) {
-        for row in &mut self.reaches {
-            row.fill(true);
-        }
+        self.reaches.clone_from(&self.ways);
         for fault in &self.active {
             match &self.faults[*fault].kind {
                 FaultKind::Partition { groups } => cut_between(&mut self.reaches, &group_of(self.nodes, groups)),
@@ -335,7 +338,8 @@ pub const FAULT_HELP: &[FaultHelp] = &[
         what: "The links between two sets of nodes are worse, in both directions. Of several the last that began decides.",
         keys: "between, and at least one of latency, loss, bandwidth; for or until (absent: until the end); every, times",
         example: "at = \"30s\"\nfor = \"20s\"\nkind = \"link\"\nbetween = [[\"n0\"], [\"n1..n9\"]]\nlatency = \"200ms\"\nloss = \"5%\"",
-        under_way: "What is under way arrives as it would have; what is sent from now on meets the worse link. A lost segment \
+        under_way: "What is under way arrives as it would have; what is sent from now on meets the worse link. Its latency is \
+                    drawn for each message, in place of what the pair has as its own; its losses come one by one. A lost segment \
                     comes later over TCP and never over UDP.",
     },
     FaultHelp {

@@ -23,7 +23,7 @@ use marlos::time::Time;
 
 use crate::check::contact::Contact;
 use crate::check::views::Views;
-use crate::observe::{Observation, Truth};
+use crate::observe::{Mishap, Observation, Truth};
 use crate::outcome::{JobCounts, KpiResult, Verdict};
 use crate::scenario::{Comparison, Fault, FaultKind, KpiTarget, Scenario, Statistic};
 use samples::{Judgement, Samples};
@@ -127,6 +127,9 @@ impl Findings {
             Some(("refused", reason)) => Some(self.refusals.get(reason).copied().unwrap_or(0)),
             Some(("misdeeds", behaviour)) => Some(self.misdeeds.get(behaviour).copied().unwrap_or(0)),
             Some(_) => None,
+            None if Mishap::ALL.iter().any(|mishap| mishap.counter() == name) => {
+                Some(self.counters.get(name).copied().unwrap_or(0))
+            }
             None => self.counters.get(name).copied(),
         }
     }
@@ -264,6 +267,7 @@ impl Kpis {
             ("duplicate_executions", jobs.duplicate_executions),
             ("takeovers", self.takeovers.takeovers),
         ]);
+        counters.extend(self.counters.mishaps());
         Findings {
             kpis: KPIS.iter().map(|spec| self.result(spec, truth, scenario)).collect(),
             jobs,

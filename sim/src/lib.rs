@@ -6,6 +6,7 @@
 //! # A run, in the order in which it happens
 //! - [`cli`]: the commands, one file each; `main.rs` only parses.
 //! - [`scenario`]: a TOML file becomes a [`scenario::Scenario`], or an error that points at the line. Nothing is implied any more.
+//!   [`scenario::keys`] and [`scenario::schema`] say what a file can hold, by listening to what the parser asks.
 //! - [`world`]: the loop. Pop an event, let it happen, apply what the node says, check.
 //! - [`queue`]: what happens next, in exact order; ties are broken by content, not by insertion.
 //! - [`draw`]: every random choice, as a function of what it is for. Two versions of the protocol meet the same network, message by message.
@@ -31,9 +32,11 @@
 //!
 //! # What a run leaves
 //! - [`outcome`]: everything that was found, as plain data.
-//! - [`report`]: tables, JSON, CSV, histograms and plots of it: the only place that writes files.
+//! - [`report`]: tables, JSON, CSV, histograms and plots of it: the only place that writes files, but for [`export`].
+//! - [`export`]: a run for Perfetto and for Wireshark, written as it goes.
 //! - [`many`]: many runs on all cores, their results in order.
 //! - [`sweep`]: scenarios, settings and seeds together: what is kept of each run, and what is said of all.
+//! - [`compare`]: two sets of such results, seed by seed: what became better or worse.
 //! - [`log`]: what happened, a line each; [`retrace`]: what was said just before a violation.
 //! - [`progress`]: how far a run is, for people. It reads the wall clock, and nothing reads it.
 
@@ -42,7 +45,9 @@ pub mod byzantine;
 pub mod chaos;
 pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod draw;
+pub mod export;
 pub mod fault;
 pub mod finding;
 pub mod kpi;

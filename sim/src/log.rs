@@ -33,6 +33,7 @@ fn columns(o: &Observation<'_>) -> (Option<NodeNo>, &'static str, String) {
         Observation::NodeStarted { node, restart } => {
             (Some(node), if restart { "restarted" } else { "started" }, nothing())
         }
+        Observation::NodeLeaving { node } => (Some(node), "leaving", nothing()),
         Observation::NodeStopped { node, how } => (Some(node), "stopped", stop(how).to_owned()),
         Observation::StoreCut { node, records, since, torn } => {
             let torn = if torn { ", the first half-written" } else { "" };
@@ -52,6 +53,7 @@ fn columns(o: &Observation<'_>) -> (Option<NodeNo>, &'static str, String) {
         Observation::Quarantined { node, peer } => (Some(node), "quarantined", format!("n{peer}")),
         Observation::Pinged { node } => (Some(node), "pinged", nothing()),
         Observation::Discovered { node, peer } => (Some(node), "discovered", format!("n{peer}")),
+        Observation::Recalled { node, peer } => (Some(node), "recalled", format!("n{peer}")),
         Observation::PeerState { node, peer, state } => {
             (Some(node), "peer", format!("n{peer} is {}", format!("{state:?}").to_lowercase()))
         }
@@ -64,6 +66,7 @@ fn columns(o: &Observation<'_>) -> (Option<NodeNo>, &'static str, String) {
         }
         Observation::FramesCut { count } => (None, "frames_cut", count.to_string()),
         Observation::SegmentLost { udp } => (None, "segment_lost", if udp { "udp" } else { "tcp" }.to_owned()),
+        Observation::DatagramMishap { mishap } => (None, "datagram", format!("{mishap:?}").to_lowercase()),
         Observation::JobSubmitted { node, job } => (Some(node), "job_submitted", short(job)),
         Observation::SubmitRefused { node } => (Some(node), "submit_refused", nothing()),
         Observation::JobSeen { node, job } => (Some(node), "job_seen", short(job)),

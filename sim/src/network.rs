@@ -21,11 +21,14 @@
 //! loses what comes to the node; what it sent before is on the wire and arrives.
 
 mod beacon;
+mod burst;
 mod dial;
 mod flight;
+mod lane;
 pub mod latency;
 mod link;
 mod path;
+pub mod topology;
 
 use marlos::id::Link;
 use marlos::time::{Span, Time};
@@ -33,14 +36,19 @@ use marlos::wire::MsgType;
 use prefetch_index::prefetch_index;
 
 use crate::draw::{Draws, Purpose};
-use crate::scenario::{NetworkSpec, NodeNo};
+use crate::observe::Mishap;
+use crate::scenario::{NetworkSpec, NodeNo, QueueFull};
 
 pub use dial::Dial;
 pub use path::Override;
 
+use beacon::Datagrams;
+use burst::Bursts;
 use dial::Dials;
 use flight::{Entry, Flights};
-use link::{Gate, Lane, Streams, time_of};
+use lane::{Lane, time_of};
+use latency::LatencyTable;
+use link::{Gate, Streams};
 use path::Paths;
 
 /// A frame as the world numbers it. The network never sees its bytes.
@@ -93,6 +101,8 @@ enum Due {
     Attempt { stream: u32, turn: u32 },
     /// A handshake is over.
     Established { stream: u32, turn: u32 },
+    /// A subscription reaches its publisher, later than the handshake.
+    Subscribed { stream: u32, epoch: u32 },
     /// The dialler learns that the connection is gone: by a reset, or because it timed out.
     Broken { stream: u32, turn: u32 },
     /// What a closed stream had sent has arrived.
@@ -121,6 +131,8 @@ pub struct Delivery {
     pub link: Link,
     /// Which.
     pub frame: FrameNo,
+    /// That it is not what was sent: a draw for how it was changed on its way.
+    pub changed: Option<u64>,
 }
 
 /// What a node hears at the end of a step.
@@ -167,6 +179,8 @@ pub struct Effects {
     pub tcp_lost: u64,
     /// Datagrams lost so far by chance or for want of room in a queue.
     pub udp_lost: u64,
+    /// What else happened to datagrams so far, by [`Mishap`].
+    pub mishaps: [u64; Mishap::ALL.len()],
 }
 
 /// The network between the nodes of a world.
@@ -177,6 +191,7 @@ pub struct Network {
     n: usize,
     draws: Draws,
     paths: Paths,
+    bursts: Bursts,
     flights: Flights,
     streams: Streams,
     dials: Dials,
@@ -185,8 +200,11 @@ pub struct Network {
     up: Vec<bool>,
     /// How often each node has crashed: what was under way to an earlier life is lost.
     life: Vec<u32>,
-    /// Of each node outwards, and of each inwards.
+    /// Of each node outwards.
     bandwidth_bps: Option<u64>,
+    /// Of each node inwards.
+    inwards_bps: Option<u64>,
+    queue_full: QueueFull,
     /// Each node's line outwards.
     egress: Vec<Lane>,
     /// How many frames each node has broadcast, by kind.
@@ -199,6 +217,8 @@ pub struct Network {
     connection_timeout: Span,
     high_water_mark: u32,
     multicast: bool,
+    datagrams: Datagrams,
+    slow_joiner: Option<LatencyTable>,
 }
 
 /// What the copies of a frame have in common.
@@ -228,11 +248,13 @@ impl Network {
     pub fn new(spec: &NetworkSpec, regions: &[Option<usize>], seed: u64) -> Network {
         let n = regions.len();
         assert!(n <= usize::from(u16::MAX), "{n} nodes: node numbers have 16 bits here");
+        let draws = Draws::new(seed);
         Network {
             effects: Effects::default(),
             n,
-            draws: Draws::new(seed),
-            paths: Paths::new(spec, regions),
+            paths: Paths::new(spec, regions, &draws),
+            bursts: Bursts::new(spec, n),
+            draws,
             flights: Flights::default(),
             streams: Streams::new(spec, n),
             dials: Dials::new(n),
@@ -240,6 +262,10 @@ impl Network {
             up: vec![false; n],
             life: vec![0; n],
             bandwidth_bps: spec.bandwidth_bps,
+            inwards_bps: inwards(spec),
+            queue_full: spec.queue_full,
+            datagrams: Datagrams::new(spec),
+            slow_joiner: spec.slow_joiner.as_ref().map(LatencyTable::new),
             egress: vec![Lane::new(spec.bandwidth_bps.map_or(0, |bps| time_of(spec.queue_bytes, bps))); n],
             broadcasts: vec![[0; KINDS]; n],
             directed: vec![None; n * n],
@@ -276,8 +302,8 @@ impl Network {
             None => self.draws.all(purpose, parcel.from, kind, n, &mut self.drawn),
             Some(to) => self.drawn[to] = self.draws.one(purpose, parcel.from, to, kind, n),
         }
-        let line_ns = self.bandwidth_bps.map_or(0, |bps| time_of(parcel.bytes, bps));
-        let flight = self.flights.start(parcel.frame, parcel.from, kind, n, line_ns);
+        let (line_ns, in_ns) = self.lines_ns(parcel.bytes);
+        let flight = self.flights.start(parcel.frame, parcel.from, kind, n, (line_ns, in_ns));
         let launch = Launch { parcel, flight, line_ns, purpose, n };
         let (count, first) = (listed.len(), listed.start);
         // With little bandwidth the first copy leaves first: everyone is first in turn.
@@ -310,22 +336,34 @@ impl Network {
             }
         }
         let mut delay = Span(u64::from(stream.base_us)) + path.latency.sample(draw);
-        if path.may_lose(draw as u32, parcel.bytes) {
-            let key =
-                path::SegmentKey { purpose, from: parcel.from, to: stream.receiver.into(), kind: parcel.kind as u8, n };
-            let losses = path.losses(&self.draws, key, draw as u32, parcel.bytes);
-            self.effects.tcp_lost += u64::from(losses.segments);
-            delay = delay + path.retransmissions(stream.base_us, losses.rounds);
-        }
         let mut left = now;
         if line_ns > 0 {
             let lane = &mut self.egress[parcel.from];
-            if lane.full(now) {
-                // Lost at first. Sent again it takes its time behind the others all the same.
-                self.effects.tcp_lost += 1;
-                delay = delay + path.retransmissions(stream.base_us, 1);
+            match self.queue_full {
+                QueueFull::Wait => {
+                    if lane.full(now) {
+                        // Lost at first. Sent again it takes its time behind the others all the same.
+                        self.effects.tcp_lost += 1;
+                        delay = delay + path.retransmissions(stream.base_us, 1);
+                    }
+                    left = lane.pass(now, line_ns);
+                }
+                QueueFull::Drop => {
+                    let base_us = stream.base_us;
+                    let (at, drops) = lane.pass_or_drop(now, line_ns, |round| path.retransmit_after(base_us, round));
+                    self.effects.tcp_lost += u64::from(drops);
+                    left = at;
+                }
             }
-            left = lane.pass(now, line_ns);
+        }
+        if path.may_lose(draw as u32, parcel.bytes) {
+            let key =
+                path::SegmentKey { purpose, from: parcel.from, to: stream.receiver.into(), kind: parcel.kind as u8, n };
+            let when = burst::When { now, sent: left };
+            let (draws, bytes) = (&self.draws, parcel.bytes);
+            let losses = self.bursts.losses(draws, path, stream.base_us, when, key, draw as u32, bytes);
+            self.effects.tcp_lost += u64::from(losses.segments);
+            delay = delay + path.retransmissions(stream.base_us, losses.rounds);
         }
         if let Some(bps) = path.bandwidth_bps {
             left = self.streams.cold[no as usize].own_lane.pass(left, time_of(parcel.bytes, bps));
@@ -334,6 +372,12 @@ impl Network {
         stream.last_arrival = arrival;
         stream.outstanding += 1;
         self.flights.add(flight, Entry::new(Time(arrival), stream.receiver, no, stream.epoch));
+    }
+
+    /// How long so many bytes take through a sender's bandwidth, and through a receiver's.
+    fn lines_ns(&self, bytes: u64) -> (u64, u64) {
+        let line = |bps: Option<u64>| bps.map_or(0, |bps| time_of(bytes, bps));
+        (line(self.bandwidth_bps), line(self.inwards_bps))
     }
 
     /// All copies of a flight are out: puts them in order and schedules the first. Returns how many there are.
@@ -358,25 +402,26 @@ impl Network {
             Due::Drain { stream, turn } => self.on_drain(now, stream, turn),
             Due::Attempt { stream, turn } => self.on_attempt(now, stream, turn),
             Due::Established { stream, turn } => self.on_established(now, stream, turn),
+            Due::Subscribed { stream, epoch } => self.on_subscribed(now, stream, epoch),
             Due::Broken { stream, turn } => self.on_broken(now, stream, turn),
             Due::Forget { stream, turn } => self.on_forget(now, stream, turn),
         }
     }
 
-    /// After an event was handled: what is delivered next of the same broadcast, unless something comes between. For whoever can
-    /// prepare for it; the stream of the copy after that is fetched here.
+    /// After an event was handled: from whom, to whom and on which link the next copy of the same broadcast will come, unless something
+    /// happens to it. For whoever can prepare for it; the stream of the copy after that is fetched here.
     #[must_use]
     #[inline]
-    pub fn upcoming(&self, event: NetEvent) -> Option<Delivery> {
+    pub fn upcoming(&self, event: NetEvent) -> Option<(NodeNo, NodeNo, Link)> {
         let Due::Flight(flight) = event.0 else { return None };
         let (next, after) = self.flights.upcoming(flight);
         if let Some(after) = after.filter(|after| !after.is_datagram()) {
             prefetch_index(&self.streams.hot, after.stream as usize);
         }
         let next = next?;
-        let (from, frame) = self.flights.what(flight);
+        let (from, _frame) = self.flights.what(flight);
         let link = if next.is_datagram() { Link::BEACON } else { self.streams.hot[next.stream as usize].link };
-        Some(Delivery { from, to: next.receiver().into(), link, frame })
+        Some((from, next.receiver().into(), link))
     }
 
     /// The next copy of a flight is where it should be.
@@ -431,6 +476,11 @@ impl Network {
     fn schedule(&mut self, at: Time, tie: u64, due: Due) {
         self.effects.scheduled.push(Scheduled { at, tie, event: NetEvent(due) });
     }
+}
+
+/// The bandwidth of a node inwards.
+fn inwards(spec: &NetworkSpec) -> Option<u64> {
+    spec.download_bps.or(spec.bandwidth_bps)
 }
 
 #[cfg(test)]

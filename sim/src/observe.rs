@@ -14,6 +14,8 @@ use crate::scenario::NodeNo;
 pub enum Observation<'a> {
     /// A node's process started, for the first time or again.
     NodeStarted { node: NodeNo, restart: bool },
+    /// A node says goodbye; its process ends a moment later.
+    NodeLeaving { node: NodeNo },
     /// A node's process ended.
     NodeStopped { node: NodeNo, how: Stop },
     /// A crash took the last records of a node's store, written since then and not durable; of the first half may have been left.
@@ -40,6 +42,8 @@ pub enum Observation<'a> {
     Pinged { node: NodeNo },
     /// A node met a member for the first time.
     Discovered { node: NodeNo, peer: NodeNo },
+    /// A node counts a member that its store remembers, and has not met in this life.
+    Recalled { node: NodeNo, peer: NodeNo },
     /// A node sees a member differently now.
     PeerState { node: NodeNo, peer: NodeNo, state: PeerState },
     /// A node's digest of what must be equal everywhere is another now.
@@ -54,6 +58,8 @@ pub enum Observation<'a> {
     FramesCut { count: u64 },
     /// A UDP datagram or TCP segment was lost by chance.
     SegmentLost { udp: bool },
+    /// Something else than loss happened to a datagram.
+    DatagramMishap { mishap: Mishap },
     /// A job was accepted from a client at this node.
     JobSubmitted { node: NodeNo, job: JobId },
     /// A client's job was not accepted.
@@ -90,10 +96,35 @@ pub enum Observation<'a> {
     PenaltyApplied { node: NodeNo, submitter: NodeNo, claimer: NodeNo, number: u64, supply: Option<Supply> },
 }
 
+/// What can happen to a datagram, besides loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mishap {
+    /// It came twice.
+    Duplicated,
+    /// It was held up, for others to overtake it.
+    Reordered,
+    /// It was changed on its way: dropped for its checksum, or delivered where that did not tell.
+    Corrupted,
+}
+
+impl Mishap {
+    /// Each, in the order of the kinds.
+    pub const ALL: [Mishap; 3] = [Mishap::Duplicated, Mishap::Reordered, Mishap::Corrupted];
+
+    /// The counter of it. Where it never happens, no summary has it.
+    #[must_use]
+    pub fn counter(self) -> &'static str {
+        ["datagrams_duplicated", "datagrams_reordered", "datagrams_corrupted"][self as usize]
+    }
+}
+
 /// What `[expect]` of a scenario can count.
 pub const COUNTERS: &[&str] = &[
     "frames_cut",
     "segments_lost",
+    "datagrams_duplicated",
+    "datagrams_reordered",
+    "datagrams_corrupted",
     "deaths_detected",
     "false_deaths",
     "rejoins",
@@ -135,11 +166,13 @@ impl Observation<'_> {
             | Observation::Digest { .. }
             | Observation::FramesCut { .. }
             | Observation::Misdeeds { .. }
+            | Observation::DatagramMishap { .. }
             | Observation::SegmentLost { .. } => return None,
             Observation::Certified { node, job, round, votes, members, .. } => {
                 Observation::Certified { node, job, round, votes, members, certificate: &[] }
             }
             Observation::NodeStarted { node, restart } => Observation::NodeStarted { node, restart },
+            Observation::NodeLeaving { node } => Observation::NodeLeaving { node },
             Observation::NodeStopped { node, how } => Observation::NodeStopped { node, how },
             Observation::StoreCut { node, records, since, torn } => {
                 Observation::StoreCut { node, records, since, torn }
@@ -153,6 +186,7 @@ impl Observation<'_> {
             Observation::Blacklisted { node, peer } => Observation::Blacklisted { node, peer },
             Observation::Quarantined { node, peer } => Observation::Quarantined { node, peer },
             Observation::Discovered { node, peer } => Observation::Discovered { node, peer },
+            Observation::Recalled { node, peer } => Observation::Recalled { node, peer },
             Observation::PeerState { node, peer, state } => Observation::PeerState { node, peer, state },
             Observation::Degraded { node, degraded } => Observation::Degraded { node, degraded },
             Observation::JobSubmitted { node, job } => Observation::JobSubmitted { node, job },
@@ -203,6 +237,7 @@ impl Observation<'_> {
                 | Observation::Digest { .. }
                 | Observation::FramesCut { .. }
                 | Observation::Misdeeds { .. }
+                | Observation::DatagramMishap { .. }
                 | Observation::SegmentLost { .. }
         )
     }
@@ -213,6 +248,7 @@ impl Observation<'_> {
     pub fn reporter(&self) -> Option<NodeNo> {
         match *self {
             Observation::NodeStarted { .. }
+            | Observation::NodeLeaving { .. }
             | Observation::NodeStopped { .. }
             | Observation::StoreCut { .. }
             | Observation::NodePaused { .. }
@@ -221,6 +257,7 @@ impl Observation<'_> {
             | Observation::KeyRotated { .. }
             | Observation::ReachChanged
             | Observation::FramesCut { .. }
+            | Observation::DatagramMishap { .. }
             | Observation::SegmentLost { .. } => None,
             Observation::Accepted { node, .. }
             | Observation::Refused { node, .. }
@@ -229,6 +266,7 @@ impl Observation<'_> {
             | Observation::Quarantined { node, .. }
             | Observation::Pinged { node }
             | Observation::Discovered { node, .. }
+            | Observation::Recalled { node, .. }
             | Observation::PeerState { node, .. }
             | Observation::Digest { node, .. }
             | Observation::Degraded { node, .. }
@@ -284,6 +322,8 @@ pub struct Truth {
     pub byzantine: Vec<bool>,
     /// `reaches[from][to]`: whether the network carries frames that way now; faults only, not who is up.
     pub reaches: Vec<Vec<bool>>,
+    /// The least and the most by which the wall clock of any honest node has been ahead so far, in microseconds.
+    pub clocks_ahead_us: (i64, i64),
     /// The present public key of each node, by number.
     pub public_keys: Vec<[u8; 32]>,
     /// Those that each had before, and until when, oldest first.
@@ -311,6 +351,13 @@ impl Truth {
     #[inline]
     pub fn honest(&self, node: NodeNo) -> bool {
         !self.byzantine[node]
+    }
+
+    /// How far the wall clocks of honest nodes have been apart at most. What nodes make of the network's time lies within that,
+    /// however long ago they last measured it.
+    #[must_use]
+    pub fn clocks_apart(&self) -> Span {
+        Span(self.clocks_ahead_us.0.abs_diff(self.clocks_ahead_us.1))
     }
 
     /// Whether frames pass both ways between two nodes.

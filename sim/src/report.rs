@@ -137,7 +137,7 @@ fn refuse_foreign(dir: &Path, marker: &str, ours: &[&str]) -> io::Result<()> {
 }
 
 /// `.<name>.<what>-<process>` beside a directory: on the same file system, so that a rename is one step.
-fn sibling(dir: &Path, what: &str) -> io::Result<PathBuf> {
+pub(crate) fn sibling(dir: &Path, what: &str) -> io::Result<PathBuf> {
     let Some(name) = dir.file_name() else {
         let text = format!("{} is no name for a results directory", dir.display());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));

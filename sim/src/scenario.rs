@@ -2,16 +2,22 @@
 //!
 //! Nodes are numbered 0 .. n-1 in the world; `n3` is number 3. Times are microseconds of simulated time since the start.
 
+mod asked;
 pub(crate) mod byzantine;
 mod diagnostic;
 mod faults;
 mod fields;
 mod jobs;
+pub mod keys;
+mod law;
 mod network;
 mod nodes;
 mod parse;
+mod regions;
+pub mod schema;
 mod set;
 mod targets;
+mod trace;
 mod write;
 
 use std::collections::BTreeMap;
@@ -21,10 +27,17 @@ use marlos::units::{Ppm, Tokens};
 use marlos::wire::message::Consistency;
 
 use crate::byzantine::Behaviour;
+pub use crate::workload::ramp::RatePoint;
 
+pub use asked::Takes;
 pub use diagnostic::Diagnostic;
+pub(crate) use diagnostic::did_you_mean;
+pub use law::LatencyLaw;
+pub use network::{LossBurst, NetworkSpec, QueueFull, Reorder, Topology};
 pub use parse::{Overrides, limits};
+pub use regions::RegionMatrix;
 pub use set::Setting;
+pub use trace::{Trace, TraceJob};
 pub use write::ranges;
 
 /// A node as the world numbers it.
@@ -110,70 +123,14 @@ pub struct CpuSpec {
     pub per_verification: Span,
 }
 
-/// What lies between the nodes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NetworkSpec {
-    /// The profile the other values come from, for people.
-    pub profile: String,
-    /// One-way delay of a segment, on top of the regions' matrix where there is one.
-    pub latency: LatencyLaw,
-    /// Segments lost: TCP sends them again, UDP does not.
-    pub loss: Ppm,
-    /// Bits per second and node and direction, with a queue; nothing means unlimited.
-    pub bandwidth_bps: Option<u64>,
-    /// Bytes the sender's queue holds before a segment is dropped (and sent again, on TCP).
-    pub queue_bytes: u64,
-    /// Whether multicast beacons reach everyone (a local network) or nobody.
-    pub multicast: bool,
-    /// Frames a cut link holds before it drops: ZeroMQ's high-water mark.
-    pub high_water_mark: u32,
-    /// How long a connection survives a cut before it is reset.
-    pub connection_timeout: Span,
-    /// Who may connect to whom.
-    pub topology: Topology,
-    /// Round-trip times between regions.
-    pub regions: Option<RegionMatrix>,
-}
-
-/// A law for one-way delays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the variants say what their fields are")]
-pub enum LatencyLaw {
-    /// Always this.
-    Constant(Span),
-    /// Evenly between the two.
-    Uniform { min: Span, max: Span },
-    /// Normal, cut off at zero.
-    Normal { mean: Span, deviation: Span },
-    /// Lognormal, by its median and 99th percentile.
-    Lognormal { median: Span, p99: Span },
-}
-
-/// Who may connect to whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Topology {
-    /// Everyone to everyone.
-    Full,
-    /// As `Full`, with delays by region.
-    Regions,
-}
-
-/// Round-trip times between regions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegionMatrix {
-    /// The CSV file it was read from, as the scenario names it.
-    pub file: String,
-    /// Region names, in the order of the matrix.
-    pub names: Vec<String>,
-    /// `rtt[a][b]`, symmetric where the file says only one direction.
-    pub rtt: Vec<Vec<Span>>,
-}
-
 /// The jobs that arrive.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkloadSpec {
     /// Mean rate, in jobs per 1,000 seconds, so that it is whole.
     pub jobs_per_1000_s: u64,
+    /// Where the rate changes, by rising time: straight lines between these points, and steps where two are of one instant. The
+    /// mean rate is then that of them. Empty where it stays.
+    pub rates: Vec<RatePoint>,
     /// How they are spread over time.
     pub arrival: Arrival,
     /// Who submits, in turn by a keyed draw.
@@ -182,7 +139,36 @@ pub struct WorkloadSpec {
     pub start: Time,
     /// No submission from here on.
     pub end: Time,
-    /// The jobs.
+    /// The jobs; what those of a mix or a trace do not say otherwise.
+    pub job: JobTemplate,
+    /// Several kinds of jobs, each with its share; empty where all are like `job`.
+    pub mix: Vec<MixedJob>,
+    /// Jobs as they were once submitted: then nothing is drawn but what the trace leaves open. Excludes rates and a mix.
+    pub trace: Option<Trace>,
+}
+
+impl WorkloadSpec {
+    /// Every kind of job that can come, at least one.
+    pub fn kinds(&self) -> impl Iterator<Item = &JobTemplate> {
+        let mixed = self.mix.iter().map(|mixed| &mixed.job);
+        let traced = self.trace.iter().flat_map(|trace| &trace.jobs).map(|traced| &traced.job);
+        let one = (self.mix.is_empty() && self.trace.is_none()).then_some(&self.job);
+        one.into_iter().chain(mixed).chain(traced)
+    }
+
+    /// The longest time from a submission to its deadline.
+    #[must_use]
+    pub fn longest_deadline(&self) -> Span {
+        self.kinds().map(|job| job.deadline).max().expect("at least one kind of job")
+    }
+}
+
+/// A kind of job and its share of all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixedJob {
+    /// Against the shares of the others.
+    pub share: u32,
+    /// What it is.
     pub job: JobTemplate,
 }
 
@@ -215,6 +201,8 @@ pub struct JobTemplate {
     pub requirements: Vec<String>,
     /// Bytes of output.
     pub output_bytes: u32,
+    /// Whether its output is the same byte throughout, of which little is left on the wire, or noise, of which all is.
+    pub compressible: bool,
     /// How many fail.
     pub failing: Ppm,
     /// How often one is run at most, where running it fails.

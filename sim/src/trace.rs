@@ -7,9 +7,10 @@ use marlos::recording::{Entry, VERSION, WorldCall, said};
 use marlos::time::Time;
 use sha2::{Digest, Sha256};
 
+use crate::network::Delivery;
 use crate::observe::Observation;
 use crate::scenario::{NodeNo, Scenario};
-use crate::world::Watcher;
+use crate::world::{Origin, Watcher};
 
 /// Calls in one record.
 const CALLS: usize = 1_000;
@@ -82,5 +83,9 @@ impl Watcher for Tracing<'_> {
     }
     fn called(&mut self, now: Time, event: u64, node: NodeNo, outbox: &Outbox) {
         self.trace.call(now, event, node, outbox);
+        self.other.called(now, event, node, outbox);
+    }
+    fn arrived(&mut self, now: Time, delivery: Delivery, origin: Origin, frame: &[u8]) {
+        self.other.arrived(now, delivery, origin, frame);
     }
 }

@@ -31,26 +31,26 @@ use crate::fault::{FaultState, Step as FaultStep, Timeline as FaultTimeline, ini
 use crate::kpi::Kpis;
 use crate::log;
 use crate::memo::Memo;
-use crate::network::latency::LatencyTable;
-use crate::network::{Delivery, Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
-use crate::observe::{Observation, Stop, Truth};
+use crate::network::topology;
+use crate::network::{Dial, Heard, NetEvent, Network, Parcel, wire_bytes};
+use crate::observe::{Mishap, Observation, Stop, Truth};
 use crate::outcome::{NodeMetrics, Outcome, Verdict, Wall};
 use crate::queue::EventQueue;
 use crate::scenario::{CrashConnection, Crypto, NodeNo, Scenario};
 use crate::story::Stories;
 use crate::timeline::Timeline;
 use crate::token::Tokens;
-use crate::workload::{SimulatedJob, Workload};
+use crate::workload::{Durations, SimulatedJob, Workload};
 use frames::Frames;
 pub use frames::Origin;
-use hash::ActionHash;
+pub use hash::ActionHash;
 use sight::Sight;
 pub use sight::{Unwatched, Watcher};
 use slot::{Slot, Waiting};
 
 /// The wall clocks of all nodes at simulated time zero: 2026-01-01, in microseconds since the Unix epoch.
-const EPOCH: WallTime = WallTime(1_767_225_600_000_000);
-/// Nodes whose addresses everyone is given.
+pub(crate) const EPOCH: WallTime = WallTime(1_767_225_600_000_000);
+/// How many nodes' addresses everyone is given.
 const BOOTSTRAP_NODES: usize = 3;
 /// Bytes of IPv4 and UDP headers around a beacon.
 const DATAGRAM_HEADERS: u64 = 28;
@@ -75,7 +75,7 @@ enum WorldEvent {
     /// The next job of the workload.
     Submit,
     /// An execution ends.
-    Finished { node: NodeNo, life: u32, job: JobId, turn: u32, fails: bool, output_bytes: u32, duration: Span },
+    Finished { node: NodeNo, life: u32, job: JobId, turn: u32, work: SimulatedJob },
 }
 
 /// A running simulation.
@@ -93,8 +93,10 @@ pub struct World {
     faults: FaultState,
     troupe: Troupe,
     workload: Workload,
-    job_durations: Option<LatencyTable>,
-    bootstrap: Vec<NodeNo>,
+    /// By kind of job.
+    job_durations: Vec<Durations>,
+    /// Whose addresses each node is given.
+    contacts: Vec<Vec<NodeNo>>,
     outbox: Outbox,
     hash: ActionHash,
     sight: Sight,
@@ -111,10 +113,11 @@ impl World {
         let n = scenario.nodes.len();
         let draws = Draws::new(scenario.seed);
         let regions: Vec<Option<usize>> = scenario.nodes.iter().map(|node| node.region).collect();
-        let network = Network::new(&scenario.network, &regions, scenario.seed);
+        let mut network = Network::new(&scenario.network, &regions, scenario.seed);
         let starts = initial_nodes(n, &scenario.faults);
-        let bootstrap: Vec<NodeNo> = (0..n).filter(|node| starts[*node]).take(BOOTSTRAP_NODES).collect();
-        let slots: Vec<Slot> = (0..n).map(|node| Slot::new(&scenario, &draws, node, &bootstrap)).collect();
+        let contacts = contacts(&scenario, &draws, &starts);
+        let slots: Vec<Slot> = (0..n).map(|node| Slot::new(&scenario, &draws, node, &contacts[node])).collect();
+        let faults = FaultState::new(&scenario);
         let timeline = FaultTimeline::new(&scenario);
         let workload = Workload::new(&scenario);
         let truth = Truth {
@@ -124,11 +127,13 @@ impl World {
             up: vec![false; n],
             paused: vec![false; n],
             byzantine: vec![false; n],
-            reaches: vec![vec![true; n]; n],
+            reaches: faults.matrix().to_vec(),
             public_keys: slots.iter().map(|slot| slot.keys.public()).collect(),
             old_keys: vec![Vec::new(); n],
+            clocks_ahead_us: (0, 0),
             ids: slots.iter().map(|slot| slot.keys.id()).collect(),
         };
+        network.set_reaches(Time(0), &truth.reaches);
         let mut world = World {
             end: scenario.duration,
             queue: EventQueue::new(),
@@ -140,11 +145,11 @@ impl World {
             },
             draws,
             instants: timeline.instants().map(|(at, steps)| (at, steps.to_vec())).collect(),
-            faults: FaultState::new(&scenario),
+            faults,
             troupe: Troupe::default(),
-            job_durations: workload.template().map(|job| LatencyTable::new(&job.duration)),
+            job_durations: workload.kinds().iter().map(|job| Durations::new(&job.duration)).collect(),
             workload,
-            bootstrap,
+            contacts,
             outbox: Outbox::default(),
             hash: ActionHash::default(),
             sight: Sight {
@@ -214,14 +219,22 @@ impl World {
             None => drop(self.queue.pop()),
         }
         match step.heard {
-            Some(Heard::Frame(delivery)) => {
+            Some(Heard::Frame(mut delivery)) => {
                 self.sight.deliveries += 1;
+                if let Some(draw) = delivery.changed {
+                    delivery.frame = self.frames.changed(delivery.frame, draw);
+                }
+                let (bytes, origin) = self.frames.look(delivery.frame);
+                watcher.arrived(at, delivery, origin, bytes);
                 if self.must_wait(delivery.to) {
                     self.frames.keep(delivery.frame);
                     let waiting = Waiting::Frame { link: delivery.link, frame: delivery.frame };
                     self.slots[delivery.to].waiting.push_back(waiting);
                 } else {
                     self.deliver(delivery.to, delivery.link, delivery.frame, watcher);
+                }
+                if delivery.changed.is_some() {
+                    self.frames.release(delivery.frame);
                 }
             }
             Some(Heard::Connected { node, link }) => self.hear(node, Waiting::Connected(link), watcher),
@@ -235,7 +248,7 @@ impl World {
     /// fetched while this copy is handled.
     #[inline]
     fn prepare(&self, event: NetEvent) {
-        if let Some(Delivery { from, to, link, .. }) = self.network.upcoming(event)
+        if let Some((from, to, link)) = self.network.upcoming(event)
             && let Some(machine) = &self.slots[to].node
         {
             machine.expect_frame(link, self.sight.truth.ids[from], self.now(to));
@@ -255,14 +268,14 @@ impl World {
             WorldEvent::Misbehave { node } => self.on_misbehave(node, watcher),
             WorldEvent::Done { node } => self.on_done(at, node, watcher),
             WorldEvent::Submit => self.on_submit(watcher),
-            WorldEvent::Finished { node, life, job, turn, fails, output_bytes, duration } => {
+            WorldEvent::Finished { node, life, job, turn, work } => {
                 let slot = &mut self.slots[node];
                 if slot.life != life || slot.running.get(&job) != Some(&turn) {
                     return;
                 }
                 slot.running.remove(&job);
                 self.observe(&Observation::ExecutionEnded { node, job, by_itself: true }, watcher);
-                self.hear(node, Waiting::Finished { job, fails, output_bytes, duration }, watcher);
+                self.hear(node, Waiting::Finished { job, work }, watcher);
             }
         }
         self.drain_network(watcher);
@@ -291,8 +304,8 @@ impl World {
     }
 
     fn on_submit(&mut self, watcher: &mut dyn Watcher) {
-        let table = self.job_durations.as_ref().expect("a workload has a template");
-        let Some(submission) = self.workload.next_job(|_, uniform| table.sample(uniform)) else { return };
+        let durations = &self.job_durations;
+        let Some(submission) = self.workload.next_job(|kind, uniform| durations[kind].sample(uniform)) else { return };
         if let Some(at) = self.workload.next_at() {
             self.queue.push(at, 1, WorldEvent::Submit);
         }
@@ -301,11 +314,11 @@ impl World {
             // Its client finds nobody there, and the job is nobody's.
             return self.observe(&Observation::SubmitRefused { node }, watcher);
         }
-        self.hear(node, Waiting::Submit { command: submission.job.to_command() }, watcher);
+        self.hear(node, Waiting::Submit { kind: submission.kind, command: submission.job.to_command() }, watcher);
     }
 
-    fn submit_now(&mut self, node: NodeNo, command: &str, watcher: &mut dyn Watcher) {
-        let template = self.workload.template().expect("a workload has a template").clone();
+    fn submit_now(&mut self, node: NodeNo, kind: usize, command: &str, watcher: &mut dyn Watcher) {
+        let template = self.workload.kinds()[kind].clone();
         let spec = JobSpec {
             job_type: &template.job_type,
             command,
@@ -347,19 +360,15 @@ impl World {
                 self.deliver(node, link, frame, watcher);
                 self.frames.release(frame);
             }
-            Waiting::Submit { command } => self.submit_now(node, &command, watcher),
+            Waiting::Submit { kind, command } => self.submit_now(node, kind, &command, watcher),
             Waiting::Leave => self.leave_now(node, watcher),
             Waiting::Connected(link) => self.handle(node, Input::Connected(link), watcher),
             Waiting::Disconnected(link) => self.handle(node, Input::Disconnected(link), watcher),
             Waiting::Rotation => self.rotate(node, watcher),
-            Waiting::Finished { job, fails, output_bytes, duration } => {
-                let status = if fails { JobStatus::Failure } else { JobStatus::Success };
-                let output = vec![b'.'; output_bytes as usize];
-                self.handle(
-                    node,
-                    Input::Finished { job, outcome: JobOutcome { status, output: &output, duration } },
-                    watcher,
-                );
+            Waiting::Finished { job, work } => {
+                let status = if work.fails { JobStatus::Failure } else { JobStatus::Success };
+                let outcome = JobOutcome { status, output: &work.output(job), duration: work.duration };
+                self.handle(node, Input::Finished { job, outcome }, watcher);
             }
         }
     }
@@ -528,7 +537,7 @@ impl World {
         let (size, copies) = match whom {
             Whom::Beacon => {
                 let size = length + DATAGRAM_HEADERS;
-                (size, self.network.beacon(now, node, frame, size, &self.bootstrap))
+                (size, self.network.beacon(now, node, frame, size, &self.contacts[node]))
             }
             Whom::All | Whom::One(_) => {
                 let to = match whom {
@@ -568,13 +577,10 @@ impl World {
         let slot = &mut self.slots[node];
         slot.turns += 1;
         slot.running.insert(job, slot.turns);
-        let work =
-            SimulatedJob::parse(command).unwrap_or(SimulatedJob { duration: Span::ZERO, fails: true, output_bytes: 0 });
-        let SimulatedJob { duration, fails, output_bytes } = work;
-        let duration = slot.cpu.takes(duration);
-        let event =
-            WorldEvent::Finished { node, life: slot.life, job, turn: slot.turns, fails, output_bytes, duration };
-        self.queue.push(self.sight.truth.now + duration, 2 + node as u64, event);
+        let mut work = SimulatedJob::parse(command).unwrap_or(SimulatedJob::UNREADABLE);
+        work.duration = slot.cpu.takes(work.duration);
+        let event = WorldEvent::Finished { node, life: slot.life, job, turn: slot.turns, work };
+        self.queue.push(self.sight.truth.now + work.duration, 2 + node as u64, event);
     }
 
     fn observe(&mut self, observation: &Observation<'_>, watcher: &mut dyn Watcher) {
@@ -598,6 +604,9 @@ impl World {
             }
             (0..tcp).for_each(|_| self.observe(&Observation::SegmentLost { udp: false }, watcher));
             (0..udp).for_each(|_| self.observe(&Observation::SegmentLost { udp: true }, watcher));
+        }
+        for (mishap, count) in Mishap::ALL.into_iter().zip(std::mem::take(&mut self.network.effects.mishaps)) {
+            (0..count).for_each(|_| self.observe(&Observation::DatagramMishap { mishap }, watcher));
         }
     }
 
@@ -667,6 +676,19 @@ impl World {
             wall: Wall::default(),
             scenario: self.scenario,
         }
+    }
+}
+
+/// The first nodes that start at 0; where not everyone may connect to everyone, the first of each node's neighbours, as an
+/// operator would have it.
+fn contacts(scenario: &Scenario, draws: &Draws, starts: &[bool]) -> Vec<Vec<NodeNo>> {
+    let n = scenario.nodes.len();
+    let first = |nodes: &mut dyn Iterator<Item = NodeNo>| -> Vec<NodeNo> {
+        nodes.filter(|node| starts[*node]).take(BOOTSTRAP_NODES).collect()
+    };
+    match topology::graph(scenario.network.topology, n, draws) {
+        None => vec![first(&mut (0..n)); n],
+        Some(graph) => (0..n).map(|node| first(&mut graph.neighbours(node).iter().copied())).collect(),
     }
 }
 

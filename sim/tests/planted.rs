@@ -19,6 +19,39 @@ struct Chance {
     scenario: &'static str,
 }
 
+/// All six go down at once, and three come back much sooner than the others.
+const FEW_COME_BACK: &str = r#"
+name = "few-come-back"
+duration = "45s"
+warmup = "4s"
+settle = "15s"
+[nodes]
+count = 6
+config = { min_peers = 3, PLANT }
+[network]
+profile = "lan"
+[workload]
+jobs_per_second = 2.0
+from = ["n0..n2"]
+job = { type = "simulated", duration = { distribution = "uniform", min = "100ms", max = "2s" }, deadline = "60s" }
+[[fault]]
+at = "8s"
+for = "2s"
+kind = "crash"
+nodes = ["n0..n2"]
+[[fault]]
+at = "8s"
+for = "20s"
+kind = "crash"
+nodes = ["n3..n5"]
+[kpi]
+overhead_per_job_B = false
+consensus_s = false
+message_latency_ms = false
+job_broadcast_ms = false
+failure_detection_s = false
+"#;
+
 /// Ten nodes, jobs, nothing goes wrong.
 const QUIET: &str = r#"
 name = "quiet"
@@ -294,6 +327,7 @@ overhead_per_job_B = false
 
 const CHANCES: &[Chance] = &[
     Chance { plant: "quorum-one-short", check: "S1", exit: 3, scenario: QUIET },
+    Chance { plant: "members-unrecalled", check: "S1", exit: 3, scenario: FEW_COME_BACK },
     Chance { plant: "provisional-for-quorum", check: "S1", exit: 3, scenario: CUT_OFF },
     Chance { plant: "any-coordinator", check: "S1", exit: 3, scenario: VIEWS_DIFFER },
     Chance { plant: "votes-forgotten", check: "S1", exit: 3, scenario: VIEWS_DIFFER },
@@ -331,9 +365,19 @@ fn every_planted_defect_is_caught_by_its_check_within_a_few_seeds() {
 
 #[test]
 fn the_same_scenarios_pass_without_the_defect() {
-    for scenario in
-        [QUIET, VIEWS_DIFFER, ROUND_ACROSS_A_RESTART, UNHEARD, SLEEPER, CROWDED, CUT_OFF, POOR, SPENDERS, MISSED]
-    {
+    for scenario in [
+        QUIET,
+        FEW_COME_BACK,
+        VIEWS_DIFFER,
+        ROUND_ACROSS_A_RESTART,
+        UNHEARD,
+        SLEEPER,
+        CROWDED,
+        CUT_OFF,
+        POOR,
+        SPENDERS,
+        MISSED,
+    ] {
         let text = scenario.replace("PLANT", "plant = \"nothing\"");
         for seed in 1..=2 {
             let outcome = run(&text, seed);

@@ -8,8 +8,8 @@ use marlos_sim::byzantine::BEHAVIOURS;
 use marlos_sim::cli;
 use marlos_sim::fault::{FAULT_HELP, Timeline};
 use marlos_sim::scenario::{
-    Comparison, CpuSpec, Diagnostic, FaultKind, KpiTarget, LatencyLaw, Overrides, Scenario, Statistic, Storage,
-    Topology,
+    Comparison, CpuSpec, Diagnostic, FaultKind, KpiTarget, LatencyLaw, Overrides, RegionMatrix, Scenario, Statistic,
+    Storage, Topology,
 };
 use proptest::prelude::*;
 
@@ -42,9 +42,13 @@ jobs_completed = ">= 100"
 
 const MATRIX: &str = "# source\nregion, eu, us\neu, 1, 90\nus, , 2.5\n";
 
+const DELAYS: &str = "# how it was measured\ndelay_ms\n12.5\n3\n40.001\n";
+
 fn parse(text: &str) -> Result<Scenario, Diagnostic> {
-    let beside = |file: &str| {
-        if file == "m.csv" { Ok(MATRIX.to_owned()) } else { Err(format!("cannot read `{file}`")) }
+    let beside = |file: &str| match file {
+        "m.csv" => Ok(MATRIX.to_owned()),
+        "d.csv" => Ok(DELAYS.to_owned()),
+        _ => Err(format!("cannot read `{file}`")),
     };
     Scenario::parse(text, "base.toml", Overrides::default(), &beside)
 }
@@ -115,14 +119,78 @@ fn every_mistake_is_shown_at_its_place_with_what_is_allowed() {
         ("\"lan\"", "\"lan\"\nbandwidth = \"1Gb\"", (10, 13), &["not a bandwidth", "Gbit/s"]),
         ("\"lan\"", "\"lan\"\nqueue = \"1B\"", (10, 9), &["not a size in range"]),
         ("\"lan\"", "\"lan\"\nmulticast = \"yes\"", (10, 13), &["must be true or false, not a text"]),
-        ("\"lan\"", "\"lan\"\ntopology = \"ring\"", (10, 12), &["not available yet in this version", "`full`"]),
+        ("\"lan\"", "\"lan\"\ntopology = \"rings\"", (10, 12), &["did you mean `ring`?", "`full`", "`scale-free`"]),
+        (
+            "\"lan\"",
+            "\"lan\"\ntopology = \"ring\"\ndegree = 3",
+            (11, 10),
+            &["`degree` without a topology with degrees"],
+        ),
+        ("\"lan\"", "\"lan\"\nrewire = \"5%\"", (10, 10), &["`rewire` without", "topology is \"full\""]),
+        (
+            "\"lan\"",
+            "\"lan\"\ntopology = \"k-regular\"\ndegree = 10",
+            (11, 10),
+            &["no \"k-regular\" of these nodes", "at least 11 are needed"],
+        ),
+        ("\"lan\"", "\"lan\"\ntopology = \"small-world\"\ndegree = 3", (11, 10), &["3 is odd"]),
+        ("\"lan\"", "\"lan\"\ntopology = \"k-regular\"\ndegree = 1", (11, 10), &["2 to 4096"]),
         ("\"lan\"", "\"lan\"\ntopology = \"regions(x.csv)\"", (10, 12), &["cannot read `x.csv`"]),
         ("\"lan\"", "\"lan\"\ntopology = \"regions(m.csv)\"", (5, 1), &["`[[nodes.group]]` tables"]),
         (
             "\"lan\"",
-            "\"lan\"\nlatency = { distribution = \"pareto\" }",
+            "\"lan\"\nlatency = { distribution = \"paretto\" }",
             (10, 28),
-            &["not available yet in this version", "`lognormal`"],
+            &["no valid `distribution`", "did you mean `pareto`?"],
+        ),
+        (
+            "\"lan\"",
+            "\"lan\"\nlatency = { distribution = \"pareto\", scale = \"1ms\", shape = 1 }",
+            (10, 61),
+            &["allowed: 1.01 to 100"],
+        ),
+        (
+            "\"lan\"",
+            "\"lan\"\nlatency = { distribution = \"pareto\", scale = \"0s\", shape = 2 }",
+            (10, 11),
+            &["the scale of a pareto law cannot be zero"],
+        ),
+        (
+            "\"lan\"",
+            "\"lan\"\nlatency = { distribution = \"empirical\", file = \"x.csv\" }",
+            (10, 48),
+            &["cannot read `x.csv`"],
+        ),
+        (
+            "\"lan\"",
+            "\"lan\"\nlatency = { distribution = \"empirical\", file = \"m.csv\" }",
+            (10, 48),
+            &["`m.csv`: the first line must be `delay_ms`"],
+        ),
+        (
+            "\"lan\"",
+            "\"lan\"\nlatency = { distribution = \"empirical\", file = \"x\", quantiles = [\"2ms\", \"1ms\"] }",
+            (10, 65),
+            &["must rise"],
+        ),
+        ("\"lan\"", "\"lan\"\njiter = \"1ms\"", (10, 1), &["did you mean `jitter`?"]),
+        ("\"lan\"", "\"lan\"\nasymmetry = \"10%\"", (10, 13), &["no pair has a delay of its own", "`jitter`"]),
+        ("\"lan\"", "\"lan\"\nloss_burst = \"1ms\"", (10, 14), &["out of range", "10ms"]),
+        ("\"lan\"", "\"ideal\"\nloss_burst = \"1s\"", (10, 14), &["where nothing is lost"]),
+        ("\"lan\"", "\"lan\"\ndublicate = \"1%\"", (10, 1), &["did you mean `duplicate`?"]),
+        ("\"lan\"", "\"lan\"\nreorder_delay = \"1ms\"", (10, 17), &["without `reorder`"]),
+        ("\"lan\"", "\"lan\"\ncorrupt = \"100%\"", (10, 11), &["nothing arrives"]),
+        ("\"lan\"", "\"lan\"\nundetected = \"1%\"", (10, 14), &["where nothing is corrupted"]),
+        ("\"lan\"", "\"ideal\"\ndownload = \"1Mbit/s\"", (10, 12), &["outwards is unlimited"]),
+        ("\"lan\"", "\"lan\"\ndownload = \"unlimited\"", (10, 12), &["must be limited"]),
+        ("\"lan\"", "\"lan\"\nqueue_full = \"dorp\"", (10, 14), &["did you mean `drop`?"]),
+        ("\"lan\"", "\"lan\"\nslow_joiner = 5", (10, 15), &["must be a table"]),
+        ("\"lan\"", "\"lan\"\nloss_within_burst = \"50%\"", (10, 21), &["without `loss_burst`"]),
+        (
+            "\"lan\"",
+            "\"lan\"\nloss = \"5%\"\nloss_burst = \"1s\"\nloss_within_burst = \"5%\"",
+            (12, 21),
+            &["more than the loss of \"5%\" in the long run"],
         ),
         (
             "\"lan\"",
@@ -142,6 +210,26 @@ fn every_mistake_is_shown_at_its_place_with_what_is_allowed() {
         ("5.0", "1000000", (12, 19), &["at most 5000000 are allowed"]),
         ("5.0", "\"5\"", (12, 19), &["must be a number, not a text"]),
         ("5.0", "5.0\narrival = \"burst\"", (11, 1), &["has no `burst_size`"]),
+        ("jobs_per_second = 5.0", "", (11, 1), &["has no `jobs_per_second`"]),
+        ("5.0", "5.0\ntrace = \"x.csv\"", (13, 9), &["`trace` beside `jobs_per_second`"]),
+        ("5.0", "5.0\nrate = []", (13, 1), &["unknown key `rate`", "did you mean `rates`?"]),
+        ("jobs_per_second = 5.0", "rates = []", (12, 9), &["0 points of a rate"]),
+        (
+            "jobs_per_second = 5.0",
+            "rates = [{ at = \"9s\", jobs_per_second = 1 }, { at = \"8s\", jobs_per_second = 1 }]",
+            (12, 53),
+            &["in the order of time"],
+        ),
+        (
+            "jobs_per_second = 5.0",
+            "rates = [{ at = \"9s\", jobs_per_second = 0 }]",
+            (12, 9),
+            &["no job comes between `start` and `end`"],
+        ),
+        ("jobs_per_second = 5.0", "trace = \"x.csv\"", (12, 9), &["cannot read `x.csv`"]),
+        ("jobs_per_second = 5.0", "trace = \"x\"\narrival = \"uniform\"", (13, 11), &["beside a trace"]),
+        ("5.0", "5.0\nmix = [{ type = \"a\" }]", (13, 8), &["has no `share`"]),
+        ("5.0", "5.0\nmix = [{ share = 1, paiment = 2 }]", (13, 21), &["did you mean `payment`?"]),
         ("5.0", "5.0\nburst_size = 3", (13, 14), &["without `arrival"]),
         ("5.0", "5.0\nfrom = [\"n0..n10\"]", (13, 9), &["there is no node `n10`", "the nodes are n0 .. n9"]),
         ("5.0", "5.0\nstart = \"90s\"\nend = \"20s\"", (14, 7), &["`start` must lie before `end`"]),
@@ -351,7 +439,19 @@ region = "us"
 profile = "satellite"
 topology = "regions(m.csv)"
 latency = { distribution = "normal", mean = "2ms", deviation = "40us" }
+jitter = { distribution = "pareto", scale = "1.5ms", shape = 2.25 }
+asymmetry = "12.5%"
 loss = "0.0001%"
+loss_burst = "1.5s"
+loss_within_burst = "33.3%"
+duplicate = "1%"
+reorder = "2%"
+reorder_delay = "30ms"
+corrupt = "3%"
+undetected = "50%"
+download = "20Mbit/s"
+queue_full = "drop"
+slow_joiner = { distribution = "uniform", min = "1ms", max = "90ms" }
 bandwidth = "1.5Mbit/s"
 queue = "64KiB"
 multicast = true
@@ -365,13 +465,17 @@ burst_size = 3
 from = ["us", "n0"]
 start = "1s"
 end = "399.5s"
-job = { type = "render", duration = "1s", payment = 0.000001, priority = 0.25, deadline = "7.5s", requirements = ["gpu", "a\"b"], output_bytes = 0, failing = "12.5%" }
+mix = [
+    { share = 3, failing = "1%" },
+    { share = 1, type = "train", requirements = ["gpu"], duration = { distribution = "pareto", scale = "1s", shape = 2 } },
+]
+job = { type = "render", compressible = false, duration = "1s", payment = 0.000001, priority = 0.25, deadline = "7.5s", requirements = ["gpu", "a\"b"], output_bytes = 0, failing = "12.5%" }
 
 [[fault]]
 at = "60s"
 kind = "link"
 between = [["eu"], ["us"]]
-latency = { distribution = "uniform", min = "1ms", max = "2ms" }
+latency = { distribution = "empirical", file = "d.csv" }
 loss = "5%"
 bandwidth = "64kbit/s"
 [[fault]]
@@ -429,6 +533,46 @@ fn a_resolved_scenario_reads_back_as_the_same_scenario() {
         assert_eq!(again.unwrap_or_else(|diagnostic| panic!("{diagnostic}\n{written}")), scenario);
         assert_eq!(written, parse(&written).unwrap().to_toml());
     }
+}
+
+#[test]
+fn topologies_are_read_written_and_described() {
+    for (lines, said) in [
+        ("topology = \"ring\"", "topology ring: 10 ways between 10 nodes, 2 to 2 each, connected, at most 5 apart"),
+        (
+            "topology = \"k-regular\"\ndegree = 9",
+            "topology k-regular: 45 ways between 10 nodes, 9 to 9 each, connected, at most 1",
+        ),
+        ("topology = \"small-world\"\nrewire = \"0%\"", "topology small-world: 20 ways between 10 nodes, 4 to 4 each"),
+        ("topology = \"scale-free\"\ndegree = 2", "topology scale-free: 17 ways between 10 nodes, 2 to"),
+    ] {
+        let scenario = parse(&changed("\"lan\"", &format!("\"lan\"\n{lines}"))).unwrap_or_else(|d| panic!("{d}"));
+        assert_eq!(parse(&scenario.to_toml()).unwrap(), scenario);
+        let shown = marlos_sim::network::topology::describe(&scenario).unwrap();
+        assert!(shown.starts_with(said), "{shown}");
+    }
+    assert_eq!(marlos_sim::network::topology::describe(&parse(BASE).unwrap()), None);
+}
+
+/// What the published matrices say, in a few cells, and that both directions are theirs.
+#[test]
+fn the_published_matrices_are_read_as_published() {
+    let matrix = |name: &str| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(name);
+        Scenario::load(&file, Overrides::default()).unwrap().network.regions.unwrap()
+    };
+    let rtt = |regions: &RegionMatrix, a: &str, b: &str| {
+        let at = |name| regions.names.iter().position(|known| known == name).unwrap();
+        regions.rtt[at(a)][at(b)]
+    };
+    let azure = matrix("regions-azure.toml");
+    assert_eq!(azure.names.len(), 7);
+    assert_eq!(rtt(&azure, "us-east", "de-west-central"), Span::millis(88));
+    assert_eq!(rtt(&azure, "de-west-central", "us-east"), Span::millis(90));
+    assert_eq!(rtt(&azure, "jp-east", "jp-east"), Span::ZERO, "an empty cell of a region with itself");
+    assert_eq!(azure.describe(), "7 regions of azure-regions.csv, round trips of 17ms to 343ms");
+    let ibm = matrix("wan.toml");
+    assert_eq!((ibm.names.len(), rtt(&ibm, "us-east", "au-syd")), (5, Span::millis(215)));
 }
 
 #[test]

@@ -92,7 +92,8 @@ section! {
         message_signature: bool = true,
         /// Replayed messages are refused; there is no other way.
         replay_protection: bool = true,
-        /// Whether every job of this node is private: its command for executor and backup alone, its output for this node.
+        /// Whether what this node says to one member is sealed for it, and every job of this node is private: its command for executor
+        /// and backup alone, its output for this node.
         encryption: bool = false,
         /// How far a timestamp may be off.
         clock_sync_tolerance: Span = Span::secs(30),

@@ -149,6 +149,7 @@ impl Reporter {
             }
             Event::Started { incarnation } => tracing::info!(incarnation, "started"),
             Event::PeerDiscovered { peer } => tracing::info!(peer = %id(*peer), "discovered"),
+            Event::PeerRecalled { peer } => tracing::info!(peer = %id(*peer), "remembered by the store"),
             Event::PeerState { peer, state } => tracing::info!(peer = %id(*peer), ?state, "peer"),
             Event::Blacklisted { peer } => tracing::warn!(peer = %id(*peer), "blacklisted"),
             Event::Quarantined { peer } => tracing::warn!(peer = %id(*peer), "quarantined: no work but trials"),

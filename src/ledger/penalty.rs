@@ -363,7 +363,7 @@ impl Ledger {
                 continue;
             }
             let of_present = record.proof.electorate == members.electorate().digest();
-            if of_present && penalty_is_proven(cx, members, pair, &record) {
+            if penalty_is_proven(cx, members, pair, &record) {
                 if members.id(from) == submitter {
                     for job in &record.jobs {
                         self.penalties.mark(*job, record.claimer);
@@ -468,16 +468,17 @@ impl Ledger {
     }
 }
 
-/// Whether a penalty is proven by a quorum of the present members, with keys that are in use.
+/// Whether a penalty is proven by a quorum of the present members, or of those of a moment ago, with keys that are in use.
 fn penalty_is_proven(cx: &mut Ctx<'_>, members: &Members, pair: Pair, record: &PenaltyRecord) -> bool {
-    let electorate = members.electorate();
+    let named = members.electorate_named(cx.now.mono, record.proof.electorate);
+    let Some((electorate, needed)) = named else { return false };
     let Pair { submitter, claimer } = pair;
     let statement = PenaltyStatement { submitter, claimer, number: record.number, electorate: record.proof.electorate };
     let bytes = statement.signed_bytes();
     let now = cx.wall();
     let older = |key: &[u8; 32]| electorate.older_keys(key, now);
     let mut verify = WithOlder { verify: cx.verify, older: &older };
-    record.proof.check(&bytes, electorate.members(), electorate.quorum(), &cx.config.network_id, &mut verify).is_ok()
+    record.proof.check(&bytes, electorate.members(), needed, &cx.config.network_id, &mut verify).is_ok()
 }
 
 fn penalty_twice_planted(config: &Config) -> bool {

@@ -72,8 +72,12 @@ impl Ledger {
         }
         newest.lacked = None;
         let record = self.record_of(self.owner);
-        // Where it is proven, somebody was only late.
-        if record.is_some_and(|record| !is_proven(cx, members, &record)) {
+        let present = members.electorate().digest();
+        let mut of_present = |record: &AccountRecord| {
+            record.proof.as_ref().is_some_and(|proof| proof.votes.electorate == present) && is_proven(cx, members, record)
+        };
+        // Where it is proven to everyone, somebody was only late.
+        if record.is_some_and(|record| !of_present(&record)) {
             self.own.newest.asked_again = true;
             self.own.votes.clear();
             self.repeat(cx, members);

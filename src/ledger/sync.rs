@@ -240,13 +240,13 @@ impl Ledger {
         record: AccountRecord,
     ) -> Result<(), Refusal> {
         let account = record.account;
+        if is_proven(cx, members, &record) {
+            self.certified(record);
+            return Ok(());
+        }
         let of_present =
             record.proof.as_ref().is_some_and(|proof| proof.votes.electorate == members.electorate().digest());
         if of_present {
-            if is_proven(cx, members, &record) {
-                self.certified(record);
-                return Ok(());
-            }
             // 1: with votes of keys that were replaced since, it is as one that others have certified.
             if !is_proven_by_keys_of(cx, members, &record, WallTime(0)) {
                 return Err(Refusal::BadCertificate);

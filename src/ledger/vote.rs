@@ -199,7 +199,7 @@ impl Ledger {
             self.ask_payer(cx, members, account);
             return Ok(());
         };
-        if certificate.proof.electorate != members.electorate().digest() {
+        if members.electorate_named(cx.now.mono, certificate.proof.electorate).is_none() {
             // It may come to know these members in a moment; if not, others have to vouch for the record.
             self.polls.entry(account).or_default().unverified = Some(certificate);
             self.ask_payer(cx, members, account);
@@ -314,7 +314,7 @@ impl Ledger {
     }
 }
 
-/// Whether a record is proven by a quorum of the present members, with keys that are in use.
+/// Whether a record is proven by a quorum of the present members, or of those of a moment ago, with keys that are in use.
 pub(super) fn is_proven(cx: &mut Ctx<'_>, members: &Members, record: &AccountRecord) -> bool {
     let now = cx.wall();
     is_proven_by_keys_of(cx, members, record, now)
@@ -328,15 +328,13 @@ pub(super) fn is_proven_by_keys_of(
     record: &AccountRecord,
     moment: WallTime,
 ) -> bool {
-    let electorate = members.electorate();
-    let Some(proof) = record.proof.as_ref().filter(|proof| proof.votes.electorate == electorate.digest()) else {
-        return false;
-    };
+    let Some(proof) = record.proof.as_ref() else { return false };
+    let Some((electorate, needed)) = members.electorate_named(cx.now.mono, proof.votes.electorate) else { return false };
     let Ok(statement) = record.statement(proof.transaction, electorate.digest()) else { return false };
     let bytes = statement.signed_bytes();
     let older = |key: &[u8; 32]| electorate.older_keys(key, moment);
     let mut verify = WithOlder { verify: cx.verify, older: &older };
-    proof.votes.check(&bytes, electorate.members(), electorate.quorum(), &cx.config.network_id, &mut verify).is_ok()
+    proof.votes.check(&bytes, electorate.members(), needed, &cx.config.network_id, &mut verify).is_ok()
 }
 
 fn double_vote_planted(config: &Config) -> bool {

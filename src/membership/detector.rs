@@ -86,7 +86,8 @@ impl Members {
             if matches!(peer.state, PeerState::Dead | PeerState::Left) {
                 self.missed.push((from, before.unwrap_or(Time(0))));
             }
-            self.set_forgotten(from, false);
+            self.set_forgotten(cx, from, false);
+            self.meet_recalled(cx, from);
             self.set_state(cx, from, PeerState::Alive);
             self.dial(cx, from);
             self.detector.look_again_at(cx.now.mono + cx.config.suspect_after);
@@ -245,9 +246,9 @@ impl Members {
         self.detector.look_again_at(cx.now.mono + cx.config.forget_after);
     }
 
-    fn forget(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
+    pub(super) fn forget(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
         self.hang_up(cx, peer);
-        self.set_forgotten(peer, true);
+        self.set_forgotten(cx, peer, true);
     }
 
     /// The member that says something over a link: usually the one that the link is to.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use crate::id::{ElectorateId, NodeId};
 use crate::identity::chain;
 use crate::quorum;
-use crate::time::WallTime;
+use crate::time::{Time, WallTime};
 use crate::wire::message::KeyLink;
 
 /// What came before a present key: the first key, and the links from it.
@@ -40,6 +40,36 @@ impl Ballot {
     #[must_use]
     pub fn counts(&self, at: usize) -> bool {
         self.reachable.is_empty() || quorum::is_set(&self.reachable, at)
+    }
+}
+
+/// Electorates before the present one whose certificates are still checked by them. A few members that join in a moment make as many.
+const FORMER: usize = 8;
+
+/// Electorates that this node has held a moment ago. What they certified just then is on its way to nodes that know more members by
+/// now: by itself each could say no more than that others have certified it, and where those that hold it are too few to vouch for
+/// it, nobody who comes later would ever believe it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Former(Vec<(Electorate, Time)>);
+
+impl Former {
+    /// This one is not the present one any more, and counts until then.
+    pub(super) fn keep(&mut self, electorate: Electorate, until: Time) {
+        let same = |other: &Electorate| other.members.len() == electorate.members.len() && other.digest() == electorate.digest();
+        self.0.retain(|(other, _)| !same(other));
+        if self.0.len() >= FORMER {
+            self.0.remove(0);
+        }
+        self.0.push((electorate, until));
+    }
+
+    /// The one of this name, and how many of its votes prove something to who holds the present one: a quorum of it, and among them at
+    /// least one of an honest member even if as many lie as the present one bears. Of those that lost a member since, none.
+    pub(super) fn named(&self, now: Time, digest: ElectorateId, present: &Electorate) -> Option<(&Electorate, u32)> {
+        let (electorate, _) = self.0.iter().find(|(former, until)| former.digest() == digest && now < *until)?;
+        let all_present = electorate.members.iter().all(|(id, _)| present.position(*id).is_some());
+        let liars = quorum::max_byzantine(present.ballot().voters);
+        all_present.then(|| (electorate, electorate.quorum().max(liars + 1)))
     }
 }
 

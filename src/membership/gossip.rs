@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Members, Peer};
-use crate::config::{Config, Membership};
+use super::{Members, Peer, index};
+use crate::config::{Config, Membership, planted};
 use crate::cx::{Ctx, store_key};
 use crate::evidence::check::contradict;
 use crate::id::{Link, NodeId, PeerIdx};
@@ -34,6 +34,8 @@ const RECORDS_AT_ONCE: usize = 256;
 const BOOTSTRAP_LINKS: u32 = 1 << 24;
 /// How long after a message over another path duplicates are expected.
 const SECOND_PATH: Span = Span::secs(60);
+/// Heartbeats in which a quorum shows whom it has forgotten: two whose digests differ make others tell what they hold, and one more.
+const RECALLED_DOUBTED_FOR: u64 = 3;
 /// Members that tell a peer what it misses.
 const TELLERS: usize = 3;
 
@@ -49,10 +51,14 @@ pub struct Gossip {
     /// Whether we were told of a life that our store has forgotten: by one that we know only by that.
     outlived: bool,
     contacts: Vec<Contact>,
-    /// Records of others that the store remembers, until they are met again.
+    /// Records of those who do not count any more that the store remembers, until they are met again.
     stored: BTreeMap<NodeId, Announce>,
     /// Who has shown that it knows this node's present key, until a quorum has.
     key_known_by: Option<BTreeSet<NodeId>>,
+    /// Who has shown that it does not count those whom only the store remembers.
+    recalled_unknown_to: BTreeSet<NodeId>,
+    /// Until when others are not told of those.
+    recalled_doubted_until: Time,
 }
 
 /// A bootstrap host.
@@ -75,6 +81,8 @@ impl Default for Gossip {
             contacts: Vec::new(),
             stored: BTreeMap::new(),
             key_known_by: None,
+            recalled_unknown_to: BTreeSet::new(),
+            recalled_doubted_until: Time(0),
         }
     }
 }
@@ -301,7 +309,7 @@ impl Members {
         let told = recently(asker.records_sent) && self.peers.len() >= MANY_RECORDS;
         if !told && (met_now || in_vain || link == Link::INBOUND || self.is_teller_of(cx.self_id(), from)) {
             self.reach_again(cx, from);
-            let all = self.peers.iter().filter(|p| !p.forgotten).map(|p| p.record.clone()).collect();
+            let all = self.vouched_for(cx.now.mono).map(|p| p.record.clone()).collect();
             self.send_records(cx, from, all, true);
         }
     }
@@ -320,6 +328,11 @@ impl Members {
         let mut refused = Ok(());
         self.gossip.informed |= message.complete;
         for record in &message.records {
+            // Whom this node has forgotten another may count still: only news of it, or its own word, makes it a member again.
+            let stored = self.gossip.stored.get(&record.node_id);
+            if stored.is_some_and(|stored| version(stored) >= version(record)) && record.node_id != self.id(from) {
+                continue;
+            }
             if let Err(reason) = self.merge(cx, record) {
                 refused = Err(reason);
             }
@@ -332,8 +345,7 @@ impl Members {
                     .iter()
                     .any(|r| r.node_id == peer.record.node_id && super::gossip::version(r) >= version)
             };
-            let missing: Vec<Announce> =
-                self.peers.iter().filter(|p| !p.forgotten).filter(has).map(|p| p.record.clone()).collect();
+            let missing: Vec<Announce> = self.vouched_for(cx.now.mono).filter(has).map(|p| p.record.clone()).collect();
             if !missing.is_empty() {
                 self.send_records(cx, from, missing, false);
             }
@@ -372,8 +384,11 @@ impl Members {
 
     /// Whether a peer's digest has differed for two heartbeats, and it is our turn to tell it what we hold.
     pub(super) fn compare_digest(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, digest: u32) {
-        let entry = &mut self.peers[from.at()];
         let same = digest == self.records_digest;
+        if digest == self.records_digest ^ self.recalled_digest {
+            self.on_recalled_unknown(cx, from);
+        }
+        let entry = &mut self.peers[from.at()];
         entry.digest_differs = if same { 0 } else { entry.digest_differs + 1 };
         // It holds what we hold, our own record with it: nobody is left to be asked.
         self.gossip.informed |= same;
@@ -391,8 +406,34 @@ impl Members {
             return;
         }
         self.peers[from.at()].digest_differs = 0;
-        let all = self.peers.iter().filter(|p| !p.forgotten).map(|p| p.record.clone()).collect();
+        let all = self.vouched_for(cx.now.mono).map(|p| p.record.clone()).collect();
         self.send_records(cx, from, all, true);
+    }
+
+    /// A member holds all that this node holds, but for those that only the store remembers: it counts none of them. Where a quorum
+    /// of all does not, they were dead for `forget_after` while this node was away, and it follows.
+    fn on_recalled_unknown(&mut self, cx: &mut Ctx<'_>, to: PeerIdx) {
+        let to = self.id(to);
+        if self.recalled_digest == 0 || self.electorate.position(to).is_none() {
+            return;
+        }
+        self.gossip.recalled_unknown_to.insert(to);
+        let own = usize::from(self.electorate.position(cx.self_id()).is_some());
+        if self.gossip.recalled_unknown_to.len() + own >= self.electorate.quorum() as usize {
+            self.gossip.recalled_unknown_to.clear();
+            for peer in
+                (1..self.peers.len()).map(index).filter(|peer| self.peers[peer.at()].recalled).collect::<Vec<_>>()
+            {
+                self.forget(cx, peer);
+            }
+        }
+    }
+
+    /// The members that others are told of. Not those that only the store remembers, before a quorum had the time to show that it has
+    /// forgotten them: or they would come to life again with everyone who comes back.
+    fn vouched_for(&self, now: Time) -> impl Iterator<Item = &Peer> {
+        let doubted = now < self.gossip.recalled_doubted_until;
+        self.peers.iter().filter(move |peer| !peer.forgotten && !(peer.recalled && doubted))
     }
 
     /// Whether `own` is among the first live members after `peer` in the order of ids, around the end.
@@ -440,6 +481,10 @@ impl Members {
         if let Some(peer) = self.find(record.node_id) {
             let held = &self.peers[peer.at()].record;
             if version(record) <= version(held) {
+                if self.peers[peer.at()].recalled && (record == held || check_record(cx, record, checked).is_ok()) {
+                    self.meet_recalled(cx, peer);
+                    return Ok(false);
+                }
                 if record != held && contradict(record, held) {
                     check_record(cx, record, checked)?;
                     let (first, second) = (Box::new(held.clone()), Box::new(record.clone()));
@@ -454,13 +499,14 @@ impl Members {
             if newer_life || rotates {
                 self.remember(cx, record);
             }
+            self.meet_recalled(cx, peer);
             self.replace_record(cx.now.mono, peer, record.clone());
             if rotates {
                 let sequence = u32::try_from(record.rotations.len()).expect("bounded by MAX_ROTATIONS");
                 cx.report(Event::KeyRotated { peer, sequence });
             }
             if self.peers[peer.at()].forgotten {
-                self.set_forgotten(peer, false);
+                self.set_forgotten(cx, peer, false);
                 self.know_again(cx, peer);
             }
             if moved {
@@ -476,8 +522,10 @@ impl Members {
         if stored.is_none() {
             self.remember(cx, record);
         }
-        self.gossip.stored.remove(&record.node_id);
-        self.add(cx, record.clone());
+        if self.gossip.stored.remove(&record.node_id).is_some() {
+            cx.forget(&store_key::of_node(store_key::FORGOTTEN, record.node_id));
+        }
+        self.add(cx, record.clone(), false);
         Ok(true)
     }
 
@@ -554,9 +602,25 @@ impl Members {
         cx.persist(&store_key::of_node(store_key::RECORD, record.node_id), record);
     }
 
-    /// What the store remembers of others. They are not members before they are met again.
-    pub fn recall_from_store(&mut self, records: BTreeMap<NodeId, Announce>) {
-        self.gossip.stored = records;
+    /// What the store remembers of others: members, but for those that were dead for `forget_after` (4). Whoever counted only
+    /// those that it meets again would find a quorum among the few that come back together.
+    pub fn recall_from_store(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        records: BTreeMap<NodeId, Announce>,
+        forgotten: &BTreeSet<NodeId>,
+    ) {
+        self.gossip.recalled_doubted_until = cx.now.mono + cx.config.heartbeat_interval.times(RECALLED_DOUBTED_FOR);
+        for (id, record) in records {
+            let room = self.peers.len() < room_for(cx.config, id);
+            let counts = room && !forgotten.contains(&id) && !planted!(cx.config, MembersUnrecalled);
+            // Signed for this network: the operator may have given the store another.
+            if counts && id != cx.self_id() && check_record(cx, &record, 0).is_ok() {
+                self.add(cx, record, true);
+            } else {
+                self.gossip.stored.insert(id, record);
+            }
+        }
     }
 
     /// The record of a stranger that the store remembers.

@@ -9,9 +9,9 @@ use crate::guard::Passage;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::identity::chain::last_key;
 use crate::io::{Event, Outbox, Refusal, Verify};
-use crate::time::Now;
-use crate::wire::message::Announce;
-use crate::wire::{Door, Envelope, MsgType, Payload};
+use crate::time::{Now, WallTime};
+use crate::wire::message::{Announce, SealedBundle};
+use crate::wire::{Door, Envelope, MsgType, Payload, binary};
 
 impl Node {
     /// Admission (protocol.md, section 5), then dispatch. What fails changes nothing else.
@@ -200,6 +200,10 @@ impl Node {
         }
         let mut outcome = unpacked;
         for payload in inbox.drain(..) {
+            if let Payload::SealedBundle(bundle) = payload {
+                outcome = outcome.and(self.on_sealed_bundle(now, link, from, header.timestamp, &bundle, verify, out));
+                continue;
+            }
             if matches!(payload, Payload::AuctionCoordinate(_) | Payload::TokenTransaction(_)) {
                 let (mut cx, parts) = self.split(now, verify, out);
                 parts.proofs.on_said(&mut cx, parts.members, from, header.incarnation, &payload, bytes);
@@ -209,6 +213,29 @@ impl Node {
             self.meet_new_members(now, verify, out);
         }
         self.inbox = inbox;
+        outcome
+    }
+
+    /// What its sender said to this node alone, taken whole or not at all. It is evidence of nothing: who else could open it?
+    #[expect(clippy::too_many_arguments, reason = "the context of a frame, split as the borrows need it")]
+    fn on_sealed_bundle(
+        &mut self,
+        now: Now,
+        link: Link,
+        from: PeerIdx,
+        sent: WallTime,
+        bundle: &SealedBundle,
+        verify: &mut dyn Verify,
+        out: &mut Outbox,
+    ) -> Result<(), Refusal> {
+        let writers = self.members.peer(from).sealing_keys(now.mono);
+        let plain = self.egress.keys().open(&writers, &bundle.sealed).ok_or(Refusal::CannotOpen)?;
+        let payloads = binary::bundle_payloads(self.members.id(from), &plain, self.config.max_message_size)?;
+        let mut outcome = Ok(());
+        for payload in payloads {
+            outcome = outcome.and(self.dispatch(now, link, from, sent, payload, verify, out));
+            self.meet_new_members(now, verify, out);
+        }
         outcome
     }
 

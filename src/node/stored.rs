@@ -1,6 +1,6 @@
 //! What an earlier life of the node left in its store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::auction::round::Promise;
 use crate::cx::store_key;
@@ -21,6 +21,7 @@ pub(super) struct Stored {
     pub(super) clock_offset_us: i64,
     pub(super) floors: BTreeMap<NodeId, u32>,
     pub(super) records: BTreeMap<NodeId, Announce>,
+    pub(super) forgotten: BTreeSet<NodeId>,
     pub(super) votes: BTreeMap<JobId, Promise>,
     pub(super) vote_floor: WallTime,
     pub(super) own_jobs: Vec<(JobId, OwnRecord)>,
@@ -46,6 +47,7 @@ impl Stored {
                 (Some(store_key::RECORD), Some(id)) => {
                     stored.records.extend(binary::decode(value).map(|record| (NodeId(id), record)));
                 }
+                (Some(store_key::FORGOTTEN), Some(id)) => drop(stored.forgotten.insert(NodeId(id))),
                 (Some(store_key::PROVEN), Some(id)) => {
                     stored.proven.extend(binary::decode(value).map(|proven| (NodeId(id), proven)));
                 }

@@ -137,7 +137,11 @@ pub(super) fn payloads(
     Ok(())
 }
 
-fn bundle_payloads(sender: NodeId, bytes: &[u8], max_message_size: u32) -> Result<Vec<Payload>, Refusal> {
+/// Decodes what a bundle of this sender holds, once it is unpacked or unsealed.
+///
+/// # Errors
+/// `TooLarge` or `Malformed`.
+pub fn bundle_payloads(sender: NodeId, bytes: &[u8], max_message_size: u32) -> Result<Vec<Payload>, Refusal> {
     let mut payloads = Vec::new();
     let mut rest = bytes;
     while let Some((kind, after)) = rest.split_first() {
@@ -222,6 +226,7 @@ fn decode_payload(kind: MsgType, sender: NodeId, bytes: &[u8]) -> Result<Payload
         MsgType::PenaltyRecords => Payload::PenaltyRecords(decode(bytes)?),
         MsgType::KeyRotation => Payload::KeyRotation(decode(bytes)?),
         MsgType::SealedCommand => Payload::SealedCommand(decode(bytes)?),
+        MsgType::SealedBundle => Payload::SealedBundle(decode(bytes)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -265,6 +270,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::PenaltyRecords(p) => encode_into(p, out),
         Payload::KeyRotation(p) => encode_into(p, out),
         Payload::SealedCommand(p) => encode_into(p, out),
+        Payload::SealedBundle(p) => encode_into(p, out),
     }
 }
 
@@ -303,7 +309,9 @@ pub(super) fn seal(
     out.extend_from_slice(&signature.0);
 }
 
-fn bundle(items: &[(MsgType, &[u8])]) -> Vec<u8> {
+/// Payloads of the binary codec as one.
+#[must_use]
+pub fn bundle(items: &[(MsgType, &[u8])]) -> Vec<u8> {
     assert!(items.len() <= MAX_BUNDLE, "the outbox splits larger bundles");
     let mut out = Vec::with_capacity(items.iter().map(|(_, bytes)| bytes.len() + 6).sum());
     for (kind, bytes) in items {

@@ -193,6 +193,7 @@ fn decode(kind: MsgType, payload: &Value) -> Result<Payload, Refusal> {
         MsgType::PenaltyRecords => Payload::PenaltyRecords(read(payload)?),
         MsgType::KeyRotation => Payload::KeyRotation(read(payload)?),
         MsgType::SealedCommand => Payload::SealedCommand(read(payload)?),
+        MsgType::SealedBundle => Payload::SealedBundle(read(payload)?),
         MsgType::Bundle => return Err(Refusal::Malformed),
     }
     .checked()
@@ -233,6 +234,7 @@ pub(super) fn encode(payload: &Payload, out: &mut Vec<u8>) {
         Payload::PenaltyRecords(p) => write(p, out),
         Payload::KeyRotation(p) => write(p, out),
         Payload::SealedCommand(p) => write(p, out),
+        Payload::SealedBundle(p) => write(p, out),
     }
 }
 

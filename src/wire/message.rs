@@ -23,7 +23,7 @@ pub use money::{
     MAX_TRANSFERS, RowEntry, TokenTransaction, Transfer, TransferReason,
 };
 pub use penalty::{MAX_LAPSES_NAMED, MAX_PENALTIES, PenaltyRecord, PenaltyRecords, PenaltyVote};
-pub use private::{PrivateCommand, SealedCommand};
+pub use private::{PrivateCommand, SealedBundle, SealedCommand};
 pub use standing::{
     Contradiction, Evidence, MAX_EVIDENCE_FRAME, MAX_REPORTED, ReputationUpdate, SignedVote, TrustReport,
 };
@@ -88,11 +88,12 @@ pub enum MsgType {
     PenaltyRecords = 31,
     KeyRotation = 32,
     SealedCommand = 33,
+    SealedBundle = 34,
 }
 
 impl MsgType {
     /// Every kind, in the order of its number.
-    pub const ALL: [MsgType; 33] = [
+    pub const ALL: [MsgType; 34] = [
         MsgType::PeerAnnounce,
         MsgType::PeerRecords,
         MsgType::Ping,
@@ -126,6 +127,7 @@ impl MsgType {
         MsgType::PenaltyRecords,
         MsgType::KeyRotation,
         MsgType::SealedCommand,
+        MsgType::SealedBundle,
     ];
 
     /// The kind with this number.
@@ -171,6 +173,7 @@ impl MsgType {
             MsgType::PenaltyRecords => "PENALTY_RECORDS",
             MsgType::KeyRotation => "KEY_ROTATION",
             MsgType::SealedCommand => "SEALED_COMMAND",
+            MsgType::SealedBundle => "SEALED_BUNDLE",
         }
     }
 
@@ -210,7 +213,52 @@ impl MsgType {
             | MsgType::AccountRecord
             | MsgType::PenaltyVote
             | MsgType::PenaltyRecords
-            | MsgType::SealedCommand => true,
+            | MsgType::SealedCommand
+            | MsgType::SealedBundle => true,
+        }
+    }
+
+    /// Whether nodes with `encryption` seal it where it is said to one member. What introduces a node, or shows that it lives, is for
+    /// those who do not know the sender's key yet, or its newest; evidence is for all.
+    #[must_use]
+    pub fn is_sealed_for_one(self) -> bool {
+        match self {
+            MsgType::PeerAnnounce
+            | MsgType::PeerRecords
+            | MsgType::Ping
+            | MsgType::PeerProbe
+            | MsgType::PeerSeen
+            | MsgType::Goodbye
+            | MsgType::Evidence
+            | MsgType::KeyRotation
+            // Sealed as they are.
+            | MsgType::SealedCommand
+            | MsgType::SealedBundle
+            // Never by itself.
+            | MsgType::Bundle => false,
+            MsgType::JobBroadcast
+            | MsgType::JobBid
+            | MsgType::AuctionCoordinate
+            | MsgType::ClaimVote
+            | MsgType::JobClaim
+            | MsgType::ClaimCertificate
+            | MsgType::CertificateRequest
+            | MsgType::JobHeartbeat
+            | MsgType::JobResult
+            | MsgType::Takeover
+            | MsgType::LeaseLapsed
+            | MsgType::OutputRequest
+            | MsgType::OutputChunk
+            | MsgType::StateRequest
+            | MsgType::ReputationUpdate
+            | MsgType::TokenTransaction
+            | MsgType::LedgerVote
+            | MsgType::LedgerCertificate
+            | MsgType::AccountRequest
+            | MsgType::AccountRecord
+            | MsgType::AccountHeads
+            | MsgType::PenaltyVote
+            | MsgType::PenaltyRecords => true,
         }
     }
 
@@ -233,9 +281,11 @@ impl MsgType {
             MsgType::ClaimCertificate | MsgType::LedgerCertificate => 512 * 1024,
             MsgType::Bundle | MsgType::AccountRecord | MsgType::AccountHeads | MsgType::PenaltyRecords => 1024 * 1024,
             MsgType::PeerRecords => 2 * 1024 * 1024,
-            MsgType::JobBroadcast | MsgType::JobResult | MsgType::OutputChunk | MsgType::SealedCommand => {
-                max_message_size
-            }
+            MsgType::JobBroadcast
+            | MsgType::JobResult
+            | MsgType::OutputChunk
+            | MsgType::SealedCommand
+            | MsgType::SealedBundle => max_message_size,
         };
         limit.min(max_message_size)
     }
@@ -280,6 +330,7 @@ pub enum Payload {
     /// In a box, as an announce.
     KeyRotation(Box<KeyRotation>),
     SealedCommand(SealedCommand),
+    SealedBundle(SealedBundle),
 }
 
 impl Payload {
@@ -319,6 +370,7 @@ impl Payload {
             Payload::PenaltyRecords(_) => MsgType::PenaltyRecords,
             Payload::KeyRotation(_) => MsgType::KeyRotation,
             Payload::SealedCommand(_) => MsgType::SealedCommand,
+            Payload::SealedBundle(_) => MsgType::SealedBundle,
         }
     }
 
@@ -370,6 +422,7 @@ impl Payload {
             // Output is bounded by the size of the message.
             | Payload::JobResult(_)
             | Payload::SealedCommand(_)
+            | Payload::SealedBundle(_)
             | Payload::OutputChunk(_) => true,
         }
     }

@@ -373,6 +373,7 @@ fn payload() -> impl Strategy<Value = Payload> {
         }),
         (job_id(), vec(any::<u8>(), 0..500))
             .prop_map(|(job_id, sealed)| Payload::SealedCommand(SealedCommand { job_id, sealed })),
+        vec(any::<u8>(), 0..500).prop_map(|sealed| Payload::SealedBundle(SealedBundle { sealed })),
         announce().prop_map(|record| Payload::KeyRotation(Box::new(KeyRotation { record }))),
         (node_id(), contradiction()).prop_map(|(author, proof)| Payload::Evidence(Box::new(Evidence {
             author,

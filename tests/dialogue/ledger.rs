@@ -12,6 +12,7 @@ use marlos::wire::{MsgType, Payload, Signature, Signed};
 use crate::auction::{Table, addressed, submit_coordinated_by};
 use crate::hand::{Hand, among_hands, refusals, sent, shell};
 use crate::jobs::{executors, met_with_idle_submitter, payloads};
+use crate::membership::net_of;
 use crate::net::{Net, What, keys};
 
 pub const GENESIS: Tokens = Tokens::whole(10_000);
@@ -556,6 +557,31 @@ fn a_transaction_that_only_its_payer_can_prove_is_voted_for_again_when_the_membe
             assert_eq!(gains(&net, at), gains(&net, 0), "in the eyes of n{at}");
             assert_eq!(net.node(at).view().ledger_digest(), net.node(0).view().ledger_digest(), "n{at}");
         }
+    }
+}
+
+#[test]
+fn a_certificate_that_a_newcomer_overtakes_is_of_members_that_its_receiver_still_knows() {
+    // Of three one is dead: both others vote for every transaction. Node 3 joins, and all that live make the new quorum.
+    let mut net = net_of(4, |at| (at > 0).then_some(0));
+    net.slots[0].config.capabilities = vec!["none".into()];
+    (0..3).for_each(|at| drop(net.start(at)));
+    net.run_for(Span::secs(5));
+    net.stop(2);
+    net.run_for(Span::secs(20));
+    run_one(&mut net);
+    net.run_for(Span::secs(35));
+    assert_eq!(applied(&net, 1), [(id(0), 1)]);
+    run_one(&mut net);
+    net.fate = Box::new(|_, _, kind| (kind != MsgType::LedgerCertificate).then_some(Span::ZERO));
+    assert!(net.run_until(Span::secs(35), |net| applied(net, 0) == [(id(0), 1), (id(0), 2)]));
+    net.start(3);
+    net.run_for(Span::millis(500));
+    assert_eq!(applied(&net, 1), [(id(0), 1)], "it is not there yet");
+    net.fate = Box::new(|_, _, _| Some(Span::ZERO));
+    net.run_for(Span::secs(20));
+    for at in [0, 1, 3] {
+        assert_eq!(applied(&net, at).last(), Some(&(id(0), 2)), "at n{at}");
     }
 }
 

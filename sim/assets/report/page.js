@@ -23,6 +23,17 @@
     if (size >= 1e4) return `${+(value / 1e3).toPrecision(3)} k`;
     return `${+value.toPrecision(4)}`;
   };
+  // In the unit that reads best: 8,250 ms is 8.25 s, and 0.000851 s is 851 us.
+  const UNITS = [["us", 1e-6], ["ms", 1e-3], ["s", 1]];
+  const quantity = (value, unit) => {
+    if (value == null) return "-";
+    const own = UNITS.find(([name]) => name === unit);
+    if (!own || value === 0) return `${si(value)}${/^[A-Z]/.test(unit) && /[GMk]$/.test(si(value)) ? "" : " "}${unit === "1" ? "" : unit}`.trim();
+    const seconds = value * own[1];
+    const [name, size] = [...UNITS].reverse().find(([, size]) => Math.abs(seconds) >= size * 0.9995) ?? UNITS[0];
+    const digits = +(seconds / size).toPrecision(3);
+    return `${digits} ${name}`;
+  };
   const width = () => Math.min(1180, document.querySelector("main").clientWidth) - 48;
 
   // ---- what all charts over time share: the window, the faults -----------------------------------------------------
@@ -69,10 +80,16 @@
         ctx.moveTo(bbox.left, y);
         ctx.lineTo(bbox.left + bbox.width, y);
         ctx.stroke();
-        ctx.fillStyle = css("red");
         ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
         ctx.textAlign = "right";
-        ctx.fillText(words, bbox.left + bbox.width - 4, y - 4);
+        // On a ground of its own: a curve may pass there.
+        const size = ctx.measureText(words).width;
+        ctx.globalAlpha = 0.85;
+        ctx.fillStyle = css("paper");
+        ctx.fillRect(bbox.left + bbox.width - 8 - size, y - 17 * devicePixelRatio, size + 6, 14 * devicePixelRatio);
+        ctx.globalAlpha = 1;
+        ctx.fillStyle = css("red");
+        ctx.fillText(words, bbox.left + bbox.width - 4, y - 6 * devicePixelRatio);
         ctx.restore();
       },
     },
@@ -88,7 +105,7 @@
       select: { show: true },
       scales: { x: { time: false, range: (_, min, max) => [Math.max(0, min), max] }, y: y.scale || {} },
       axes: [axis({ values: (_, all) => all.map((v) => `${v} s`) }), axis({ size: GUTTER, values: (_, all) => all.map((v) => (v == null ? "" : (y.words || si)(v))) })],
-      series: [{ label: "second", value: (_, v) => (v == null ? "-" : `${v} s`) }, ...series],
+      series: [{ label: "second", value: (_, v) => (v == null ? "" : `${v} s`) }, ...series],
       plugins: [shades, ...plugins],
       hooks: {
         setSelect: [(u) => {
@@ -101,7 +118,7 @@
     charts.push(chart);
   };
   const line = (label, colour, value, more = {}) => Object.assign(
-    { label, stroke: css(colour), width: 2, points: { show: false }, spanGaps: false, value: (_, v) => (v == null ? "-" : value(v)) }, more);
+    { label, stroke: css(colour), width: 2, points: { show: false }, spanGaps: false, value: (_, v) => (v == null ? "" : value(v)) }, more);
 
   // ---- the fault lanes -----------------------------------------------------------------------------------------
   const lanes = () => {
@@ -137,12 +154,13 @@
     lanes();
     watchers.push(lanes);
     const x = rows.second;
-    const ms = (v) => `${si(v)} ms`;
+    const ms = (v) => quantity(v, "ms");
+    const bytes = (v) => quantity(v, "B");
     const all = rows.p99_ms.concat(data.latency_target_ms == null ? [] : [data.latency_target_ms]).filter((v) => v != null && v > 0);
     const spread = all.length && Math.max(...all) / Math.min(...all) > 50;
     overTime("latency", spread ? "Message latency (logarithmic)" : "Message latency", { words: ms, scale: spread ? { distr: 3 } : { range: (_, __, max) => [0, max * 1.08] } },
       [line("p50", "blue", ms), line("p99", "red", ms)], [x, rows.p50_ms.map((v) => v || null), rows.p99_ms.map((v) => v || null)],
-      [level(data.latency_target_ms, `target of p99: ${data.latency_target_ms} ms`)]);
+      [level(data.latency_target_ms, `target of p99: ${ms(data.latency_target_ms)}`)]);
     const few = data.nodes.length <= 16;
     const colours = ["blue", "orange", "green", "red", "sky", "purple"];
     const seen = data.nodes.map((_, node) => rows.alive_seen.map((row) => row[node]));
@@ -159,8 +177,8 @@
         [line("submitted", "dim", si, { dash: [4, 3] }), line("completed", "green", si), line("failed", "red", si)],
         [x, sum(rows.submitted), sum(rows.completed), sum(rows.failed)]);
     }
-    overTime("bytes-over-time", "Bytes sent per second", { words: (v) => `${si(v)}B`, scale: { range: (_, __, max) => [0, Math.max(1, max * 1.05)] } },
-      [line("sent", "blue", (v) => `${si(v)}B`, { fill: css("sky") + "55" })], [x, rows.bytes]);
+    overTime("bytes-over-time", "Bytes sent per second", { words: bytes, scale: { range: (_, __, max) => [0, Math.max(1, max * 1.05)] } },
+      [line("sent", "blue", bytes, { fill: css("sky") + "55" })], [x, rows.bytes]);
   };
 
   // ---- the life of jobs ----------------------------------------------------------------------------------------
@@ -209,16 +227,18 @@
       const bar = (a, b, kind) => svg(group, "rect", { x: at(a), y, width: Math.max(1, at(b) - at(a)), height: 11, class: kind });
       bar(job.begun, job.end ?? to, "rest");
       let waits = job.begun, runs = new Map();
+      // Whoever runs it without an end is lost, at the latest when another begins: nothing tells the moment.
+      const lost = (until) => { for (const [, time] of runs) bar(time, until, "cut"); runs.clear(); };
       for (const [time, node, word] of job.steps) {
         if (word === "certified" && waits !== null) { bar(waits, time, "auction"); waits = null; }
-        if (word === "started") runs.set(node, time);
+        if (word === "started") { lost(time); runs.set(node, time); }
         if ((word === "ended" || word === "fenced") && runs.has(node)) {
           bar(runs.get(node), time, word === "ended" ? "run" : "cut");
           runs.delete(node);
         }
       }
       if (waits !== null) bar(waits, job.end ?? to, "auction");
-      for (const [, time] of runs) bar(time, job.end ?? to, "cut");
+      lost(job.end ?? to);
       if (job.end !== undefined) svg(group, "circle", { cx: at(job.end), cy: y + 5.5, r: 4, class: job.ok ? "done" : "gone" });
       const words = job.steps.map(([time, node, word, more]) => `${time.toFixed(3)} s  ${data.nodes[node]}  ${word}${more ? ", " + more : ""}`);
       hover(group, `job ${job.id}..\n${words.join("\n")}`);
@@ -237,6 +257,7 @@
     note.className = "hint";
     note.textContent = `one sample per ${kpi.one_sample_per}${kpi.target_words ? "; " + kpi.target_words : ""}`;
     box.appendChild(note);
+    if (kpi.unit === "1") return; // what is counted is all said
     const w = 540, h = 170, bottom = h - 22, most = Math.max(...kpi.counts);
     const marks = [kpi.edges[0], kpi.edges[kpi.edges.length - 1]];
     const near = kpi.target != null && kpi.target <= marks[1] * 2.5 && kpi.target >= marks[0] / 2.5;
@@ -249,7 +270,7 @@
       if (!count) return;
       const from = at(kpi.edges[i]), to = at(kpi.edges[i + 1]), tall = Math.max(1.5, (count / most) * (bottom - 18));
       hover(svg(picture, "rect", { x: from, y: bottom - tall, width: Math.max(1.5, to - from - 1), height: tall, class: "bar" }),
-        `${si(kpi.edges[i])} to ${si(kpi.edges[i + 1])} ${kpi.unit}: ${count} samples`);
+        `${quantity(kpi.edges[i], kpi.unit)} to ${quantity(kpi.edges[i + 1], kpi.unit)}: ${count} samples`);
     });
     if (near) {
       const x = at(kpi.target), end = x > w / 2;
@@ -258,7 +279,7 @@
     }
     for (let i = 0; i <= 4; i++) {
       const v = growing ? low * (high / low) ** (i / 4) : low + ((high - low) * i) / 4;
-      svg(picture, "text", { x: at(v), y: h - 6, class: "dim", "text-anchor": i === 0 ? "start" : i === 4 ? "end" : "middle" }, `${si(v)} ${kpi.unit === "1" ? "" : kpi.unit}`);
+      svg(picture, "text", { x: at(v), y: h - 6, class: "dim", "text-anchor": i === 0 ? "start" : i === 4 ? "end" : "middle" }, quantity(v, kpi.unit));
       if (high === low) break;
     }
   };
@@ -274,7 +295,7 @@
       const y = i * 20 + 2, long = (n / all[0][1]) * (w - from - 150);
       svg(picture, "text", { x: from - 8, y: y + 12, "text-anchor": "end" }, kind);
       svg(picture, "rect", { x: from, y, width: Math.max(1, long), height: 15, class: "bar" });
-      svg(picture, "text", { x: from + long + 6, y: y + 12, class: "dim" }, `${si(n)}B, ${((n / total) * 100).toFixed(1)} %`);
+      svg(picture, "text", { x: from + long + 6, y: y + 12, class: "dim" }, `${quantity(n, "B")}, ${((n / total) * 100).toFixed(1)} %`);
     });
   };
 

@@ -135,7 +135,7 @@ impl BogusCoordinator {
                 proposal.best = worst;
                 proposal.bids = 1;
                 proposal.backup_id = None;
-                let sorted = sorted(scene);
+                let sorted = scene.sorted_ids();
                 let Some(winner) = sorted.get(proposal.best[0].bidder as usize) else { return false };
                 proposal.winner_id = *winner;
                 true
@@ -164,16 +164,9 @@ impl BogusCoordinator {
     }
 }
 
-/// The members as an electorate sorts them.
-fn sorted(scene: &Scene<'_>) -> Vec<NodeId> {
-    let mut ids = scene.ids.to_vec();
-    ids.sort_unstable();
-    ids
-}
-
 /// Makes this node the winner, with the best rank of all.
 fn name(scene: &Scene<'_>, proposal: &mut AuctionCoordinate, winner: NodeId) -> bool {
-    let Ok(place) = sorted(scene).binary_search(&winner) else { return false };
+    let Ok(place) = scene.sorted_ids().binary_search(&winner) else { return false };
     let rank = proposal.best.first().map_or(10_000, |bid| bid.rank);
     proposal.winner_id = winner;
     proposal.backup_id = None;

@@ -77,14 +77,7 @@ impl Misbehaviour for FalseClaim {
     }
 
     fn say(&mut self, scene: &mut Scene<'_>, said: Said) {
-        let bids: Vec<JobBid> = said
-            .payloads()
-            .iter()
-            .filter_map(|payload| match payload {
-                Payload::JobBid(bid) => Some(bid.clone()),
-                _ => None,
-            })
-            .collect();
+        let bids = said.bids();
         if let Form::Open(open) = &said.form {
             for payload in &open.payloads {
                 if let Payload::ClaimCertificate(certificate) = payload {

@@ -86,7 +86,8 @@ impl Grind {
         let now = scene.wall();
         let body = JobBody {
             job_type: "simulated".to_owned(),
-            command: SimulatedJob { duration: Span::millis(100), fails: false, output_bytes: 0 }.to_command(),
+            command: SimulatedJob { duration: Span::millis(100), fails: false, output_bytes: 0, noise: false }
+                .to_command(),
             priority: Ppm(500_000),
             submitted: now,
             deadline: now + Span::secs(30),
@@ -107,7 +108,7 @@ impl Grind {
 
     fn coordinate(&self, scene: &mut Scene<'_>, job: &JobBroadcast) {
         let job_id = auction::job_id(job);
-        let sorted = sorted(scene);
+        let sorted = scene.sorted_ids();
         let own = scene.keys.id();
         if auction::election::coordinator(scene.config.election, job_id, 0, &sorted) != own {
             return;
@@ -121,15 +122,10 @@ impl Grind {
     }
 }
 
-fn sorted(scene: &Scene<'_>) -> Vec<marlos::id::NodeId> {
-    let mut ids = scene.ids.to_vec();
-    ids.sort_unstable();
-    ids
-}
-
 /// A fellow other than itself, where there is one.
 fn friend_coordinates(scene: &Scene<'_>, job: &JobBroadcast) -> bool {
-    let coordinator = auction::election::coordinator(scene.config.election, auction::job_id(job), 0, &sorted(scene));
+    let coordinator =
+        auction::election::coordinator(scene.config.election, auction::job_id(job), 0, &scene.sorted_ids());
     let alone = scene.fellows.len() == 1;
     scene.number(coordinator).is_some_and(|at| scene.fellows.contains(&at) && (alone || at != scene.me))
 }

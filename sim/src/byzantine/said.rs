@@ -3,6 +3,7 @@
 use marlos::config::Codec;
 use marlos::id::{Link, NodeId};
 use marlos::time::WallTime;
+use marlos::wire::message::JobBid;
 use marlos::wire::{self, Envelope, Header, MsgType, Payload, Sign};
 
 use crate::scenario::NodeNo;
@@ -124,6 +125,16 @@ impl Said {
             Form::Open(open) => &open.payloads,
             Form::Sealed(_) => &[],
         }
+    }
+
+    /// The bids in it.
+    #[must_use]
+    pub fn bids(&self) -> Vec<JobBid> {
+        let bid = |payload: &Payload| match payload {
+            Payload::JobBid(bid) => Some(bid.clone()),
+            _ => None,
+        };
+        self.payloads().iter().filter_map(bid).collect()
     }
 
     /// The same frame to one node alone. A broadcast stays one by its envelope.

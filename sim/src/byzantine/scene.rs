@@ -99,6 +99,14 @@ impl Scene<'_> {
         self.effects.said.push(said);
     }
 
+    /// The members as an electorate sorts them.
+    #[must_use]
+    pub fn sorted_ids(&self) -> Vec<NodeId> {
+        let mut ids = self.ids.to_vec();
+        ids.sort_unstable();
+        ids
+    }
+
     /// Says it later.
     pub fn say_later(&mut self, after: Span, said: Said) {
         self.effects.later.push((self.now.mono + after, said));

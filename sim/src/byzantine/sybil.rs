@@ -67,14 +67,7 @@ impl Misbehaviour for Sybil {
     }
 
     fn say(&mut self, scene: &mut Scene<'_>, said: Said) {
-        let bids: Vec<JobBid> = said
-            .payloads()
-            .iter()
-            .filter_map(|payload| match payload {
-                Payload::JobBid(bid) => Some(bid.clone()),
-                _ => None,
-            })
-            .collect();
+        let bids = said.bids();
         let whom = said.whom;
         scene.say(said);
         for JobBid { job_id, round, .. } in bids {

@@ -69,7 +69,7 @@ impl Misbehaviour for Twin {
         let now = scene.now.mono;
         while let Some(((_, job), work)) = self.ended(scene.me, now) {
             let status = if work.fails { JobStatus::Failure } else { JobStatus::Success };
-            let output = vec![b'.'; work.output_bytes as usize];
+            let output = work.output(job);
             let outcome = Outcome { status, output: &output, duration: work.duration };
             self.tell(scene, Input::Finished { job, outcome });
         }

@@ -79,7 +79,8 @@ impl Role {
             | Payload::Evidence(_)
             | Payload::AccountHeads(_)
             | Payload::KeyRotation(_)
-            | Payload::SealedCommand(_) => None,
+            | Payload::SealedCommand(_)
+            | Payload::SealedBundle(_) => None,
         }
     }
 }

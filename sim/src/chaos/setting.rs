@@ -7,10 +7,14 @@ use marlos::units::{Ppm, Tokens};
 use marlos::wire::message::Consistency;
 
 use super::dice::{Dice, What};
-use crate::scenario::{Arrival, JobTemplate, LatencyLaw, NetworkSpec, NodeNo, WorkloadSpec};
+use crate::network::latency::LatencyTable;
+use crate::scenario::{Arrival, JobTemplate, LatencyLaw, MixedJob, NetworkSpec, NodeNo, WorkloadSpec};
 
 /// Jobs are judged this long after their deadline, so the deadline must leave as much of the settle time.
 const JUDGED: Span = Span::secs(7);
+
+/// 99 % of 2^32.
+const P99_32: u32 = 4_252_017_623;
 
 /// The profiles, the usual one more often.
 const PROFILES: [&str; 9] = ["lan", "lan", "lan", "lan", "metro", "wan", "wifi", "satellite", "ideal"];
@@ -63,7 +67,20 @@ pub(super) fn workload(
     let (start, end) = storm;
     let start = if dice.one_in(What::Work, 3, 3) { Time(start.0 / 4) } else { start };
     let rate = dice.skewed(What::Rate, 0, 500, 16_000);
-    WorkloadSpec { jobs_per_1000_s: rate, arrival, from, start, end, job: job(dice, &base.job, settle) }
+    // The kinds of a mix stay, and differ by what they need; a trace is of another time.
+    let mix =
+        base.mix.iter().map(|mixed| MixedJob { share: mixed.share, job: job(dice, &mixed.job, settle) }).collect();
+    WorkloadSpec {
+        jobs_per_1000_s: rate,
+        rates: Vec::new(),
+        arrival,
+        from,
+        start,
+        end,
+        job: job(dice, &base.job, settle),
+        mix,
+        trace: None,
+    }
 }
 
 fn job(dice: &Dice, base: &JobTemplate, settle: Span) -> JobTemplate {
@@ -189,7 +206,7 @@ impl Knob {
 
 /// Turns each knob in one of four runs; says which. A turn that the configuration's rules do not allow is left out.
 pub(super) fn knobs(dice: &Dice, config: &mut Config, network: &NetworkSpec) -> Vec<String> {
-    let one_way = longest(&network.latency);
+    let one_way = longest(network);
     let mut turned = Vec::new();
     for knob in Knob::ALL {
         if !dice.one_in(What::KnobOn, knob as usize, 4) {
@@ -206,11 +223,13 @@ pub(super) fn knobs(dice: &Dice, config: &mut Config, network: &NetworkSpec) -> 
 }
 
 /// As long as nearly every message takes at most.
-fn longest(law: &LatencyLaw) -> Span {
-    match *law {
+fn longest(network: &NetworkSpec) -> Span {
+    let rare = |law: &LatencyLaw| match *law {
         LatencyLaw::Constant(value) => value,
         LatencyLaw::Uniform { max, .. } => max,
         LatencyLaw::Normal { mean, deviation } => mean + deviation.times(3),
         LatencyLaw::Lognormal { p99, .. } => p99,
-    }
+        LatencyLaw::Pareto { .. } | LatencyLaw::Empirical { .. } => LatencyTable::new(law).quantile_32(P99_32),
+    };
+    rare(&network.latency) + network.jitter.as_ref().map_or(Span::ZERO, rare)
 }

@@ -4,7 +4,7 @@
 //! node's own counting.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use marlos::config::{Config, Membership};
 use marlos::id::{ElectorateId, NodeId};
@@ -14,7 +14,7 @@ use marlos::quorum::{electorate_digest, provisional_digest};
 use marlos::time::{Span, Time};
 use marlos::wire::{Signature, Signed};
 
-use crate::observe::{Observation, Truth};
+use crate::observe::{Observation, Stop, Truth};
 use crate::scenario::{NodeNo, Scenario};
 
 /// Votes that are enough: the smallest q such that two sets of q among `members` share more than f, where f is the largest
@@ -25,7 +25,7 @@ pub fn votes_needed(members: u32) -> u32 {
     (0..=members).find(|q| 2 * q > members + byzantine).unwrap_or(members)
 }
 
-/// Whom every node has met in its present life.
+/// Whom every node has met, in its present life or in one that its store remembers.
 #[derive(Clone, Debug)]
 pub(super) struct Electorates {
     network_id: String,
@@ -33,10 +33,12 @@ pub(super) struct Electorates {
     lives: Vec<Life>,
 }
 
-/// Whom a node has met since its process started.
+/// Whom a node has met since its store began.
 #[derive(Clone, Debug, Default)]
 struct Life {
     met: Vec<(Time, NodeNo)>,
+    /// Whom of them it has not met since its process started.
+    recalled: BTreeSet<NodeNo>,
     /// From when, and until when, it has last held members for dead.
     gone: BTreeMap<NodeNo, (Time, Option<Time>)>,
 }
@@ -54,11 +56,15 @@ impl Electorates {
         }
     }
 
-    /// Follows what the nodes report of each other. A process that starts has met nobody.
+    /// Follows what the nodes report of each other. A process that starts has met whom its store remembers, whether it says so or not.
     pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>) {
         match *o {
-            Observation::NodeStarted { node, .. } => self.lives[node] = Life::default(),
+            Observation::NodeStopped { node, how: Stop::CrashLost } => self.lives[node] = Life::default(),
+            Observation::StoreCut { node, since, .. } => self.lives[node].met.retain(|(at, _)| *at < since),
+            Observation::NodeStarted { node, .. } => self.lives[node].begin_again(),
             Observation::Discovered { node, peer } => self.lives[node].meet(truth.now, node, peer),
+            // What the crash of a moment ago may or may not have taken.
+            Observation::Recalled { node, peer } => self.lives[node].recall(truth.now, peer),
             Observation::PeerState { node, peer, state } => {
                 let life = &mut self.lives[node];
                 match state {
@@ -70,7 +76,7 @@ impl Electorates {
         }
     }
 
-    /// How many members a node has met in its present life.
+    /// How many members a node has met that it remembers.
     pub fn met(&self, node: NodeNo) -> usize {
         self.lives[node].met.len()
     }
@@ -104,7 +110,23 @@ impl Electorates {
             members.sort_unstable();
             members
         };
-        life.candidates(truth.now, node, config).map(|numbers| named(&numbers)).find(fits)
+        let all = life.candidates(truth.now, node, config);
+        let dropped = self.may_drop(node).then_some(&life.recalled);
+        let less = |numbers: &Vec<NodeNo>| {
+            let less = |dropped: &BTreeSet<NodeNo>| numbers.iter().filter(|n| !dropped.contains(n)).copied().collect();
+            dropped.map(less)
+        };
+        all.flat_map(|numbers| less(&numbers).into_iter().chain([numbers])).map(|numbers| named(&numbers)).find(fits)
+    }
+
+    /// Whether a node may leave out those whom it has not met since it started: a quorum of all that it remembers knows none of them,
+    /// so that no claim can have their votes.
+    fn may_drop(&self, node: NodeNo) -> bool {
+        let life = &self.lives[node];
+        let unknown_to =
+            |(_, other): &&(Time, NodeNo)| self.lives[*other].met.iter().all(|(_, peer)| !life.recalled.contains(peer));
+        let least = votes_needed(u32::try_from(1 + life.met.len()).expect("numbered in 16 bits"));
+        !life.recalled.is_empty() && 1 + life.met.iter().filter(unknown_to).count() >= least as usize
     }
 
     /// Whether the members in the bitmap are a quorum of so many and have all really signed these bytes, each with the key that it
@@ -147,7 +169,19 @@ impl Electorates {
 }
 
 impl Life {
+    fn begin_again(&mut self) {
+        self.recalled = self.met.iter().map(|(_, peer)| *peer).collect();
+    }
+
+    fn recall(&mut self, now: Time, peer: NodeNo) {
+        if self.met.iter().all(|(_, known)| *known != peer) {
+            self.met.push((now, peer));
+            self.recalled.insert(peer);
+        }
+    }
+
     fn meet(&mut self, now: Time, node: NodeNo, peer: NodeNo) {
+        self.recalled.remove(&peer);
         self.regains(now, peer);
         if node != peer && self.met.iter().all(|(_, known)| *known != peer) {
             self.met.push((now, peer));

@@ -8,7 +8,7 @@ use marlos::wire::message::Consistency;
 
 use crate::observe::{Observation, Truth};
 use crate::scenario::{
-    Arrival, CpuSpec, Crypto, JobTemplate, LatencyLaw, NetworkSpec, NodeNo, NodeSpec, Scenario, Topology, WorkloadSpec,
+    Arrival, CpuSpec, Crypto, JobTemplate, LatencyLaw, NetworkSpec, NodeNo, NodeSpec, Scenario, WorkloadSpec,
 };
 
 /// A truth that is told what happens, as the world's is.
@@ -32,6 +32,7 @@ impl History {
             reaches: vec![vec![true; nodes]; nodes],
             public_keys: keys.iter().map(Keys::public).collect(),
             old_keys: vec![Vec::new(); nodes],
+            clocks_ahead_us: (0, 0),
             ids: keys.iter().map(Keys::id).collect(),
         };
         History { truth, keys }
@@ -89,8 +90,7 @@ pub(crate) fn scenario(nodes: usize, duration: &str) -> Scenario {
             multicast: true,
             high_water_mark: 1_000,
             connection_timeout: Span::secs(10),
-            topology: Topology::Full,
-            regions: None,
+            ..NetworkSpec::of_profile("ideal").expect("a profile")
         },
         workload: None,
         faults: Vec::new(),
@@ -110,6 +110,7 @@ pub(crate) fn scenario_with_jobs(nodes: usize, duration: &str, jobs_per_second: 
         deadline: Span::secs(20),
         requirements: Vec::new(),
         output_bytes: 0,
+        compressible: true,
         failing: Ppm(0),
         max_attempts: 1,
         private: false,
@@ -117,11 +118,14 @@ pub(crate) fn scenario_with_jobs(nodes: usize, duration: &str, jobs_per_second: 
     };
     let workload = WorkloadSpec {
         jobs_per_1000_s: jobs_per_second * 1_000,
+        rates: Vec::new(),
         arrival: Arrival::Uniform,
         from: vec![0],
         start: Time(0),
         end: scenario.duration,
         job,
+        mix: Vec::new(),
+        trace: None,
     };
     Scenario { workload: Some(workload), ..scenario }
 }

@@ -42,7 +42,7 @@ struct Open {
 impl L2 {
     pub fn new(scenario: &Scenario) -> L2 {
         L2 {
-            deadline: scenario.workload.as_ref().map(|load| load.job.deadline),
+            deadline: scenario.workload.as_ref().map(|load| load.longest_deadline()),
             open: BTreeMap::new(),
             live_since: vec![Time::NEVER; scenario.nodes.len()],
             ended: 0,

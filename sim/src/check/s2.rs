@@ -2,7 +2,7 @@
 //!
 //! Two nodes may execute two rounds of one job at once, since nobody can tell a dead executor from a distant one; but only with reason.
 //! Nobody may take over from an executor that has been in reach of its submitter and of a quorum for so long that they must have heard
-//! it, and an executor that has learned of a later claim must stop.
+//! it, unless it says goodbye; and an executor that has learned of a later claim must stop.
 //!
 //! Provisional claims (protocol.md, section 10) of parts that reach different members are the exception: two of one round may both run.
 //! But not for long once the network is whole: see [`S2::judge`].
@@ -83,6 +83,8 @@ impl S2 {
             }
             // What it runs is its own affair from here on.
             Observation::NodeTurned { node } => self.running.retain(|(_, executor), _| *executor != node),
+            // It hands its jobs over with its goodbye, and may still be there when the first backup has begun.
+            Observation::NodeLeaving { node } => self.running.retain(|(_, executor), _| *executor != node),
             Observation::Certified { node, job, round, certificate, .. } => {
                 // What it is worth is for S1 to say.
                 let proof = binary::decode::<ClaimCertificate>(certificate).ok().filter(|p| !p.reachable.is_empty());
@@ -334,6 +336,7 @@ mod tests {
         assert_eq!(takeover(30_000, &[(2_000, paused(2, true)), (12_000, paused(2, false))]), Some(LEASED));
         let crash = Observation::NodeStopped { node: 1, how: Stop::CrashKept };
         assert_eq!(takeover(30_000, &[(29_000, crash)]), None);
+        assert_eq!(takeover(30_000, &[(30_000, Observation::NodeLeaving { node: 1 })]), None, "it hands its jobs over");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! S4: no forged, replayed, stale or misdirected message changes honest state.
 //!
 //! Every accepted frame must be from whom it claims, be accepted once per receiver, and be no older than the receiver's
-//! `clock_sync_tolerance` (and a second, by which synchronised clocks may differ). Bids, votes and requests for certificates are
+//! `clock_sync_tolerance` (and a second, by which synchronised clocks may differ; and as much as the clocks of honest nodes have been
+//! apart, because a clock that was set wrong is wrong until its node has heard enough others to measure it). Bids, votes and requests for certificates are
 //! directed where honest nodes send them: such a frame has one receiver. A liar's may be addressed to nobody, and then it is for
 //! everyone: who takes it is not to blame.
 //!
@@ -9,7 +10,9 @@
 //! longer ago than any tolerance is forgotten from the front; should it be accepted all the same, it is stale.
 //!
 //! A node that has lost its store may accept once more what it had accepted: it cannot know that it has lived before. Its votes are
-//! safe all the same (see `auction`, `vote_floor`).
+//! safe all the same (see `auction`, `vote_floor`). One that kept it tells by the stamps what was said before its present life, and
+//! allows for clocks that differ by 250 ms: where clocks have been further apart than that, it may take once more what was said so
+//! much before it started.
 
 use std::collections::VecDeque;
 
@@ -26,6 +29,9 @@ const STALE: &str = "no stale message is accepted";
 const MISDIRECTED: &str = "no message for one node is accepted by another";
 
 const SECOND: u64 = 1_000_000;
+
+/// By how much a node that restarts lets clocks differ (see `guard`).
+const CLOCKS_DIFFER: Span = Span::millis(250);
 
 /// Nobody has accepted the frame yet.
 const NOBODY: u32 = u32::MAX;
@@ -77,8 +83,18 @@ impl S4 {
     #[inline]
     pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>) -> Result<(), Box<Violation>> {
         let Observation::Accepted { node, sender, claimed, kind, frame, latency } = *o else {
-            if let Observation::NodeStopped { node, how: Stop::CrashLost } = *o {
-                self.forget(node);
+            match *o {
+                Observation::NodeStopped { node, how: Stop::CrashLost } => self.forget(node, 0),
+                Observation::NodeStarted { node, restart: true } if truth.clocks_apart() > CLOCKS_DIFFER => {
+                    let second = truth.now.0.saturating_sub(truth.clocks_apart().0) / SECOND;
+                    let before = self.sealed.iter().take_while(|(sealed_s, _)| *sealed_s < second).last();
+                    let from = before.map_or(self.first, |(_, newest)| newest + 1);
+                    self.forget(
+                        node,
+                        usize::try_from(from - self.first).expect("the frames of half a minute fit the memory"),
+                    );
+                }
+                _ => {}
             }
             return Ok(());
         };
@@ -87,12 +103,12 @@ impl S4 {
         if claimed != sender && (truth.honest(claimed) || truth.honest(sender)) {
             return violated(FORGED, truth, o);
         }
-        if latency > self.tolerances[node] || frame < self.first {
+        if latency > self.tolerances[node] + truth.clocks_apart() || frame < self.first {
             // A liar can stamp what it said long ago with any time, and could as well say it now.
             return if truth.honest(claimed) { violated(STALE, truth, o) } else { Ok(()) };
         }
         if frame - self.first >= self.entries.len() as u64 {
-            self.remember(frame, truth.now.0.saturating_sub(latency.as_micros()) / SECOND, truth.now.0 / SECOND);
+            self.remember(frame, latency, truth);
         }
         let receiver = u32::try_from(node).expect("a node number is small");
         match self.accept(frame, receiver) {
@@ -104,7 +120,9 @@ impl S4 {
     }
 
     /// Makes room up to a frame that is newer than all before, and forgets those that are too old to be accepted.
-    fn remember(&mut self, frame: u64, sealed_s: u64, now_s: u64) {
+    fn remember(&mut self, frame: u64, latency: Span, truth: &Truth) {
+        let sealed_s = truth.now.0.saturating_sub(latency.as_micros()) / SECOND;
+        let oldest_s = (truth.now.0 / SECOND).saturating_sub(self.remembered_s + truth.clocks_apart().0 / SECOND);
         let at = usize::try_from(frame - self.first).expect("the frames of half a minute fit the memory");
         self.entries.resize(at + 1, NOBODY);
         match self.sealed.back_mut() {
@@ -112,7 +130,7 @@ impl S4 {
             _ => self.sealed.push_back((sealed_s, frame)),
         }
         while let Some((second, newest)) = self.sealed.front().copied() {
-            if second + self.remembered_s >= now_s {
+            if second >= oldest_s {
                 return;
             }
             self.sealed.pop_front();
@@ -126,10 +144,10 @@ impl S4 {
         }
     }
 
-    /// A node's store is lost, and with it that there was a life in which it accepted anything.
-    fn forget(&mut self, node: NodeNo) {
+    /// A node cannot tell that it has accepted any of the frames from this entry on.
+    fn forget(&mut self, node: NodeNo, from: usize) {
         let receiver = u32::try_from(node).expect("a node number is small");
-        for entry in &mut self.entries {
+        for entry in self.entries.iter_mut().skip(from) {
             if *entry == receiver {
                 *entry = NOBODY;
             } else if *entry != NOBODY && *entry & MANY != 0 {
@@ -285,6 +303,28 @@ mod tests {
         assert_eq!(replayed_after(Stop::CrashKept).map(|found| found.sentence), Some(REPLAYED));
         assert_eq!(replayed_after(Stop::CrashUnsynced).map(|found| found.facts[1].node), Some(1));
         assert_eq!(replayed_after(Stop::CrashLost), None);
+    }
+
+    #[test]
+    fn clocks_that_were_set_apart_excuse_as_much_as_that_and_what_a_restart_cannot_tell() {
+        // The frame is sealed at 1 s; its receiver restarts at 1.5 s and takes it again at 2 s, or takes it for the first time late.
+        let found = |ahead_us: (i64, i64), late_ms: u64| {
+            let scenario = scenario(3, "60s");
+            let (mut check, mut world) = (S4::new(&scenario), History::new(&scenario));
+            world.truth.clocks_ahead_us = ahead_us;
+            let frame = |ms: u64| accepted(MsgType::Ping, (0, 1, 0, 0, 7, ms));
+            assert_eq!(world.at(1_001, frame(1), |truth, o| check.observe(truth, o)), Ok(()));
+            let restarts = Observation::NodeStarted { node: 1, restart: true };
+            assert_eq!(world.at(1_500, restarts, |truth, o| check.observe(truth, o)), Ok(()));
+            world
+                .at(1_000 + late_ms, frame(late_ms), |truth, o| check.observe(truth, o))
+                .err()
+                .map(|found| found.sentence)
+        };
+        assert_eq!(found((-250_000, 0), 1_000), Some(REPLAYED), "so much is allowed for");
+        assert_eq!(found((-400_000, 300_000), 1_000), None);
+        assert_eq!(found((-400_000, 300_000), 31_700), None);
+        assert_eq!(found((-400_000, 300_000), 31_701), Some(STALE));
     }
 
     fn replayed_after(how: Stop) -> Option<Box<Violation>> {

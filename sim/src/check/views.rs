@@ -36,7 +36,7 @@ impl Views {
             Observation::NodeStarted { node, .. } | Observation::NodeStopped { node, .. } => {
                 self.seen[node * self.nodes..(node + 1) * self.nodes].fill(None);
             }
-            Observation::Discovered { node, peer } if node != peer => {
+            Observation::Discovered { node, peer } | Observation::Recalled { node, peer } if node != peer => {
                 self.seen[node * self.nodes + peer].get_or_insert(View { state: PeerState::Known, since: now });
             }
             Observation::PeerState { node, peer, state } if node != peer => {

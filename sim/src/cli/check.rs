@@ -7,6 +7,7 @@ use marlos::time::Span;
 
 use super::Console;
 use crate::fault::last_fault_end;
+use crate::network::topology;
 use crate::scenario::{Overrides, Scenario};
 
 /// `check FILE..`: one line for each valid file, what is wrong with each other.
@@ -30,5 +31,8 @@ fn summary(scenario: &Scenario) -> String {
         None => "faults: none".to_owned(),
     };
     let duration = Span(scenario.duration.0);
-    format!("valid: {} nodes, {duration}, {}, {faults}", scenario.nodes.len(), scenario.network.profile)
+    let topology = topology::describe(scenario).map(|line| format!("; {line}")).unwrap_or_default();
+    let regions = scenario.network.regions.as_ref().map(|regions| format!("; {}", regions.describe()));
+    let (nodes, profile) = (scenario.nodes.len(), &scenario.network.profile);
+    format!("valid: {nodes} nodes, {duration}, {profile}, {faults}{topology}{}", regions.unwrap_or_default())
 }

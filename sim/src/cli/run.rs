@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use marlos::time::{Span, Time};
 
 use super::{Console, INTERRUPTED, USAGE};
+use crate::export::{self as trace, Exporting, Exports};
 use crate::fault::Timeline;
 use crate::log;
 use crate::observe::Observation;
@@ -53,9 +54,17 @@ pub struct RunOptions {
     /// What is logged to stderr
     #[arg(long, value_enum, default_value = "summary")]
     pub log: Log,
-    /// Records the run as trace.marlos beside its results, for `marlos-sim replay`
-    #[arg(long)]
-    pub trace: bool,
+    /// Records the run beside its results, in these formats; for `marlos-sim replay` where none is named
+    #[arg(
+        long,
+        value_name = "FORMAT,..",
+        value_enum,
+        value_delimiter = ',',
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "marlos"
+    )]
+    pub trace: Vec<trace::Format>,
 }
 
 /// How results are printed.
@@ -131,8 +140,15 @@ fn run_one(
     if options.log != Log::Summary {
         writeln!(console.err, "{}", log::HEADING)?;
     }
-    let mut trace = options.trace.then(|| Trace::begin(&scenario));
-    let mut outcome = simulate(scenario, options, &mut trace, console);
+    let mut trace = options.trace.contains(&trace::Format::Marlos).then(|| Trace::begin(&scenario));
+    let mut exports = match Exports::begin(&options.trace, &scenario, directory) {
+        Ok(exports) => exports,
+        Err(why) => {
+            writeln!(console.err, "error: {name}: {why}")?;
+            return Ok(USAGE);
+        }
+    };
+    let mut outcome = simulate(scenario, options, &mut trace, &mut exports, console);
     if !outcome.last_changes.is_empty() {
         outcome.messages = retrace::last_messages(&outcome);
     }
@@ -144,9 +160,9 @@ fn run_one(
         writeln!(console.err, "error: {name}: {why}")?;
         return Ok(USAGE);
     }
-    if let Some(Err(why)) =
-        trace.map(|trace| report::write_bytes(&directory.join("trace.marlos"), &trace.end(outcome.reached)))
-    {
+    let recorded =
+        trace.map_or(Ok(()), |trace| report::write_bytes(&directory.join("trace.marlos"), &trace.end(outcome.reached)));
+    if let Err(why) = recorded.and_then(|()| exports.end(outcome.reached, directory)) {
         writeln!(console.err, "error: {name}: {why}")?;
         return Ok(USAGE);
     }
@@ -172,10 +188,17 @@ fn run_one(
     clippy::disallowed_methods,
     reason = "run.json says how long a run took; the run does not know"
 )]
-fn simulate(scenario: Scenario, options: &RunOptions, trace: &mut Option<Trace>, console: &mut Console<'_>) -> Outcome {
+fn simulate(
+    scenario: Scenario,
+    options: &RunOptions,
+    trace: &mut Option<Trace>,
+    exports: &mut Exports,
+    console: &mut Console<'_>,
+) -> Outcome {
     let until = options.until.unwrap_or(scenario.duration).min(scenario.duration);
     let progress = Progress::new(&scenario.name, until);
     let mut watcher = OnConsole { progress, log: options.log, err: console.err };
+    let mut watcher = Exporting { exports, other: &mut watcher };
     let start = std::time::Instant::now();
     let mut outcome = match trace {
         Some(trace) => world::run(scenario, options.until, &mut Tracing { trace, other: &mut watcher }),

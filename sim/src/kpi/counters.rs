@@ -6,13 +6,14 @@ use marlos::io::Refusal;
 use marlos::wire::message::ClaimCertificate;
 use marlos::wire::{MsgType, binary};
 
-use crate::observe::{Observation, Truth};
+use crate::observe::{Mishap, Observation, Truth};
 
 /// The plain counts of a run; names as in `observe::COUNTERS`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counters {
     frames_cut: u64,
     segments_lost: u64,
+    mishaps: [u64; Mishap::ALL.len()],
     pub deaths_detected: u64,
     pub false_deaths: u64,
     pub rejoins: u64,
@@ -56,6 +57,7 @@ impl Counters {
         match *o {
             Observation::FramesCut { count } => self.frames_cut += count,
             Observation::SegmentLost { .. } => self.segments_lost += 1,
+            Observation::DatagramMishap { mishap } => self.mishaps[mishap as usize] += 1,
             Observation::Degraded { degraded: true, .. } => self.degraded += 1,
             Observation::Degraded { degraded: false, .. } => self.recovered += 1,
             Observation::Voted { .. } => self.votes += 1,
@@ -117,6 +119,12 @@ impl Counters {
             ("quarantined_byzantine", self.quarantined_byzantine),
             ("misdeeds", self.misdeeds.values().sum()),
         ])
+    }
+
+    /// What happened to datagrams besides loss, where it did.
+    pub fn mishaps(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let named = Mishap::ALL.map(|mishap| (mishap.counter(), self.mishaps[mishap as usize]));
+        named.into_iter().filter(|(_, count)| *count > 0)
     }
 
     /// Refusals by the reason's name, where there were any.

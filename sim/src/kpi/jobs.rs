@@ -288,8 +288,9 @@ impl Jobs {
             });
         }
         let Some(load) = &scenario.workload else { return };
+        let deadline = load.longest_deadline();
         for state in self.jobs.values() {
-            let due = state.at + load.job.deadline + scenario.settle;
+            let due = state.at + deadline + scenario.settle;
             if !state.ended && due <= truth.now && truth.up[state.submitter] && truth.honest(state.submitter) {
                 self.counts.lost += 1;
                 if state.at >= self.warmup {

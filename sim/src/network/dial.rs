@@ -4,13 +4,18 @@
 //! subscription behind the ACK). After them, 1.5 round trips later, both happen at once: the publisher begins to send on
 //! the stream, and the dialler hears `Connected`. An attempt fails where the target is down or cut off at its beginning or
 //! its end, and is made again after 100 ms, 200 ms, .. 1 s, of which each is shortened by up to a half.
+//!
+//! With a `slow_joiner` the publisher begins later than that, and the dialler cannot tell: what is published in between is
+//! not sent to it, and nothing says so.
 
 use std::collections::BTreeMap;
 
 use marlos::id::Link;
 use marlos::time::{Span, Time};
 
-use super::link::{Connection, Gate, Lane, Stream};
+use super::burst::When;
+use super::lane::Lane;
+use super::link::{Connection, Gate, Stream};
 use super::{Due, Heard, Network, Step, tie};
 use crate::draw::{Purpose, below};
 use crate::scenario::{CrashConnection, NodeNo};
@@ -23,6 +28,9 @@ const KIND_ATTEMPT: u8 = 0xe0;
 const KIND_ESTABLISHED: u8 = 0xe1;
 const KIND_BROKEN: u8 = 0xe2;
 const KIND_FORGET: u8 = 0xe3;
+const KIND_SUBSCRIBED: u8 = 0xe4;
+/// The draw of a subscription that is later than the three legs of its handshake.
+const LEG_SUBSCRIPTION: u8 = 3;
 
 /// Who dials whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,7 +110,7 @@ impl Network {
         for no in 0..self.streams.hot.len() as u32 {
             let (dialler, target) = self.ends(no);
             if target == node && self.streams.cold[no as usize].phase == Phase::HalfOpen && self.passes(dialler, node) {
-                let there_and_back = self.news(dialler, node, 0) + self.news(node, dialler, 1);
+                let there_and_back = self.news(now, dialler, node, 0) + self.news(now, node, dialler, 1);
                 let turn = self.streams.cold[no as usize].turn; // the earlier of two breaks counts
                 self.schedule_control(now + there_and_back, no, KIND_BROKEN, Due::Broken { stream: no, turn });
             }
@@ -145,7 +153,7 @@ impl Network {
             // A cut swallows the reset, and the connection times out as it would have.
             CrashConnection::Reset | CrashConnection::Silent if gate == Gate::Frozen => {}
             CrashConnection::Reset => {
-                let news = now + self.news(target, dialler, 0);
+                let news = now + self.news(now, target, dialler, 0);
                 self.schedule_broken(if sent { news.max(Time(last_arrival + 1)) } else { news }, no);
             }
             CrashConnection::Silent => self.schedule_broken(now + self.connection_timeout, no),
@@ -201,10 +209,11 @@ impl Network {
             return;
         }
         let count = self.count(dialler, target);
-        let leg = |leg: u8, from: NodeNo, to: NodeNo| {
-            self.paths.one_way(self.draws.one(Purpose::Handshake, from, to, leg, count), from, to)
-        };
-        let handshake = leg(0, dialler, target) + leg(1, target, dialler) + leg(2, dialler, target);
+        let mut handshake = Span::ZERO;
+        for (leg, from, to) in [(0, dialler, target), (1, target, dialler), (2, dialler, target)] {
+            let draw = self.draws.one(Purpose::Handshake, from, to, leg, count);
+            handshake = handshake + self.control_delay(now, now + handshake, draw, from, to);
+        }
         let connection = &mut self.streams.cold[no as usize];
         connection.phase = Phase::Shaking;
         connection.turn += 1;
@@ -243,8 +252,32 @@ impl Network {
         connection.attempts = 0;
         connection.own_lane = Lane::new(0);
         let link = connection.own;
-        self.streams.list(no);
+        self.subscribe(now, no);
         Step { heard: Some(Heard::Connected { node: dialler, link }), again: None }
+    }
+
+    /// The publisher begins to send: at once, or when a slow subscription has reached it.
+    fn subscribe(&mut self, now: Time, no: u32) {
+        let Some(table) = &self.slow_joiner else { return self.streams.list(no) };
+        let Stream { publisher, receiver, epoch, .. } = self.streams.hot[no as usize];
+        let (from, to) = (usize::from(receiver), usize::from(publisher));
+        let count = self.dials.counts[from * self.n + to];
+        let later = table.sample(self.draws.one(Purpose::Handshake, from, to, LEG_SUBSCRIPTION, count));
+        self.schedule_control(now + later, no, KIND_SUBSCRIBED, Due::Subscribed { stream: no, epoch });
+    }
+
+    /// A subscription reaches its publisher, unless the connection is another one by now. A cut holds it up.
+    pub(super) fn on_subscribed(&mut self, now: Time, no: u32, epoch: u32) -> Step {
+        if self.streams.cold[no as usize].phase != Phase::Up || self.streams.hot[no as usize].epoch != epoch {
+            return Step::default();
+        }
+        let stream = &self.streams.hot[no as usize];
+        if stream.gate == Gate::Frozen {
+            let again = now + self.paths.path(stream.path).retransmit_after(stream.base_us, 0);
+            return Step { heard: None, again: Some((again, self.control_tie(no, KIND_SUBSCRIBED))) };
+        }
+        self.streams.list(no);
+        Step::default()
     }
 
     /// The dialler learns that the connection is gone, and dials again.
@@ -281,9 +314,20 @@ impl Network {
     }
 
     /// How long the news of a break takes.
-    fn news(&self, from: NodeNo, to: NodeNo, leg: u8) -> Span {
+    fn news(&mut self, now: Time, from: NodeNo, to: NodeNo, leg: u8) -> Span {
         let count = self.dials.counts[from * self.n + to];
-        self.paths.one_way(self.draws.one(Purpose::Reset, from, to, leg, count), from, to)
+        let draw = self.draws.one(Purpose::Reset, from, to, leg, count);
+        self.control_delay(now, now, draw, from, to)
+    }
+
+    /// How long a segment without a frame takes, its losses included.
+    fn control_delay(&mut self, now: Time, sent: Time, draw: u64, from: NodeNo, to: NodeNo) -> Span {
+        let path = self.paths.path(self.paths.index(from, to));
+        let base_us = self.paths.base_us(from, to);
+        let delay = Span(u64::from(base_us)) + path.latency.sample(draw);
+        let when = When { now, sent };
+        let rounds = self.bursts.rounds(&self.draws, path, base_us, when, (from, to), draw as u32);
+        Span(delay.0.max(1)) + path.retransmissions(base_us, rounds)
     }
 
     fn count(&mut self, dialler: NodeNo, target: NodeNo) -> u64 {

@@ -19,8 +19,8 @@ struct Flight {
     from: u16,
     kind: u8,
     n: u64,
-    /// How long a copy takes through a node's bandwidth.
-    line_ns: u64,
+    /// How long a copy takes through its sender's bandwidth and through a receiver's.
+    lines_ns: (u64, u64),
     /// Which copy arrives next.
     next: usize,
     /// Copies neither delivered nor lost.
@@ -33,13 +33,15 @@ struct Flight {
 pub(super) struct Entry {
     /// Arrival in microseconds, and the receiver in the lowest 16 bits.
     key: u64,
-    /// The stream, or [`DATAGRAM`].
+    /// The stream, or [`DATAGRAM`] or [`CHANGED`].
     pub stream: u32,
     /// The stream's epoch, or the receiver's life, when it was sent.
     pub epoch: u32,
 }
 
 const DATAGRAM: u32 = u32::MAX;
+/// A datagram that does not arrive as it was sent.
+const CHANGED: u32 = u32::MAX - 1;
 
 impl Entry {
     pub fn new(at: Time, receiver: u16, stream: u32, epoch: u32) -> Entry {
@@ -47,8 +49,8 @@ impl Entry {
         Entry { key: (at.0 << 16) | u64::from(receiver), stream, epoch }
     }
 
-    pub fn datagram(at: Time, receiver: u16, life: u32) -> Entry {
-        Entry::new(at, receiver, DATAGRAM, life)
+    pub fn datagram(at: Time, receiver: u16, life: u32, changed: bool) -> Entry {
+        Entry::new(at, receiver, if changed { CHANGED } else { DATAGRAM }, life)
     }
 
     pub fn at(self) -> Time {
@@ -60,12 +62,16 @@ impl Entry {
     }
 
     pub fn is_datagram(self) -> bool {
-        self.stream == DATAGRAM
+        self.stream >= CHANGED
+    }
+
+    pub fn is_changed(self) -> bool {
+        self.stream == CHANGED
     }
 }
 
 impl Flights {
-    pub fn start(&mut self, frame: FrameNo, from: NodeNo, kind: u8, n: u64, line_ns: u64) -> u32 {
+    pub fn start(&mut self, frame: FrameNo, from: NodeNo, kind: u8, n: u64, lines_ns: (u64, u64)) -> u32 {
         let no = self.free.pop().unwrap_or_else(|| {
             self.flights.push(Flight::default());
             self.flights.len() as u32 - 1
@@ -73,7 +79,7 @@ impl Flights {
         let flight = &mut self.flights[no as usize];
         debug_assert!(flight.entries.is_empty() && flight.open == 0, "a free flight is empty");
         (flight.frame, flight.from, flight.kind) = (frame, from as u16, kind);
-        (flight.n, flight.line_ns, flight.next) = (n, line_ns, 0);
+        (flight.n, flight.lines_ns, flight.next) = (n, lines_ns, 0);
         no
     }
 
@@ -121,10 +127,15 @@ impl Flights {
         (flight.from.into(), flight.frame)
     }
 
-    /// How long a copy takes through a node's bandwidth, in nanoseconds.
+    /// How many of its kind went this way before it.
+    pub fn number(&self, no: u32) -> u64 {
+        self.flights[no as usize].n
+    }
+
+    /// How long a copy takes through its sender's bandwidth and through a receiver's, in nanoseconds.
     #[inline]
-    pub fn line_ns(&self, no: u32) -> u64 {
-        self.flights[no as usize].line_ns
+    pub fn lines_ns(&self, no: u32) -> (u64, u64) {
+        self.flights[no as usize].lines_ns
     }
 
     /// One copy is delivered or lost. With the last one the flight is over, and its frame is returned.

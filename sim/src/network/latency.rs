@@ -30,19 +30,33 @@ impl LatencyTable {
     #[must_use]
     pub fn new(law: &LatencyLaw) -> LatencyTable {
         let us = |span: Span| span.as_micros() as f64;
-        match *law {
-            LatencyLaw::Constant(span) => LatencyTable::of(|_, _| us(span)),
+        match law {
+            LatencyLaw::Constant(span) => LatencyTable::of(|_, _| us(*span)),
             LatencyLaw::Uniform { min, max } => {
-                let (min, max) = (us(min), us(max.max(min)));
+                let (min, max) = (us(*min), us(*max.max(min)));
                 LatencyTable::of(|p, upper| if upper { max - (max - min) * p } else { min + (max - min) * p })
             }
             LatencyLaw::Normal { mean, deviation } => {
-                LatencyTable::of(|p, upper| us(mean) + us(deviation) * normal_quantile(p, upper))
+                LatencyTable::of(|p, upper| us(*mean) + us(*deviation) * normal_quantile(p, upper))
             }
             LatencyLaw::Lognormal { median, p99 } => {
-                let median_us = us(median.max(Span(1)));
-                let sigma = ln(us(p99).max(median_us) / median_us) / Z_99;
+                let median_us = us((*median).max(Span(1)));
+                let sigma = ln(us(*p99).max(median_us) / median_us) / Z_99;
                 LatencyTable::of(|p, upper| median_us * exp(sigma * normal_quantile(p, upper)))
+            }
+            LatencyLaw::Pareto { scale, shape_millionths } => {
+                let shape = *shape_millionths as f64 / 1e6;
+                let day = us(Span::secs(86_400));
+                LatencyTable::of(|p, upper| (us(*scale) * exp(-ln(if upper { p } else { 1.0 - p }) / shape)).min(day))
+            }
+            LatencyLaw::Empirical { quantiles, .. } => {
+                let last = quantiles.len() - 1;
+                LatencyTable::of(|p, upper| {
+                    let place = if upper { 1.0 - p } else { p } * last as f64;
+                    let at = (place as usize).min(last.saturating_sub(1));
+                    let (here, next) = (us(quantiles[at]), us(quantiles[(at + 1).min(last)]));
+                    here + (next - here) * (place - at as f64)
+                })
             }
         }
     }
@@ -314,6 +328,44 @@ mod tests {
         let tail = |share: f64| table.quantile_32(((1.0 - share) * 4_294_967_296.0) as u32).as_micros() as f64;
         assert!((tail(1e-4) / p9999 - 1.0).abs() < 1e-3);
         assert!((tail(1e-6) / (2_000.0 * (sigma * 4.753_424_3).exp()) - 1.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn pareto_delays_have_their_mean_quantiles_and_tail() {
+        let law = LatencyLaw::Pareto { scale: Span(10_000), shape_millionths: 4_000_000 };
+        let table = LatencyTable::new(&law);
+        let quantile = |above: f64| 10_000.0 * above.powf(-0.25);
+        let mean = 4.0 / 3.0 * 10_000.0;
+        let deviation = (4.0 / (9.0 * 2.0f64)).sqrt() * 10_000.0;
+        let expected = [mean, deviation, quantile(0.5), quantile(0.01), quantile(1e-4)];
+        assert_close(measured(&table), expected, [0.01, 0.05, 0.01, 0.02, 0.1]);
+        assert_eq!(table.sample(0), Span(10_000), "never below its scale");
+        let tail = |above: f64| table.quantile_32(((1.0 - above) * 4_294_967_296.0) as u32).as_micros() as f64;
+        assert!((tail(1e-6) / quantile(1e-6) - 1.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn the_heaviest_pareto_tail_ends_at_a_day() {
+        let table = LatencyTable::new(&LatencyLaw::Pareto { scale: Span::secs(3_600), shape_millionths: 1_010_000 });
+        assert_eq!(table.sample(u64::MAX), Span::secs(86_400));
+        assert!(table.sample(0).as_micros() - 3_600_000_000 < 10, "{}", table.sample(0));
+    }
+
+    #[test]
+    fn empirical_delays_are_those_that_were_measured() {
+        let law = |quantiles: &[u64]| LatencyLaw::Empirical {
+            file: String::new(),
+            quantiles: quantiles.iter().map(|us| Span(*us)).collect(),
+        };
+        // Straight lines: half of all between 1 and 2 ms, a quarter up to 4 ms, a quarter up to 12 ms.
+        let table = LatencyTable::new(&law(&[1_000, 1_500, 2_000, 4_000, 12_000]));
+        let mean = (1_250.0 + 1_750.0 + 3_000.0 + 8_000.0) / 4.0;
+        let square = |a: f64, b: f64| (a * a + a * b + b * b) / 3.0;
+        let squares = square(1e3, 1.5e3) + square(1.5e3, 2e3) + square(2e3, 4e3) + square(4e3, 12e3);
+        let deviation = (squares / 4.0 - mean * mean).sqrt();
+        assert_close(measured(&table), [mean, deviation, 2_000.0, 11_680.0, 11_996.8], [0.01; 5]);
+        assert_eq!((table.sample(0), table.sample(u64::MAX)), (Span(1_000), Span(12_000)));
+        assert_eq!(LatencyTable::new(&law(&[700])).sample(1 << 40), Span(700), "one measurement is always itself");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use marlos::time::{Span, Time};
 
 use super::dial::{Dial, Phase};
 use super::flight::Entry;
+use super::lane::{Lane, time_of};
 use super::path::Paths;
 use super::{Delivery, Due, Heard, Network, Step, tie};
 use crate::scenario::{NetworkSpec, NodeNo};
@@ -47,7 +48,7 @@ pub(super) struct Stream {
     pub outstanding: u32,
     /// The number under which the receiver hears it.
     pub link: Link,
-    /// Half the regions' round trip.
+    /// What its pair has as its own delay.
     pub base_us: u32,
     pub publisher: u16,
     pub receiver: u16,
@@ -86,15 +87,6 @@ pub(super) struct Connection {
     pub own_lane: Lane,
 }
 
-/// A line of limited bandwidth: what goes through it goes one after the other.
-#[derive(Clone, Debug)]
-pub(super) struct Lane {
-    /// How long a full queue takes.
-    queue_ns: u64,
-    /// When all that is queued is through, in nanoseconds.
-    free_at_ns: u64,
-}
-
 /// What is on its way through a receiver's bandwidth.
 #[derive(Clone, Debug)]
 struct Inbox {
@@ -113,7 +105,7 @@ struct Waiting {
 
 impl Streams {
     pub fn new(spec: &NetworkSpec, n: usize) -> Streams {
-        let lane = Lane::new(spec.bandwidth_bps.map_or(0, |bps| time_of(spec.queue_bytes, bps)));
+        let lane = Lane::new(super::inwards(spec).map_or(0, |bps| time_of(spec.queue_bytes, bps)));
         Streams {
             hot: Vec::new(),
             cold: Vec::new(),
@@ -157,45 +149,10 @@ impl Streams {
     /// The ways between the nodes have changed.
     pub fn set_paths(&mut self, paths: &Paths) {
         for stream in &mut self.hot {
-            stream.path = paths.index(stream.publisher.into(), stream.receiver.into());
+            let way = (stream.publisher.into(), stream.receiver.into());
+            (stream.path, stream.base_us) = (paths.index(way.0, way.1), paths.base_us(way.0, way.1));
         }
     }
-}
-
-impl Lane {
-    pub fn new(queue_ns: u64) -> Lane {
-        Lane { queue_ns, free_at_ns: 0 }
-    }
-
-    /// Whether something is queued.
-    pub fn busy(&self, now: Time) -> bool {
-        self.free_at_ns > now.0 * 1_000
-    }
-
-    /// Whether the queue is full.
-    #[inline]
-    pub fn full(&self, now: Time) -> bool {
-        self.free_at_ns.saturating_sub(now.0 * 1_000) > self.queue_ns
-    }
-
-    /// Sends something that takes `ns` through, behind what is there. When it is through.
-    #[inline]
-    pub fn pass(&mut self, now: Time, ns: u64) -> Time {
-        self.free_at_ns = self.free_at_ns.max(now.0 * 1_000) + ns;
-        Time(self.free_at_ns.div_ceil(1_000))
-    }
-
-    /// Something that was sent at this line's rate comes in: its last bit is here now, so it waits only for others.
-    #[inline]
-    fn receive(&mut self, now: Time, ns: u64) -> Time {
-        self.free_at_ns = self.free_at_ns.max((now.0 * 1_000).saturating_sub(ns)) + ns;
-        Time(self.free_at_ns.div_ceil(1_000)).max(now)
-    }
-}
-
-/// Nanoseconds that bytes take.
-pub(super) fn time_of(bytes: u64, bps: u64) -> u64 {
-    bytes.saturating_mul(8_000_000_000) / bps.max(1)
 }
 
 impl Network {
@@ -211,7 +168,7 @@ impl Network {
             self.hold(now, entry.stream, flight);
             return None;
         }
-        if self.bandwidth_bps.is_none() {
+        if self.inwards_bps.is_none() {
             return Some(self.deliver(entry.stream, flight));
         }
         self.receive(now, entry.stream, flight, false)
@@ -223,7 +180,7 @@ impl Network {
         let stream = &mut self.streams.hot[no as usize];
         stream.outstanding -= 1;
         let (from, frame) = self.flights.what(flight);
-        let delivery = Delivery { from, to: stream.receiver.into(), link: stream.link, frame };
+        let delivery = Delivery { from, to: stream.receiver.into(), link: stream.link, frame, changed: None };
         self.resolve(flight);
         Heard::Frame(delivery)
     }
@@ -246,7 +203,8 @@ impl Network {
             self.drain_after(now, no, 0);
             return None;
         }
-        let ready = inbox.lane.receive(now, self.flights.line_ns(flight));
+        let (out_ns, in_ns) = self.flights.lines_ns(flight);
+        let ready = inbox.lane.receive(now, in_ns, out_ns);
         if ready <= now && inbox.waiting.is_empty() {
             return Some(self.deliver(no, flight));
         }

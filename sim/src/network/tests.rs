@@ -7,7 +7,12 @@ use crate::draw::below;
 use crate::queue::EventQueue;
 use crate::scenario::{CrashConnection, LatencyLaw, RegionMatrix, Topology};
 
+mod burst;
+mod closed_forms;
+mod datagrams;
 mod faults;
+mod pairs;
+mod queue;
 mod storm;
 
 const MS: u64 = 1_000;
@@ -23,8 +28,7 @@ fn plain() -> NetworkSpec {
         multicast: true,
         high_water_mark: 1_000,
         connection_timeout: Span::secs(5),
-        topology: Topology::Full,
-        regions: None,
+        ..NetworkSpec::of_profile("ideal").expect("a profile")
     }
 }
 
@@ -137,7 +141,7 @@ impl World {
         let line = |(us, heard)| {
             let at = Span(us);
             match heard {
-                Heard::Frame(Delivery { from, to, link, frame }) => {
+                Heard::Frame(Delivery { from, to, link, frame, .. }) => {
                     format!("{at} n{to} hears #{frame} of n{from} on {}", name(link))
                 }
                 Heard::Connected { node, link } => format!("{at} n{node} connected {}", name(link)),
@@ -259,7 +263,7 @@ fn datagrams_overtake_each_other_and_reach_multicast_or_the_named_hosts() {
 fn a_kinds_delays_do_not_depend_on_other_kinds_or_other_receivers() {
     let law = LatencyLaw::Uniform { min: Span::millis(1), max: Span::millis(50) };
     let arrivals = |busy: bool| {
-        let mut world = World::meshed(&NetworkSpec { latency: law, ..plain() }, 3);
+        let mut world = World::meshed(&NetworkSpec { latency: law.clone(), ..plain() }, 3);
         let mut heard = Vec::new();
         for at in 0..50 {
             world.until((1_000 + 100 * at) * MS);

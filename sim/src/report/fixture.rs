@@ -10,7 +10,7 @@ use marlos::units::Ppm;
 use crate::outcome::{CheckKind, CheckResult, JobCounts, KpiResult, NodeMetrics, Outcome, TimelineRow, Verdict, Wall};
 use crate::scenario::{
     Comparison, CpuSpec, CrashConnection, Crypto, Fault, FaultKind, KpiTarget, LatencyLaw, NetworkSpec, NodeSpec,
-    Scenario, Statistic, Storage, Topology,
+    Scenario, Statistic, Storage,
 };
 
 /// A run in which the nodes split in two for the second quarter of the time and the last node crashes for good near the
@@ -206,8 +206,7 @@ fn scenario(nodes: usize, seconds: u64) -> Scenario {
             multicast: true,
             high_water_mark: 1_000,
             connection_timeout: Span::secs(10),
-            topology: Topology::Full,
-            regions: None,
+            ..NetworkSpec::of_profile("lan").expect("a profile")
         },
         workload: None,
         faults: vec![

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::summary::{Stats, judged_statistic, to_unit};
 use super::{scope, words};
-use crate::outcome::{CheckResult, KpiResult, Message, Outcome, Verdict};
+use crate::outcome::{CheckKind, CheckResult, KpiResult, Message, Outcome, Verdict};
 use crate::scenario::{KpiTarget, Scenario};
 use crate::story::{Moment, Step};
 
@@ -36,7 +36,8 @@ pub fn page(outcome: &Outcome, resolved_toml: &str) -> Result<String, minijinja:
         verdict: words::verdict(outcome.verdict),
         facts: facts(outcome),
         kpis: outcome.kpis.iter().map(kpi_row).collect(),
-        checks: &outcome.checks,
+        why: why(outcome),
+        checks: outcome.checks.iter().map(check_row).collect(),
         notes: outcome.kpis.iter().filter(|kpi| !kpi.note.is_empty()).map(note).collect(),
         last_changes: &outcome.last_changes,
         violated: !outcome.last_changes.is_empty(),
@@ -59,7 +60,9 @@ struct View<'a> {
     verdict: &'static str,
     facts: Vec<(&'static str, String)>,
     kpis: Vec<KpiRow<'a>>,
-    checks: &'a [CheckResult],
+    /// What the verdict is due to, where it is no PASS.
+    why: Vec<String>,
+    checks: Vec<CheckRow<'a>>,
     notes: Vec<String>,
     last_changes: &'a [String],
     violated: bool,
@@ -81,6 +84,36 @@ struct KpiRow<'a> {
     stats: [String; 4],
     verdict: &'static str,
     one_sample_per: &'a str,
+}
+
+#[derive(Serialize)]
+struct CheckRow<'a> {
+    name: &'a str,
+    means: &'static str,
+    kind: CheckKind,
+    verdict: Verdict,
+    detail: &'a str,
+}
+
+fn check_row(CheckResult { name, kind, verdict, detail }: &CheckResult) -> CheckRow<'_> {
+    CheckRow { name, means: words::check(name), kind: *kind, verdict: *verdict, detail }
+}
+
+/// Each KPI and check that has the run's verdict, where that is not PASS.
+fn why(outcome: &Outcome) -> Vec<String> {
+    if matches!(outcome.verdict, Verdict::Pass | Verdict::NotApplicable) {
+        return Vec::new();
+    }
+    let kpis = outcome.kpis.iter().filter(|kpi| kpi.verdict == outcome.verdict).map(|kpi| {
+        let target = kpi.target.map_or(String::new(), |t| format!(", target {}", words::target(&t, kpi.unit)));
+        let note = if kpi.note.is_empty() { String::new() } else { format!(" ({})", kpi.note) };
+        format!("{}: {}{target}{note}", kpi.name, words::measured(kpi))
+    });
+    let checks = outcome.checks.iter().filter(|check| check.verdict == outcome.verdict).map(|check| {
+        let first = check.detail.lines().next().unwrap_or_default();
+        format!("{}: {first}", check.name)
+    });
+    checks.chain(kpis).collect()
 }
 
 fn facts(outcome: &Outcome) -> Vec<(&'static str, String)> {
@@ -339,6 +372,20 @@ mod tests {
         let (verdict, table) = (text.find(">FAIL<").unwrap(), text.find("message_latency").unwrap());
         assert!(verdict < table, "the verdict comes first");
         assert!(text.contains("name = &quot;&lt;partition&gt;&quot;"), "the scenario is escaped");
+    }
+
+    #[test]
+    fn every_check_of_a_run_says_what_must_hold_and_the_verdict_what_it_is_due_to() {
+        let outcome = fixture::outcome(5, 20);
+        let run = crate::world::World::new(outcome.scenario.clone()).finish();
+        let ours: Vec<&CheckResult> = run.checks.iter().filter(|check| check.kind != CheckKind::Expect).collect();
+        assert!(ours.len() >= 9, "{}", ours.len());
+        for check in ours {
+            assert!(!words::check(&check.name).is_empty(), "{}", check.name);
+        }
+        let text = page_of(&outcome);
+        let failed = outcome.kpis.iter().find(|kpi| kpi.verdict == outcome.verdict).unwrap();
+        assert!(text.contains(&format!("<li>{}: ", failed.name)), "{}", failed.name);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::scenario::{CpuSpec, Crypto, FaultKind, Scenario};
+use crate::network::topology;
+use crate::scenario::{CpuSpec, Crypto, FaultKind, QueueFull, Scenario};
 
 /// The two halves of it, each a list of sentences.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +22,7 @@ pub fn lines(scenario: &Scenario) -> Scope {
         "the production node: protocol, codec, admission, limits, storage records".to_owned(),
         format!("a network of profile {}: delay per message, order per connection, dials, resets", network.profile),
     ];
+    modelled.extend(topology::describe(scenario));
     modelled.push(match scenario.crypto {
         Crypto::Ed25519 => "signatures: real Ed25519".to_owned(),
         Crypto::Token => "signatures: keyed tokens of the same size, which expose forgery".to_owned(),
@@ -33,8 +35,34 @@ pub fn lines(scenario: &Scenario) -> Scope {
             not_modelled.push(no.to_owned());
         }
     };
+    part(
+        network.jitter.is_some() || network.regions.is_some(),
+        "distances: each pair of nodes has a delay of its own, and each message adds to it",
+        "distances: every message draws its whole delay, and no pair of nodes is far apart",
+    );
+    part(network.asymmetry.0 > 0, "ways that take longer in one direction", "ways that take longer in one direction");
     part(network.loss.0 > 0, "loss: UDP drops, TCP comes later", "loss");
-    part(network.bandwidth_bps.is_some(), "bandwidth, with a queue per node", "bandwidth and queues");
+    part(network.loss_burst.is_some(), "losses that come together", "losses that come together");
+    let datagrams = network.duplicate.0 > 0 || network.reorder.is_some();
+    part(datagrams, "datagrams that come twice, or are overtaken", "datagrams that come twice");
+    part(
+        network.corrupt.0 > 0,
+        "segments changed on their way: checksums find them, but for some of UDP's",
+        "segments changed on their way",
+    );
+    part(
+        network.bandwidth_bps.is_some(),
+        match network.queue_full {
+            QueueFull::Wait => "bandwidth, with a queue per node, in which what is too much waits",
+            QueueFull::Drop => "bandwidth, with a queue per node, which drops what is too much",
+        },
+        "bandwidth and queues",
+    );
+    part(
+        network.slow_joiner.is_some(),
+        "subscriptions that come later than their connection",
+        "subscriptions that come later than their connection",
+    );
     let costs = scenario.nodes.iter().any(|node| node.cpu != CpuSpec::default());
     part(
         costs,
@@ -66,6 +94,9 @@ mod tests {
         let scope = lines(&scenario);
         assert!(scope.modelled.iter().any(|line| line.starts_with("loss")), "{scope:?}");
         assert!(scope.not_modelled.iter().any(|line| line == "bandwidth and queues"), "{scope:?}");
+        assert!(scope.not_modelled.iter().any(|line| line.starts_with("distances")), "{scope:?}");
+        scenario.network.jitter = Some(scenario.network.latency.clone());
+        assert!(lines(&scenario).modelled.iter().any(|line| line.starts_with("distances")));
         scenario.faults.clear();
         assert!(lines(&scenario).not_modelled.contains(&"crashes".to_owned()));
     }

@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyl
 
 use super::summary::Stats;
 use super::words;
+use crate::network::topology;
 use crate::outcome::{CheckKind, CheckResult, Outcome, Verdict};
 
 /// Characters per line. Fixed, so that the same run prints the same text everywhere.
@@ -70,8 +71,9 @@ fn heading(outcome: &Outcome) -> String {
     } else {
         seconds(scenario.duration.0)
     };
+    let topology = topology::describe(scenario).map(|line| format!("\n{line}")).unwrap_or_default();
     format!(
-        "{}{shows}\nseed {}, {} nodes, {reached} simulated, {} events, action hash {}",
+        "{}{shows}\nseed {}, {} nodes, {reached} simulated, {} events, action hash {}{topology}",
         scenario.name,
         scenario.seed,
         scenario.nodes.len(),

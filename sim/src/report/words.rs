@@ -118,6 +118,23 @@ pub fn measured(kpi: &KpiResult) -> String {
     format!("{} {shown}", judged_statistic(kpi))
 }
 
+/// What a check guards, in a sentence; nothing for an expectation, which is one itself.
+#[must_use]
+pub fn check(name: &str) -> &'static str {
+    match name {
+        "S1" => "One claim certificate for each round of a job, with the votes of a quorum",
+        "S2" => "Nobody runs a job without a certificate of its own; one node for each round",
+        "S3" => "One certified transaction for each account and number",
+        "S4" => "Nothing forged, replayed, stale or misdirected is accepted",
+        "S5" => "No honest node is banned or quarantined by honest ones",
+        "ledger" => "No money is made or lost, and no job is paid twice",
+        "L1" => "Once it is quiet, all live nodes that reach each other hold each other for alive",
+        "L2" => "Every accepted job ends, in a result or a visible failure",
+        "L3" => "Once it is quiet, all live nodes that reach each other hold the same state",
+        _ => "",
+    }
+}
+
 /// Why a job was given up.
 #[must_use]
 pub fn fail_reason(reason: FailReason) -> &'static str {

@@ -107,7 +107,7 @@ impl fmt::Display for Diagnostic {
 impl std::error::Error for Diagnostic {}
 
 /// "did you mean `x`?", where a valid name is near enough to be meant.
-pub(super) fn did_you_mean<'n>(wrong: &str, valid: impl IntoIterator<Item = &'n str>) -> Option<String> {
+pub(crate) fn did_you_mean<'n>(wrong: &str, valid: impl IntoIterator<Item = &'n str>) -> Option<String> {
     let wrong = wrong.to_lowercase();
     let (distance, name) = valid
         .into_iter()

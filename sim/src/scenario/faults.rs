@@ -12,7 +12,8 @@ use super::byzantine;
 use super::diagnostic::{Problem, did_you_mean, list};
 use super::fields::{Fields, Item, Read};
 use super::nodes::Names;
-use super::{CrashConnection, Fault, FaultKind, NodeNo, Storage, limits};
+use super::parse::Beside;
+use super::{CrashConnection, Fault, FaultKind, LatencyLaw, NodeNo, Storage, limits};
 
 /// Each kind with its own keys, in the order of the contract.
 const KINDS: [(&str, &[&str]); 11] = [
@@ -31,7 +32,7 @@ const KINDS: [(&str, &[&str]); 11] = [
 ];
 
 /// All faults, sorted by time; those of one instant stay in the order of the file.
-pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time) -> Read<Vec<Fault>> {
+pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time, beside: Beside<'_>) -> Read<Vec<Fault>> {
     let Some(item) = item else {
         return Ok(Vec::new());
     };
@@ -42,7 +43,7 @@ pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time) -> Rea
     let mut named = 0;
     let mut faults = Vec::new();
     for table in tables {
-        let (fault, repeats, nodes_span) = read_one(table, names, duration)?;
+        let (fault, repeats, nodes_span) = read_one(table, names, duration, beside)?;
         named += named_nodes(&fault.kind).saturating_mul(repeats.times);
         if named > limits::NODES_NAMED_IN_FAULTS {
             let message = format!("the faults name more than {} nodes", limits::NODES_NAMED_IN_FAULTS);
@@ -60,7 +61,7 @@ pub(super) fn read(item: Option<Item<'_>>, names: &Names, duration: Time) -> Rea
     Ok(faults.into_iter().map(|(fault, _)| fault).collect())
 }
 
-fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Repeats, Range<usize>)> {
+fn read_one(item: Item<'_>, names: &Names, duration: Time, beside: Beside<'_>) -> Read<(Fault, Repeats, Range<usize>)> {
     let kind = kind_of(item)?;
     let (kind_name, own) = KINDS[kind];
     let common: &[&str] = if matches!(kind_name, "join" | "rotate") {
@@ -85,7 +86,7 @@ fn read_one(item: Item<'_>, names: &Names, duration: Time) -> Read<(Fault, Repea
         "one_way" => {
             FaultKind::OneWay { from: names.read_list(fields.need("from")?)?, to: names.read_list(fields.need("to")?)? }
         }
-        "link" => link(&fields, names)?,
+        "link" => link(&fields, names, beside)?,
         "crash" => FaultKind::Crash {
             nodes: nodes()?,
             storage: match fields.get("storage").map(|s| s.one_of(&Storage::NAMES, &[])).transpose()? {
@@ -215,14 +216,14 @@ fn groups(fields: &Fields<'_>, names: &Names) -> Read<Vec<Vec<NodeNo>>> {
     Ok(groups)
 }
 
-fn link(fields: &Fields<'_>, names: &Names) -> Read<FaultKind> {
+fn link(fields: &Fields<'_>, names: &Names, beside: Beside<'_>) -> Read<FaultKind> {
     let item = fields.need("between")?;
     let sides = item.list()?;
     let [one, other] = sides[..] else {
         return Err(item.problem("`between` must hold two lists of nodes", "[[\"n0\"], [\"n1\", \"n2\"]]"));
     };
     let between = [names.read_list(one)?, names.read_list(other)?];
-    let latency = fields.get("latency").map(|item| item.law(limits::LATENCY)).transpose()?;
+    let latency = fields.get("latency").map(|item| LatencyLaw::read(item, limits::LATENCY, beside)).transpose()?;
     let loss = fields.get("loss").map(|item| item.percentage()).transpose()?;
     let bandwidth_bps = match fields.get("bandwidth") {
         None => None,

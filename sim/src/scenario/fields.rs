@@ -7,7 +7,7 @@ use marlos::units::{Ppm, Tokens, parse_millionths};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::LatencyLaw;
+use super::asked::{self, Takes};
 use super::diagnostic::{Problem, did_you_mean, list};
 
 /// A value with its place.
@@ -43,6 +43,7 @@ impl<'t> Fields<'t> {
         later: &[&str],
     ) -> Read<Fields<'t>> {
         let what = what.into();
+        asked::table(table, &what, allowed);
         let unknown = table.iter().filter(|(key, _)| !allowed.contains(&key.get_ref().as_ref()));
         let Some((key, _)) = unknown.min_by_key(|(key, _)| key.span().start) else {
             return Ok(Fields { what, span, table });
@@ -75,6 +76,7 @@ impl<'t> Fields<'t> {
 
     /// The value at a key that must be there.
     pub(super) fn need(&self, key: &str) -> Read<Item<'t>> {
+        asked::needed(self.table, key);
         self.get(key).ok_or_else(|| self.missing(key))
     }
 
@@ -126,6 +128,7 @@ impl<'t> Item<'t> {
 
     /// A text.
     pub(super) fn text(&self) -> Read<&'t str> {
+        asked::value(self.value, || Takes::Text);
         self.value.get_ref().as_str().ok_or_else(|| self.wrong_type("a text in quotes"))
     }
 
@@ -142,6 +145,7 @@ impl<'t> Item<'t> {
     /// One of the names, as its index. `later` are names that the format reserves.
     pub(super) fn one_of(&self, names: &[&str], later: &[&str]) -> Read<usize> {
         let text = self.text()?;
+        asked::value(self.value, || Takes::Names(names.iter().map(|name| (*name).to_owned()).collect()));
         if let Some(index) = names.iter().position(|name| *name == text) {
             return Ok(index);
         }
@@ -159,11 +163,13 @@ impl<'t> Item<'t> {
 
     /// `true` or `false`.
     pub(super) fn bool(&self) -> Read<bool> {
+        asked::value(self.value, || Takes::Flag);
         self.value.get_ref().as_bool().ok_or_else(|| self.wrong_type("true or false"))
     }
 
     /// A whole number in a range.
     pub(super) fn whole(&self, range: RangeInclusive<u64>) -> Read<u64> {
+        asked::value(self.value, || Takes::whole(&range));
         let DeValue::Integer(number) = self.value.get_ref() else {
             return Err(self.wrong_type("a whole number"));
         };
@@ -189,6 +195,7 @@ impl<'t> Item<'t> {
 
     /// A plain decimal number of at most six places, in millionths.
     pub(super) fn millionths(&self, range: RangeInclusive<u64>) -> Read<u64> {
+        asked::value(self.value, || Takes::Millionths(*range.start(), *range.end()));
         if !matches!(self.value.get_ref(), DeValue::Integer(_) | DeValue::Float(_)) {
             return Err(self.wrong_type("a number"));
         }
@@ -202,6 +209,7 @@ impl<'t> Item<'t> {
 
     /// A finite number, zero or more, for comparison with what was measured.
     pub(super) fn bound(&self) -> Read<f64> {
+        asked::value(self.value, || Takes::Bound);
         let value = self.number().and_then(|text| text.parse::<f64>().ok());
         let value = value.filter(|value| value.is_finite() && *value >= 0.0);
         value.ok_or_else(|| self.wrong_type("a number, zero or more"))
@@ -209,6 +217,7 @@ impl<'t> Item<'t> {
 
     /// A duration with its unit, in a range.
     pub(super) fn duration(&self, range: RangeInclusive<Span>) -> Read<Span> {
+        asked::value(self.value, || Takes::duration(&range));
         let DeValue::String(text) = self.value.get_ref() else {
             let problem = self.wrong_type("a duration in quotes, with its unit");
             return Err(match self.number() {
@@ -227,6 +236,7 @@ impl<'t> Item<'t> {
 
     /// A duration that may be below zero, such as `"-2s"`, in microseconds.
     pub(super) fn signed_duration(&self, most: Span) -> Read<i64> {
+        asked::value(self.value, || Takes::SignedDuration(most));
         let Some(text) = self.value.get_ref().as_str() else {
             return Err(self.wrong_type("a duration in quotes, with its unit"));
         };
@@ -244,6 +254,7 @@ impl<'t> Item<'t> {
 
     /// A whole number that may be below zero.
     pub(super) fn signed(&self, most: u64) -> Read<i64> {
+        asked::value(self.value, || Takes::Signed(most));
         let DeValue::Integer(number) = self.value.get_ref() else {
             return Err(self.wrong_type("a whole number"));
         };
@@ -253,6 +264,7 @@ impl<'t> Item<'t> {
 
     /// A percentage such as `"0.1%"`.
     pub(super) fn percentage(&self) -> Read<Ppm> {
+        asked::value(self.value, || Takes::Percentage);
         let Some(text) = self.value.get_ref().as_str() else {
             return Err(self.wrong_type("a percentage in quotes, such as \"0.1%\""));
         };
@@ -268,6 +280,7 @@ impl<'t> Item<'t> {
     /// A rate such as `"1Gbit/s"`, in bits per second, or `"unlimited"`.
     pub(super) fn bandwidth(&self) -> Read<Option<u64>> {
         let text = self.text()?.trim();
+        asked::value(self.value, || Takes::Bandwidth);
         if text == "unlimited" {
             return Ok(None);
         }
@@ -282,56 +295,13 @@ impl<'t> Item<'t> {
     /// A size such as `"256KiB"`, in bytes.
     pub(super) fn bytes(&self, range: RangeInclusive<u64>) -> Read<u64> {
         let text = self.text()?.trim();
+        asked::value(self.value, || Takes::Bytes(*range.start(), *range.end()));
         let units = [("MiB", 1 << 20), ("KiB", 1 << 10), ("MB", 1_000_000), ("kB", 1_000), ("B", 1)];
         let bytes = with_unit(text, &units).filter(|bytes| range.contains(bytes));
         bytes.ok_or_else(|| {
             let message = format!("`{} = \"{text}\"` is not a size in range", self.name);
             let (least, most) = (range.start(), range.end());
             self.problem(message, format!("{least}B to {most}B, in B, kB, KiB, MB or MiB, such as \"256KiB\""))
-        })
-    }
-
-    /// A law of durations: a table with `distribution` and its keys, or one duration, which is then constant.
-    pub(super) fn law(&self, most: Span) -> Read<LatencyLaw> {
-        if self.value.get_ref().is_str() {
-            return self.duration(Span::ZERO..=most).map(LatencyLaw::Constant);
-        }
-        let all = ["distribution", "value", "min", "max", "mean", "deviation", "median", "p99"];
-        let fields = Fields::new(
-            format!("`{}`", self.name),
-            self.value.span(),
-            self.table()?,
-            &all,
-            &["file", "shape", "scale"],
-        )?;
-        let names = ["constant", "uniform", "normal", "lognormal"];
-        let law = fields.need("distribution")?.one_of(&names, &["pareto", "empirical"])?;
-        let keys: &[&str] = [&["value"][..], &["min", "max"], &["mean", "deviation"], &["median", "p99"]][law];
-        let allowed = [&["distribution"], keys].concat();
-        let fields = Fields::new(format!("a {} law", names[law]), self.value.span(), self.table()?, &allowed, &[])?;
-        let read = |key| fields.need(key)?.duration(Span::ZERO..=most);
-        let ordered = |low: Span, high: Span| {
-            let message = format!("`{}`: {} is less than {}", self.name, keys[1], keys[0]);
-            if low <= high { Ok(()) } else { Err(self.problem(message, format!("{high} < {low}"))) }
-        };
-        Ok(match law {
-            0 => LatencyLaw::Constant(read("value")?),
-            1 => {
-                let (min, max) = (read("min")?, read("max")?);
-                ordered(min, max)?;
-                LatencyLaw::Uniform { min, max }
-            }
-            2 => LatencyLaw::Normal { mean: read("mean")?, deviation: read("deviation")? },
-            _ => {
-                let (median, p99) = (read("median")?, read("p99")?);
-                ordered(median, p99)?;
-                if median == Span::ZERO {
-                    return Err(
-                        self.problem("the median of a lognormal law cannot be zero", "write \"0s\" for no delay")
-                    );
-                }
-                LatencyLaw::Lognormal { median, p99 }
-            }
         })
     }
 }

@@ -1,28 +1,199 @@
 //! `[network]`: a profile, and what differs from it.
 
+use std::fmt::Write as _;
+
 use marlos::time::Span;
 use marlos::units::Ppm;
 
 use super::fields::{Fields, Item, Read};
-use super::{LatencyLaw, NetworkSpec, RegionMatrix, Topology, limits};
+use super::parse::Beside;
+use super::write::{bandwidth, percentage, quoted, span, texts};
+use super::{LatencyLaw, RegionMatrix, limits, regions};
 
-const KEYS: [&str; 10] = [
+/// What lies between the nodes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkSpec {
+    /// The profile the other values come from, for people.
+    pub profile: String,
+    /// One-way delay of a segment, on top of the regions' matrix where there is one. Drawn anew for each message, unless
+    /// there is `jitter`.
+    pub latency: LatencyLaw,
+    /// Where it is there, `latency` is drawn once for each pair of nodes, the same in both directions, and this law once for
+    /// each message, on top. Without it a pair has no distance of its own: every message meets all of `latency`.
+    pub jitter: Option<LatencyLaw>,
+    /// By how much a direction of a pair is longer than the mean of both, at most, as a share of what the pair has as its
+    /// own: half the regions' round trip, and `latency` where there is `jitter`. Drawn evenly for each pair; round trips stay.
+    pub asymmetry: Ppm,
+    /// Segments lost: TCP sends them again, UDP does not.
+    pub loss: Ppm,
+    /// That losses come together; without it each segment is lost for itself.
+    pub loss_burst: Option<LossBurst>,
+    /// Datagrams that arrive a second time, by another delay. Streams have no duplicates: TCP throws them away.
+    pub duplicate: Ppm,
+    /// Datagrams that are held up, so that later ones overtake them, where delays alone do not do that. Streams keep their order.
+    pub reorder: Option<Reorder>,
+    /// Segments changed on their way. TCP's checksum finds it and the segment is sent again: it counts as lost. UDP's finds it
+    /// and the datagram is dropped, but for those of which `undetected` speaks.
+    pub corrupt: Ppm,
+    /// Changed datagrams whose checksum is right all the same: they arrive changed, and it is the node that must refuse them.
+    /// One in 65,536 unless said, as a sum of 16 bits lets through. On streams that is not modelled.
+    pub undetected: Ppm,
+    /// Bits per second and node and direction, with a queue; nothing means unlimited.
+    pub bandwidth_bps: Option<u64>,
+    /// Bits per second of each node inwards, where that is not `bandwidth`.
+    pub download_bps: Option<u64>,
+    /// Bytes the sender's queue holds before a segment is dropped (and sent again, on TCP). The receiver's line has one of its own.
+    pub queue_bytes: u64,
+    /// What a sender's full queue does.
+    pub queue_full: QueueFull,
+    /// How long after a stream is up its subscription reaches the publisher, in addition to the handshake: what is published
+    /// before is not sent on it. (`ZeroMQ` calls it the slow joiner.)
+    pub slow_joiner: Option<LatencyLaw>,
+    /// Whether multicast beacons reach everyone (a local network) or nobody.
+    pub multicast: bool,
+    /// Frames a cut link holds before it drops: ZeroMQ's high-water mark.
+    pub high_water_mark: u32,
+    /// How long a connection survives a cut before it is reset.
+    pub connection_timeout: Span,
+    /// Who may connect to whom.
+    pub topology: Topology,
+    /// Round-trip times between regions.
+    pub regions: Option<RegionMatrix>,
+}
+
+/// Losses that come together (Gilbert 1960, Elliott 1963): each direction of each pair is good or bad for a while, and loses
+/// segments only where it is bad. `loss` is what is lost in the long run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossBurst {
+    /// Mean length of a bad while, in simulated time: `loss_burst`.
+    pub mean: Span,
+    /// Segments lost in it: `loss_within_burst`, all unless said. More than `loss`.
+    pub within: Ppm,
+}
+
+impl LossBurst {
+    /// The share of all time that is bad, in parts per million.
+    #[must_use]
+    pub fn bad_ppm(&self, loss: Ppm) -> u64 {
+        u64::from(loss.0) * u64::from(Ppm::ONE.0) / u64::from(self.within.0)
+    }
+}
+
+/// Datagrams that are held up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reorder {
+    /// How many: `reorder`.
+    pub share: Ppm,
+    /// For how long, on top of their delay: `reorder_delay`, evenly up to 100 ms unless said.
+    pub by: LatencyLaw,
+}
+
+/// What happens to a segment that comes to a full queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueFull {
+    /// On TCP it takes its turn behind what is there all the same, and comes later by one retransmission: nothing but time is
+    /// lost, and there is no end to the queue. UDP drops it.
+    Wait,
+    /// It is dropped. TCP sends it again when its timer says so, and it takes its turn then, so that the queue is never longer
+    /// than `queue`; UDP does not.
+    Drop,
+}
+
+impl QueueFull {
+    const NAMES: [&'static str; 2] = ["wait", "drop"];
+}
+
+/// Who may connect to whom: see [`crate::network::topology`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say what their fields are")]
+pub enum Topology {
+    /// Everyone to everyone.
+    Full,
+    /// As `Full`, with delays by region.
+    Regions,
+    /// Each to the one before it and the one after it; the last is before the first.
+    Ring,
+    /// Each to `degree` others, at random.
+    KRegular { degree: u32 },
+    /// Each to the `degree` that are nearest on a ring, but a share of these ways leads anywhere.
+    SmallWorld { degree: u32, rewire: Ppm },
+    /// Nodes that come one by one, each with ways to `degree` of those before, who are the likelier the more ways they have.
+    ScaleFree { degree: u32 },
+}
+
+impl Topology {
+    const NAMES: [&'static str; 6] = ["full", "regions(FILE.csv)", "ring", "k-regular", "small-world", "scale-free"];
+
+    /// As scenarios name it, without the matrix's file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Topology::Full => "full",
+            Topology::Regions => "regions",
+            Topology::Ring => "ring",
+            Topology::KRegular { .. } => "k-regular",
+            Topology::SmallWorld { .. } => "small-world",
+            Topology::ScaleFree { .. } => "scale-free",
+        }
+    }
+
+    /// How many others each node is given, where the topology asks.
+    fn degree(self) -> Option<u32> {
+        match self {
+            Topology::Full | Topology::Regions | Topology::Ring => None,
+            Topology::KRegular { degree } | Topology::SmallWorld { degree, .. } | Topology::ScaleFree { degree } => {
+                Some(degree)
+            }
+        }
+    }
+
+    /// Why there is no such graph of so many nodes, if there is none.
+    fn impossible(self, nodes: usize) -> Option<String> {
+        let fewer = |least: usize| (nodes < least).then(|| format!("{nodes} nodes; at least {least} are needed"));
+        match self {
+            Topology::Full | Topology::Regions => None,
+            Topology::Ring => fewer(3),
+            Topology::KRegular { degree } if !(degree as usize * nodes).is_multiple_of(2) => {
+                Some(format!("{nodes} nodes cannot have {degree} neighbours each: one of the two must be even"))
+            }
+            Topology::SmallWorld { degree, .. } if !degree.is_multiple_of(2) => {
+                Some(format!("a small world begins as a ring with as many on either side: {degree} is odd"))
+            }
+            Topology::KRegular { degree } | Topology::SmallWorld { degree, .. } | Topology::ScaleFree { degree } => {
+                fewer(degree as usize + 1)
+            }
+        }
+    }
+}
+
+const KEYS: [&str; 24] = [
     "profile",
     "latency",
+    "jitter",
+    "asymmetry",
     "loss",
+    "loss_burst",
+    "loss_within_burst",
+    "duplicate",
+    "reorder",
+    "reorder_delay",
+    "corrupt",
+    "undetected",
     "bandwidth",
+    "download",
     "queue",
+    "queue_full",
+    "slow_joiner",
     "multicast",
     "high_water_mark",
     "connection_timeout",
     "topology",
+    "degree",
+    "rewire",
     "regions",
 ];
 
 const PROFILES: [&str; 6] = ["ideal", "lan", "metro", "wan", "wifi", "satellite"];
-
-/// Reads a file that stands beside the scenario.
-pub(super) type Beside<'f> = &'f dyn Fn(&str) -> Result<String, String>;
 
 /// `[network]`; a local network where there is none.
 pub(super) fn read(item: Option<Item<'_>>, beside: Beside<'_>) -> Read<NetworkSpec> {
@@ -33,28 +204,22 @@ pub(super) fn read(item: Option<Item<'_>>, beside: Beside<'_>) -> Read<NetworkSp
     let index = fields.get("profile").map(|item| item.one_of(&PROFILES, &[])).transpose()?;
     let mut network = profile(index.unwrap_or(1));
     if let Some(item) = fields.get("topology") {
-        (network.topology, network.regions) = topology(item, fields.get("regions"), beside)?;
+        (network.topology, network.regions) = topology(item, &fields, beside)?;
         if network.topology == Topology::Regions {
             // The matrix holds the distance; what is left is jitter. A guess: a few per cent of a long path.
             network.latency = LatencyLaw::Lognormal { median: Span::millis(1), p99: Span::millis(5) };
         }
     } else if let Some(item) = fields.get("regions") {
         return Err(item.problem("`regions` without a topology of regions", "needs `topology = \"regions(FILE.csv)\"`"));
+    } else {
+        refuse(&fields, &["degree", "rewire"], Topology::Full)?;
     }
-    if let Some(item) = fields.get("latency") {
-        network.latency = item.law(limits::LATENCY)?;
-    }
-    if let Some(item) = fields.get("loss") {
-        network.loss = item.percentage()?;
-        if network.loss == Ppm::ONE {
-            return Err(item.problem("a loss of 100% is not a network", "less than 100%; use a fault to cut links"));
-        }
-    }
-    if let Some(item) = fields.get("bandwidth") {
-        network.bandwidth_bps = item.bandwidth()?;
-    }
-    if let Some(item) = fields.get("queue") {
-        network.queue_bytes = item.bytes(1_500..=1 << 30)?;
+    delay(&fields, &mut network, beside)?;
+    loss(&fields, &mut network)?;
+    datagrams(&fields, &mut network, beside)?;
+    bandwidth_of(&fields, &mut network)?;
+    if let Some(item) = fields.get("slow_joiner") {
+        network.slow_joiner = Some(LatencyLaw::read(item, limits::LATENCY, beside)?);
     }
     if let Some(item) = fields.get("multicast") {
         network.multicast = item.bool()?;
@@ -68,11 +233,177 @@ pub(super) fn read(item: Option<Item<'_>>, beside: Beside<'_>) -> Read<NetworkSp
     Ok(network)
 }
 
+fn delay(fields: &Fields<'_>, network: &mut NetworkSpec, beside: Beside<'_>) -> Read<()> {
+    if let Some(item) = fields.get("latency") {
+        network.latency = LatencyLaw::read(item, limits::LATENCY, beside)?;
+    }
+    if let Some(item) = fields.get("jitter") {
+        network.jitter = Some(LatencyLaw::read(item, limits::LATENCY, beside)?);
+    }
+    if let Some(item) = fields.get("asymmetry") {
+        network.asymmetry = item.percentage()?;
+        if network.asymmetry.0 > 0 && network.jitter.is_none() && network.regions.is_none() {
+            let message = "`asymmetry` where no pair has a delay of its own";
+            return Err(item.problem(message, "needs `jitter`, or a topology of regions"));
+        }
+    }
+    Ok(())
+}
+
+fn loss(fields: &Fields<'_>, network: &mut NetworkSpec) -> Read<()> {
+    if let Some(item) = fields.get("loss") {
+        network.loss = item.percentage()?;
+        if network.loss == Ppm::ONE {
+            return Err(item.problem("a loss of 100% is not a network", "less than 100%; use a fault to cut links"));
+        }
+    }
+    let Some(item) = fields.get("loss_burst") else {
+        return match fields.get("loss_within_burst") {
+            Some(item) => Err(item.problem("`loss_within_burst` without `loss_burst`", "leave it out")),
+            None => Ok(()),
+        };
+    };
+    let mean = item.duration(limits::LOSS_BURST)?;
+    let within = fields.get("loss_within_burst");
+    let burst = LossBurst { mean, within: within.map_or(Ok(Ppm::ONE), |item| item.percentage())? };
+    if network.loss.0 == 0 {
+        return Err(item.problem("`loss_burst` where nothing is lost", "needs a `loss` above 0%"));
+    }
+    if burst.within <= network.loss {
+        let item = within.unwrap_or(item);
+        let least = percentage(network.loss);
+        let message = format!("`loss_within_burst` must be more than the loss of {least} in the long run");
+        return Err(item.problem(message, "bursts are worse than the rest"));
+    }
+    network.loss_burst = Some(burst);
+    Ok(())
+}
+
+fn datagrams(fields: &Fields<'_>, network: &mut NetworkSpec, beside: Beside<'_>) -> Read<()> {
+    if let Some(item) = fields.get("duplicate") {
+        network.duplicate = item.percentage()?;
+    }
+    match (fields.get("reorder"), fields.get("reorder_delay")) {
+        (Some(share), by) => {
+            let share = share.percentage()?;
+            let usual = LatencyLaw::Uniform { min: Span::ZERO, max: Span::millis(100) };
+            let by = by.map_or(Ok(usual), |item| LatencyLaw::read(item, limits::LATENCY, beside))?;
+            network.reorder = Some(Reorder { share, by });
+        }
+        (None, Some(by)) => return Err(by.problem("`reorder_delay` without `reorder`", "how many are held up?")),
+        (None, None) => {}
+    }
+    if let Some(item) = fields.get("corrupt") {
+        network.corrupt = item.percentage()?;
+        if network.corrupt == Ppm::ONE {
+            return Err(item.problem("where everything is corrupted nothing arrives", "less than 100%"));
+        }
+    }
+    if let Some(item) = fields.get("undetected") {
+        network.undetected = item.percentage()?;
+        if network.corrupt.0 == 0 {
+            return Err(item.problem("`undetected` where nothing is corrupted", "needs `corrupt`"));
+        }
+    }
+    Ok(())
+}
+
+fn bandwidth_of(fields: &Fields<'_>, network: &mut NetworkSpec) -> Read<()> {
+    if let Some(item) = fields.get("bandwidth") {
+        network.bandwidth_bps = item.bandwidth()?;
+    }
+    if let Some(item) = fields.get("download") {
+        let bps = item.bandwidth()?;
+        network.download_bps = Some(bps.ok_or_else(|| item.problem("`download` must be limited", "or leave it out"))?);
+        if network.bandwidth_bps.is_none() {
+            let message = "`download` where the bandwidth outwards is unlimited";
+            return Err(item.problem(message, "needs `bandwidth`, which is then the upload"));
+        }
+    }
+    if let Some(item) = fields.get("queue") {
+        network.queue_bytes = item.bytes(1_500..=1 << 30)?;
+    }
+    if let Some(item) = fields.get("queue_full") {
+        network.queue_full = [QueueFull::Wait, QueueFull::Drop][item.one_of(&QueueFull::NAMES, &[])?];
+    }
+    Ok(())
+}
+
 impl NetworkSpec {
     /// The network of a profile, as scenarios name it.
     #[must_use]
     pub fn of_profile(name: &str) -> Option<NetworkSpec> {
         PROFILES.iter().position(|known| *known == name).map(profile)
+    }
+
+    /// `[network]` as [`read`] reads it. What is not part of the network is left out.
+    pub(super) fn written(&self) -> String {
+        let mut out = String::from("\n[network]\n");
+        let mut key = |name: &str, value: String| {
+            writeln!(out, "{name} = {value}").expect("a String takes everything");
+        };
+        key("profile", quoted(&self.profile));
+        key("latency", self.latency.written());
+        if let Some(jitter) = &self.jitter {
+            key("jitter", jitter.written());
+        }
+        if self.asymmetry.0 > 0 {
+            key("asymmetry", percentage(self.asymmetry));
+        }
+        key("loss", percentage(self.loss));
+        if let Some(burst) = self.loss_burst {
+            key("loss_burst", span(burst.mean));
+            key("loss_within_burst", percentage(burst.within));
+        }
+        if self.duplicate.0 > 0 {
+            key("duplicate", percentage(self.duplicate));
+        }
+        if let Some(Reorder { share, by }) = &self.reorder {
+            key("reorder", percentage(*share));
+            key("reorder_delay", by.written());
+        }
+        if self.corrupt.0 > 0 {
+            key("corrupt", percentage(self.corrupt));
+            key("undetected", percentage(self.undetected));
+        }
+        key("bandwidth", self.bandwidth_bps.map_or_else(|| "\"unlimited\"".to_owned(), bandwidth));
+        if let Some(bps) = self.download_bps {
+            key("download", bandwidth(bps));
+        }
+        key("queue", format!("\"{}B\"", self.queue_bytes));
+        if self.queue_full == QueueFull::Drop {
+            key("queue_full", quoted(QueueFull::NAMES[self.queue_full as usize]));
+        }
+        if let Some(law) = &self.slow_joiner {
+            key("slow_joiner", law.written());
+        }
+        key("multicast", self.multicast.to_string());
+        key("high_water_mark", self.high_water_mark.to_string());
+        key("connection_timeout", span(self.connection_timeout));
+        match (self.topology, &self.regions) {
+            (Topology::Regions, Some(regions)) => {
+                key("topology", quoted(&format!("regions({})", regions.file)));
+                let rows: Vec<String> = regions
+                    .rtt
+                    .iter()
+                    .map(|row| format!("    [{}],\n", row.iter().map(|rtt| span(*rtt)).collect::<Vec<_>>().join(", ")))
+                    .collect();
+                let (names, rows) = (texts(&regions.names), rows.concat());
+                writeln!(out, "\n[network.regions]\nnames = {names}\nrtt = [\n{rows}]")
+                    .expect("a String takes everything");
+            }
+            (Topology::Regions, None) => key("topology", quoted("full")),
+            (topology, _) => {
+                key("topology", quoted(topology.name()));
+                if let Some(degree) = topology.degree() {
+                    key("degree", degree.to_string());
+                }
+                if let Topology::SmallWorld { rewire, .. } = topology {
+                    key("rewire", percentage(rewire));
+                }
+            }
+        }
+        out
     }
 }
 
@@ -93,9 +424,19 @@ fn profile(index: usize) -> NetworkSpec {
     NetworkSpec {
         profile: PROFILES[index].to_owned(),
         latency,
+        jitter: None,
+        asymmetry: Ppm(0),
         loss: Ppm(loss_ppm),
+        loss_burst: None,
+        duplicate: Ppm(0),
+        reorder: None,
+        corrupt: Ppm(0),
+        undetected: Ppm(15),
         bandwidth_bps,
+        download_bps: None,
         queue_bytes: 256 * 1024,
+        queue_full: QueueFull::Wait,
+        slow_joiner: None,
         multicast,
         high_water_mark: 1_000,
         // The real driver gives a subscription up after four silent heartbeats.
@@ -105,103 +446,68 @@ fn profile(index: usize) -> NetworkSpec {
     }
 }
 
-fn topology(item: Item<'_>, inline: Option<Item<'_>>, beside: Beside<'_>) -> Read<(Topology, Option<RegionMatrix>)> {
+fn topology(item: Item<'_>, fields: &Fields<'_>, beside: Beside<'_>) -> Read<(Topology, Option<RegionMatrix>)> {
     let text = item.text()?.trim();
-    let file = text.strip_prefix("regions(").and_then(|rest| rest.strip_suffix(')')).map(str::trim);
-    let Some(file) = file else {
-        if text.starts_with("regions") {
+    if text.starts_with("regions") {
+        refuse(fields, &["degree", "rewire"], Topology::Regions)?;
+        let file = text.strip_prefix("regions(").and_then(|rest| rest.strip_suffix(')')).map(str::trim);
+        let Some(file) = file else {
             return Err(item.problem("a topology of regions names its matrix", "\"regions(FILE.csv)\""));
-        }
-        let later = ["ring", "k-regular", "small-world", "scale-free"];
-        item.one_of(&["full", "regions(FILE.csv)"], &later)?;
-        if let Some(inline) = inline {
-            return Err(inline.problem("`regions` without a topology of regions", "topology is \"full\""));
-        }
-        return Ok((Topology::Full, None));
+        };
+        return Ok((Topology::Regions, Some(regions_of(item, file, fields.get("regions"), beside)?)));
+    }
+    let degree = |least: u64| -> Read<u32> {
+        let degree = fields.get("degree").map_or(Ok(4), |item| item.whole(least..=limits::NODES))?;
+        Ok(u32::try_from(degree).expect("at most 4,096"))
     };
+    let topology = match item.one_of(&Topology::NAMES, &[])? {
+        2 => Topology::Ring,
+        3 => Topology::KRegular { degree: degree(2)? },
+        4 => {
+            let rewire = fields.get("rewire").map_or(Ok(Ppm(100_000)), |item| item.percentage())?;
+            Topology::SmallWorld { degree: degree(2)?, rewire }
+        }
+        5 => Topology::ScaleFree { degree: degree(1)? },
+        _ => Topology::Full,
+    };
+    let others: &[&str] = match topology {
+        Topology::Full | Topology::Ring => &["degree", "rewire", "regions"],
+        Topology::KRegular { .. } | Topology::ScaleFree { .. } => &["rewire", "regions"],
+        Topology::SmallWorld { .. } | Topology::Regions => &["regions"],
+    };
+    refuse(fields, others, topology)?;
+    Ok((topology, None))
+}
+
+/// Keys of other topologies.
+fn refuse(fields: &Fields<'_>, keys: &[&str], topology: Topology) -> Read<()> {
+    let Some((key, item)) = keys.iter().find_map(|key| Some((key, fields.get(key)?))) else { return Ok(()) };
+    let whose = match *key {
+        "regions" => "a topology of regions",
+        "rewire" => "a topology of \"small-world\"",
+        _ => "a topology with degrees: \"k-regular\", \"small-world\" or \"scale-free\"",
+    };
+    Err(item.problem(format!("`{key}` without {whose}"), format!("topology is \"{}\"", topology.name())))
+}
+
+fn regions_of(item: Item<'_>, file: &str, inline: Option<Item<'_>>, beside: Beside<'_>) -> Read<RegionMatrix> {
     let simple = !file.is_empty() && file.len() <= 255 && !file.chars().any(|c| c.is_control() || c == ')');
     if !simple {
         return Err(item.problem("this is no file name", "\"regions(FILE.csv)\", relative to the scenario"));
     }
-    let regions = match inline {
-        Some(inline) => read_inline(inline, file)?,
+    match inline {
+        Some(inline) => regions::read_inline(inline, file),
         None => {
             let text = beside(file).map_err(|why| item.problem(why, "relative to the scenario's directory"))?;
-            matrix(file, &text).map_err(|why| item.problem(format!("`{file}`: {why}"), "this matrix"))?
+            regions::matrix(file, &text).map_err(|why| item.problem(format!("`{file}`: {why}"), "this matrix"))
         }
-    };
-    Ok((Topology::Regions, Some(regions)))
-}
-
-/// The matrix as a resolved scenario carries it, so that it can be run from anywhere.
-fn read_inline(item: Item<'_>, file: &str) -> Read<RegionMatrix> {
-    let fields = Fields::of(item, "`regions`", &["names", "rtt"])?;
-    let names: Vec<String> =
-        fields.need("names")?.list()?.iter().map(|n| n.short_text(32).map(str::to_owned)).collect::<Read<_>>()?;
-    let row = |row: &Item<'_>| -> Read<Vec<Span>> {
-        row.list()?.iter().map(|cell| cell.duration(Span::ZERO..=limits::LATENCY)).collect()
-    };
-    let rtt = fields.need("rtt")?.list()?.iter().map(row).collect::<Read<Vec<_>>>()?;
-    check_names(&names).map_err(|why| item.problem(why, "in `names`"))?;
-    if rtt.len() != names.len() || rtt.iter().any(|row| row.len() != names.len()) {
-        let message = format!("`rtt` must have {0} rows of {0} durations, as there are {0} names", names.len());
-        return Err(item.problem(message, "not square"));
-    }
-    Ok(RegionMatrix { file: file.to_owned(), names, rtt })
-}
-
-fn check_names(names: &[String]) -> Result<(), String> {
-    if names.is_empty() || names.len() > limits::REGIONS {
-        return Err(format!("{} regions; 1 to {} are allowed", names.len(), limits::REGIONS));
-    }
-    if let Some(bad) = names.iter().find(|n| n.is_empty() || n.len() > 32 || n.chars().any(char::is_control)) {
-        return Err(format!("`{}` cannot name a region: 1 to 32 bytes", bad.escape_debug()));
-    }
-    let mut sorted: Vec<&String> = names.iter().collect();
-    sorted.sort_unstable();
-    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(format!("two regions are named `{}`", pair[0])),
-        None => Ok(()),
     }
 }
 
-/// A matrix of round trips in milliseconds: the first line and the first column name the regions, `#` starts a comment.
-/// An empty cell is what the other direction says.
-pub(super) fn matrix(file: &str, text: &str) -> Result<RegionMatrix, String> {
-    let mut reader =
-        csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
-    let header = reader.headers().map_err(|error| error.to_string())?.clone();
-    let names: Vec<String> = header.iter().skip(1).map(str::to_owned).collect();
-    check_names(&names)?;
-    let mut cells: Vec<Vec<Option<Span>>> = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| error.to_string())?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let expected = names.get(cells.len()).ok_or_else(|| format!("line {line}: more rows than columns"))?;
-        if record.get(0) != Some(expected) {
-            return Err(format!("line {line}: this row must be `{expected}`, in the order of the first line"));
-        }
-        if record.len() != names.len() + 1 {
-            return Err(format!("line {line}: {} cells, not {}", record.len(), names.len() + 1));
-        }
-        cells.push(record.iter().skip(1).map(|cell| milliseconds(cell, line)).collect::<Result<_, _>>()?);
-    }
-    if cells.len() != names.len() {
-        return Err(format!("{} rows for {} regions", cells.len(), names.len()));
-    }
-    let rtt_of = |a: usize, b: usize| {
-        let rtt = cells[a][b].or(cells[b][a]);
-        rtt.ok_or_else(|| format!("no round trip between `{}` and `{}`", names[a], names[b]))
-    };
-    let row = |a| (0..names.len()).map(|b| rtt_of(a, b)).collect::<Result<Vec<_>, _>>();
-    let rtt = (0..names.len()).map(row).collect::<Result<Vec<_>, _>>()?;
-    Ok(RegionMatrix { file: file.to_owned(), names, rtt })
-}
-
-fn milliseconds(cell: &str, line: u64) -> Result<Option<Span>, String> {
-    if cell.is_empty() {
-        return Ok(None);
-    }
-    let span = Span::parse(&format!("{cell}ms")).ok().filter(|span| *span <= limits::LATENCY);
-    span.map(Some).ok_or_else(|| format!("line {line}: `{cell}` is not a number of milliseconds"))
+/// Whether there is such a topology of so many nodes: known only once the nodes are read.
+pub(super) fn fits(item: Option<Item<'_>>, network: &NetworkSpec, nodes: usize) -> Read<()> {
+    let Some(why) = network.topology.impossible(nodes) else { return Ok(()) };
+    let fields = Fields::of(item.expect("the default is always possible"), "`[network]`", &KEYS)?;
+    let place = fields.get("degree").or_else(|| fields.get("topology")).expect("a topology that is not the default");
+    Err(place.problem(format!("no \"{}\" of these nodes: {why}", network.topology.name()), "not possible"))
 }

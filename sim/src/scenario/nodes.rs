@@ -12,7 +12,7 @@ use super::fields::{Fields, Item, Read, Value};
 use super::{CpuSpec, NodeNo, NodeSpec, RegionMatrix, limits};
 
 /// What the world decides, not the scenario.
-const WORLDS_OWN: [&str; 3] = ["pub_endpoint", "sub_endpoint", "bootstrap"];
+pub(super) const WORLDS_OWN: [&str; 3] = ["pub_endpoint", "sub_endpoint", "bootstrap"];
 
 /// The nodes as read; `min_peers` is still open where the file does not give it.
 pub(super) struct Nodes {
@@ -283,6 +283,12 @@ impl Names {
             return Err(item.problem(format!("the range `{text}` runs backwards"), "the lower number comes first"));
         }
         Ok(first..last + 1)
+    }
+
+    /// One node by its name, as a file beside the scenario has it.
+    pub(super) fn one(&self, name: &str) -> Result<NodeNo, String> {
+        let number = number_of(name).filter(|number| *number < self.count);
+        number.ok_or_else(|| format!("there is no node `{}`; they are n0 .. n{}", name.escape_debug(), self.count - 1))
     }
 
     fn number(&self, name: &str, item: Item<'_>) -> Read<usize> {

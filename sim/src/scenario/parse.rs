@@ -8,7 +8,6 @@ use toml::de::DeTable;
 use super::diagnostic::Problem;
 use super::fields::{Fields, Item, Read};
 use super::jobs::Frame;
-use super::network::Beside;
 use super::set::{Setting, with_settings};
 use super::{Crypto, Diagnostic, Fault, FaultKind, Scenario, faults, jobs, network, nodes, targets};
 use crate::fault;
@@ -27,6 +26,20 @@ pub mod limits {
     pub const NODES_NAMED_IN_FAULTS: usize = 1_000_000;
     /// Jobs.
     pub const JOBS: u64 = 5_000_000;
+    /// Jobs of a trace.
+    pub const TRACE_JOBS: usize = 10_000;
+    /// Points of a rate that changes.
+    pub const RATE_POINTS: usize = 1_000;
+    /// Kinds of jobs of a mix.
+    pub const MIXED_JOBS: usize = 64;
+    /// How long one job runs.
+    pub const JOB: Span = Span::secs(86_400);
+    /// From a submission to its deadline.
+    pub const DEADLINE: Span = Span::secs(7 * 86_400);
+    /// What one job needs.
+    pub const REQUIREMENTS: usize = 16;
+    /// Bytes of one output.
+    pub const OUTPUT_BYTES: u32 = 16 * 1024 * 1024;
     /// Regions of a matrix.
     pub const REGIONS: usize = 256;
     /// Simulated time.
@@ -39,9 +52,16 @@ pub mod limits {
     pub const CPU: Span = Span::secs(1);
     /// By what a `slow` fault multiplies, in millionths: a hundredth to a thousand.
     pub const SLOW_MILLIONTHS: std::ops::RangeInclusive<u64> = 10_000..=1_000_000_000;
+    /// Mean length of a burst of losses. Shorter ones would be many, and are as good as single losses.
+    pub const LOSS_BURST: std::ops::RangeInclusive<Span> = Span::millis(10)..=Span::secs(3_600);
+    /// Quantiles of an empirical law.
+    pub const QUANTILES: usize = 1_001;
     /// One delay.
     pub const LATENCY: Span = Span::secs(3_600);
 }
+
+/// Reads a file that stands beside the scenario, or says why it cannot.
+pub(super) type Beside<'f> = &'f dyn Fn(&str) -> Result<String, String>;
 
 const KEYS: [&str; 12] = [
     "name", "seed", "duration", "crypto", "warmup", "settle", "nodes", "network", "workload", "fault", "kpi", "expect",
@@ -118,21 +138,32 @@ fn read(text: &str, overrides: Overrides, beside: Beside<'_>) -> Read<Scenario> 
     let document = DeTable::parse(text).map_err(|error| {
         Problem::new(error.span().unwrap_or(0..0), format!("not TOML: {}", error.message()), "here")
     })?;
-    let fields = Fields::new("the scenario", 0..0, document.get_ref(), &KEYS, &[])?;
+    read_document(document.get_ref(), text, overrides, beside)
+}
+
+/// A document that was parsed from `text`.
+pub(super) fn read_document(
+    document: &DeTable<'_>,
+    text: &str,
+    overrides: Overrides,
+    beside: Beside<'_>,
+) -> Read<Scenario> {
+    let fields = Fields::new("the scenario", 0..0, document, &KEYS, &[])?;
     let name = name(fields.need("name")?)?;
     let seed = fields.get("seed").map(|item| item.whole(0..=u64::MAX)).transpose()?;
     let crypto = fields.get("crypto").map(|item| item.one_of(&Crypto::NAMES, &[])).transpose()?;
     let frame = frame(&fields)?;
     let network = network::read(fields.get("network"), beside)?;
     let mut nodes = nodes::read(fields.need("nodes")?, network.regions.as_ref())?;
-    let faults = faults::read(fields.get("fault"), &nodes.names, frame.duration)?;
+    network::fits(fields.get("network"), &network, nodes.specs.len())?;
+    let faults = faults::read(fields.get("fault"), &nodes.names, frame.duration, beside)?;
     nodes.set_min_peers(fault::initial_nodes(nodes.specs.len(), &faults).iter().filter(|there| **there).count())?;
     settles(&fields, &faults, frame)?;
     if let Some(behaviour) = makes_up_ids(&faults).filter(|_| !nodes.fixed_membership) {
         let message = format!("`{behaviour}` makes up ids, and here everyone votes: nothing is promised then");
         return Err(fields.need("nodes")?.problem(message, "say `membership = \"fixed\"` in `[nodes]`"));
     }
-    let workload = fields.get("workload").map(|item| jobs::read(item, &nodes.names, frame)).transpose()?;
+    let workload = fields.get("workload").map(|item| jobs::read(item, &nodes.names, frame, beside)).transpose()?;
     Ok(Scenario {
         name,
         shows: first_comment(text),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use marlos::io::Refusal;
 use toml::de::DeValue;
 
+use super::asked::{self, Takes};
 use super::diagnostic::{Problem, did_you_mean, list};
 use super::fields::{Fields, Item, Read};
 use super::{Comparison, Expectation, KpiTarget, Statistic};
@@ -113,7 +114,11 @@ pub(super) fn read_kpi(item: Option<Item<'_>>) -> Read<BTreeMap<String, Option<K
     let Some(item) = item else {
         return Ok(targets);
     };
-    for (key, value) in item.table()? {
+    let table = item.table()?;
+    let with_unit = KPIS.iter().map(|kpi| format!("{}_{}", kpi.name, kpi.unit));
+    let all: Vec<String> = KPIS.iter().map(|kpi| kpi.name.to_owned()).chain(with_unit).collect();
+    asked::table(table, "`[kpi]`", &all.iter().map(String::as_str).collect::<Vec<_>>());
+    for (key, value) in table {
         let item = Item { name: key.get_ref().as_ref(), value };
         let Some(kpi) = KPIS.iter().find(|kpi| kpi.is_named(item.name)) else {
             let names = KPIS.iter().map(|kpi| kpi.name);
@@ -144,7 +149,7 @@ impl KpiName {
 fn target(item: Item<'_>, kpi: &KpiName) -> Read<Option<KpiTarget>> {
     let example = "such as { p99 = 50 }, or false";
     match item.value.get_ref() {
-        DeValue::Boolean(false) => return Ok(None),
+        DeValue::Boolean(false) => return item.bool().map(|_| None),
         DeValue::Boolean(true) => return Err(item.problem(format!("`{}` cannot be true", item.name), example)),
         DeValue::Table(_) => {}
         _ => return Err(item.problem(format!("`{}` must be a target", item.name), example)),
@@ -186,6 +191,7 @@ fn compared(item: Item<'_>) -> Read<(Comparison, f64)> {
 
 fn operator(item: Item<'_>) -> Read<(Comparison, &str)> {
     let text = item.text()?.trim();
+    asked::value(item.value, || Takes::Comparison);
     let found = OPERATORS.iter().find_map(|(sign, comparison)| Some((*comparison, text.strip_prefix(sign)?.trim())));
     found.ok_or_else(|| not_compared(item))
 }

@@ -8,8 +8,8 @@ use marlos::units::{Ppm, write_millionths};
 use marlos::wire::message::Consistency;
 
 use super::{
-    Arrival, Comparison, CpuSpec, CrashConnection, Fault, FaultKind, KpiTarget, LatencyLaw, NetworkSpec, NodeNo,
-    NodeSpec, Scenario, Topology, WorkloadSpec, byzantine, targets,
+    Arrival, Comparison, CpuSpec, CrashConnection, Fault, FaultKind, JobTemplate, KpiTarget, NodeNo, NodeSpec,
+    RatePoint, Scenario, WorkloadSpec, byzantine, targets,
 };
 
 /// Writing to a `String` cannot fail.
@@ -35,7 +35,7 @@ impl Scenario {
         line!(out, "warmup = {}", time(self.warmup));
         line!(out, "settle = {}", span(self.settle));
         self.nodes_to(&mut out);
-        network(&mut out, &self.network);
+        out.push_str(&self.network.written());
         if let Some(spec) = &self.workload {
             workload(&mut out, spec);
         }
@@ -110,53 +110,50 @@ fn cpu(cpu: CpuSpec) -> String {
     format!("{{ per_message = {message}, per_signature = {signature}, per_verification = {verification} }}")
 }
 
-fn network(out: &mut String, network: &NetworkSpec) {
-    line!(out, "\n[network]");
-    line!(out, "profile = {}", quoted(&network.profile));
-    line!(out, "latency = {}", law(&network.latency));
-    line!(out, "loss = {}", percentage(network.loss));
-    line!(out, "bandwidth = {}", network.bandwidth_bps.map_or_else(|| "\"unlimited\"".to_owned(), bandwidth));
-    line!(out, "queue = \"{}B\"", network.queue_bytes);
-    line!(out, "multicast = {}", network.multicast);
-    line!(out, "high_water_mark = {}", network.high_water_mark);
-    line!(out, "connection_timeout = {}", span(network.connection_timeout));
-    match (network.topology, &network.regions) {
-        (Topology::Regions, Some(regions)) => {
-            line!(out, "topology = {}", quoted(&format!("regions({})", regions.file)));
-            line!(out, "\n[network.regions]");
-            line!(out, "names = {}", texts(&regions.names));
-            line!(out, "rtt = [");
-            for row in &regions.rtt {
-                let cells: Vec<String> = row.iter().map(|rtt| span(*rtt)).collect();
-                line!(out, "    [{}],", cells.join(", "));
-            }
-            line!(out, "]");
-        }
-        (Topology::Full | Topology::Regions, _) => line!(out, "topology = \"full\""),
-    }
-}
-
 fn workload(out: &mut String, spec: &WorkloadSpec) {
-    let mut rate = String::new();
-    write_millionths(&mut rate, spec.jobs_per_1000_s * 1_000).expect("a String takes everything");
+    let rate = |jobs_per_1000_s: u64| {
+        let mut rate = String::new();
+        write_millionths(&mut rate, jobs_per_1000_s * 1_000).expect("a String takes everything");
+        rate
+    };
     line!(out, "\n[workload]");
-    line!(out, "jobs_per_second = {rate}");
+    if let Some(trace) = &spec.trace {
+        line!(out, "trace = {}\ntrace_jobs = '''\n{}'''", quoted(&trace.file), trace.written());
+    } else if spec.rates.is_empty() {
+        line!(out, "jobs_per_second = {}", rate(spec.jobs_per_1000_s));
+    } else {
+        let point = |point: &RatePoint| {
+            format!("    {{ at = {}, jobs_per_second = {} }},\n", time(point.at), rate(point.jobs_per_1000_s))
+        };
+        line!(out, "rates = [\n{}]", spec.rates.iter().map(point).collect::<String>());
+    }
     match spec.arrival {
+        _ if spec.trace.is_some() => {}
         Arrival::Poisson => line!(out, "arrival = \"poisson\""),
         Arrival::Uniform => line!(out, "arrival = \"uniform\""),
         Arrival::Burst { size } => line!(out, "arrival = \"burst\"\nburst_size = {size}"),
     }
     line!(out, "from = {}", node_list(&spec.from));
     line!(out, "start = {}\nend = {}", time(spec.start), time(spec.end));
-    let job = &spec.job;
     line!(out, "\n[workload.job]");
+    job(out, &spec.job);
+    for mixed in &spec.mix {
+        line!(out, "\n[[workload.mix]]\nshare = {}", mixed.share);
+        job(out, &mixed.job);
+    }
+}
+
+fn job(out: &mut String, job: &JobTemplate) {
     line!(out, "type = {}", quoted(&job.job_type));
-    line!(out, "duration = {}", law(&job.duration));
+    line!(out, "duration = {}", job.duration.written());
     line!(out, "payment = {}", job.payment);
     line!(out, "priority = {}", job.priority);
     line!(out, "deadline = {}", span(job.deadline));
     line!(out, "requirements = {}", texts(&job.requirements));
     line!(out, "output_bytes = {}", job.output_bytes);
+    if !job.compressible {
+        line!(out, "compressible = false");
+    }
     line!(out, "failing = {}", percentage(job.failing));
     line!(out, "max_attempts = {}", job.max_attempts);
     line!(out, "private = {}", job.private);
@@ -183,7 +180,7 @@ fn write_fault(out: &mut String, fault: &Fault) {
         FaultKind::Link { between: [one, other], latency, loss, bandwidth_bps } => {
             line!(out, "kind = \"link\"\nbetween = [{}, {}]", node_list(one), node_list(other));
             if let Some(latency) = latency {
-                line!(out, "latency = {}", law(latency));
+                line!(out, "latency = {}", latency.written());
             }
             if let Some(loss) = loss {
                 line!(out, "loss = {}", percentage(*loss));
@@ -237,22 +234,7 @@ fn kpi_target(target: &KpiTarget) -> String {
     }
 }
 
-fn law(law: &LatencyLaw) -> String {
-    match law {
-        LatencyLaw::Constant(value) => format!("{{ distribution = \"constant\", value = {} }}", span(*value)),
-        LatencyLaw::Uniform { min, max } => {
-            format!("{{ distribution = \"uniform\", min = {}, max = {} }}", span(*min), span(*max))
-        }
-        LatencyLaw::Normal { mean, deviation } => {
-            format!("{{ distribution = \"normal\", mean = {}, deviation = {} }}", span(*mean), span(*deviation))
-        }
-        LatencyLaw::Lognormal { median, p99 } => {
-            format!("{{ distribution = \"lognormal\", median = {}, p99 = {} }}", span(*median), span(*p99))
-        }
-    }
-}
-
-fn span(span: Span) -> String {
+pub(super) fn span(span: Span) -> String {
     format!("\"{span}\"")
 }
 
@@ -266,17 +248,17 @@ pub(super) fn percentage(share: Ppm) -> String {
     format!("\"{percent}%\"")
 }
 
-fn bandwidth(bits_per_second: u64) -> String {
+pub(super) fn bandwidth(bits_per_second: u64) -> String {
     let units = [(1_000_000_000, "Gbit/s"), (1_000_000, "Mbit/s"), (1_000, "kbit/s")];
     let unit = units.iter().find(|(unit, _)| bits_per_second.is_multiple_of(*unit)).unwrap_or(&(1, "bit/s"));
     format!("\"{}{}\"", bits_per_second / unit.0, unit.1)
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn texts(texts: &[String]) -> String {
+pub(super) fn texts(texts: &[String]) -> String {
     format!("[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
 }
 

@@ -215,12 +215,23 @@ fn fewer_jobs(wronged: &Wronged) -> Vec<Scenario> {
     for chunk in chunks(load.from.len()).skip(1) {
         smaller.push(with(&|load| drop(load.from.drain(chunk.clone()))));
     }
+    for chunk in chunks(load.mix.len()) {
+        smaller.push(with(&|load| drop(load.mix.drain(chunk.clone()))));
+    }
+    if let Some(trace) = &load.trace {
+        for chunk in chunks(trace.jobs.len()).skip(1) {
+            smaller.push(with(&|load| drop(load.trace.as_mut().map(|trace| trace.jobs.drain(chunk.clone())))));
+        }
+        // Of all the rest it says itself.
+        return smaller;
+    }
+    smaller.push(with(&|load| load.rates.clear()));
     smaller.push(with(&|load| load.start += Span(lasts.0 / 2)));
     smaller.push(with(&|load| load.jobs_per_1000_s = (load.jobs_per_1000_s / 2).max(1)));
     smaller.push(with(&|load| load.arrival = Arrival::Uniform));
     smaller.push(with(&|load| load.job.failing = Ppm(0)));
     smaller.push(with(&|load| load.job.max_attempts = 1));
-    smaller.push(with(&|load| load.job.output_bytes = 64));
+    smaller.push(with(&|load| (load.job.output_bytes, load.job.compressible) = (64, true)));
     smaller.push(with(&|load| load.job.consistency = Consistency::Quorum));
     smaller.push(with(&|load| load.job.duration = LatencyLaw::Constant(Span::millis(100))));
     smaller.push(with(&|load| load.job.duration = LatencyLaw::Constant(Span::secs(1))));
@@ -248,19 +259,36 @@ fn lan() -> NetworkSpec {
 }
 
 fn plainer_network(wronged: &Wronged) -> Vec<Scenario> {
-    if wronged.scenario.network.regions.is_some() {
-        return Vec::new();
-    }
     let with = |change: &dyn Fn(&mut NetworkSpec)| {
         let mut plainer = wronged.scenario.clone();
         change(&mut plainer.network);
         plainer
     };
     let lan = lan();
+    // The regions stay where nodes name them, and with them the law on top.
+    let whole: &dyn Fn(&mut NetworkSpec) = &|network| {
+        let kept = network.clone();
+        network.clone_from(&lan);
+        if kept.regions.is_some() {
+            (network.topology, network.regions, network.latency) = (kept.topology, kept.regions, kept.latency);
+        }
+    };
     vec![
-        with(&|network| network.clone_from(&lan)),
-        with(&|network| network.loss = lan.loss),
-        with(&|network| network.bandwidth_bps = lan.bandwidth_bps),
+        with(whole),
+        with(&|network| (network.loss, network.loss_burst) = (lan.loss, None)),
+        with(&|network| network.loss_burst = None),
+        with(&|network| network.jitter = None),
+        with(&|network| network.asymmetry = Ppm(0)),
+        with(&|network| (network.duplicate, network.reorder) = (Ppm(0), None)),
+        with(&|network| network.corrupt = Ppm(0)),
+        with(&|network| (network.download_bps, network.queue_full) = (None, lan.queue_full)),
+        with(&|network| network.slow_joiner = None),
+        with(&|network| {
+            if network.regions.is_none() {
+                network.topology = lan.topology;
+            }
+        }),
+        with(&|network| (network.bandwidth_bps, network.download_bps) = (lan.bandwidth_bps, None)),
         with(&|network| network.connection_timeout = lan.connection_timeout),
         with(&|network| network.high_water_mark = lan.high_water_mark),
         with(&|network| network.multicast = lan.multicast),
@@ -314,13 +342,20 @@ pub(super) fn peculiarities(scenario: &Scenario) -> u64 {
     count += u64::from(network.bandwidth_bps != lan.bandwidth_bps);
     count += u64::from(network.connection_timeout != lan.connection_timeout);
     count += u64::from(network.high_water_mark != lan.high_water_mark);
+    count += u64::from(network.jitter.is_some()) + u64::from(network.asymmetry.0 > 0);
+    count += u64::from(network.loss_burst.is_some()) + u64::from(network.duplicate.0 > 0);
+    count += u64::from(network.reorder.is_some()) + u64::from(network.corrupt.0 > 0);
+    count += u64::from(network.download_bps.is_some()) + u64::from(network.queue_full != lan.queue_full);
+    count += u64::from(network.slow_joiner.is_some());
+    count += u64::from(network.topology != lan.topology && network.regions.is_none());
     count += u64::from(network.multicast != lan.multicast) + u64::from(network.queue_bytes != lan.queue_bytes);
     for fault in &scenario.faults {
         if let FaultKind::Byzantine { behaviour, .. } = &fault.kind {
             count += behaviour.entries().filter(|(key, setting)| **setting != key.unless_said()).count() as u64;
         }
     }
-    if let Some(WorkloadSpec { arrival, job, .. }) = &scenario.workload {
+    if let Some(WorkloadSpec { arrival, job, rates, mix, trace, .. }) = &scenario.workload {
+        count += rates.len() as u64 + mix.len() as u64 + trace.as_ref().map_or(0, |trace| trace.jobs.len() as u64);
         count += u64::from(*arrival != Arrival::Uniform) + u64::from(job.failing != Ppm(0));
         count += u64::from(job.max_attempts != 1) + u64::from(job.output_bytes != 64);
         count += u64::from(job.consistency != Consistency::Quorum);

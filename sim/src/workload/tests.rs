@@ -73,6 +73,108 @@ fn submitters_and_failures_are_drawn_at_their_rates() {
 }
 
 #[test]
+fn a_mix_draws_each_kind_by_its_share_and_gives_it_what_it_says() {
+    let text = "jobs_per_second = 10\nend = \"1010s\"\njob = { payment = 3 }\n\
+                mix = [{ share = 7, type = \"quick\" }, { share = 2, type = \"long\", failing = \"100%\" }, { share = 1, output_bytes = 9 }]";
+    let scenario = scenario(text);
+    let kinds = Workload::new(&scenario).kinds().to_vec();
+    assert_eq!(kinds.iter().map(|kind| kind.job_type.as_str()).collect::<Vec<_>>(), ["quick", "long", "simulated"]);
+    assert!(
+        kinds.iter().all(|kind| kind.payment == marlos::units::Tokens::whole(3)),
+        "what a kind does not say is the job's"
+    );
+    let jobs = all(&scenario);
+    let share = |kind| jobs.iter().filter(|job| job.kind == kind).count() * 1_000 / jobs.len();
+    assert!(share(0).abs_diff(700) < 20 && share(1).abs_diff(200) < 16 && share(2).abs_diff(100) < 12);
+    assert!(jobs.iter().all(|job| job.job.fails == (job.kind == 1)));
+    assert!(jobs.iter().all(|job| job.job.output_bytes == if job.kind == 2 { 9 } else { 64 }));
+    // And none of it moves when and where they come.
+    let plain = all(&self::scenario("jobs_per_second = 10\nend = \"1010s\""));
+    assert!(plain.iter().zip(&jobs).all(|(a, b)| (a.at, a.node, a.job.duration) == (b.at, b.node, b.job.duration)));
+}
+
+#[test]
+fn poisson_arrivals_follow_a_rate_that_changes() {
+    let text = "start = \"0s\"\nend = \"1000s\"\nrates = [{ at = \"0s\", jobs_per_second = 0 }, \
+                { at = \"500s\", jobs_per_second = 40 }, { at = \"500s\", jobs_per_second = 2 }]";
+    let jobs = all(&scenario(text));
+    let between = |from: u64, to: u64| jobs.iter().filter(|job| (from..to).contains(&(job.at.0 / 1_000_000))).count();
+    // 10,000 while it rises, a quarter of them in the first half; then 1,000. Standard deviations: 50, 87, 32.
+    assert!(between(0, 250).abs_diff(2_500) < 200, "{}", between(0, 250));
+    assert!(between(250, 500).abs_diff(7_500) < 350, "{}", between(250, 500));
+    assert!(between(500, 1_000).abs_diff(1_000) < 130, "{}", between(500, 1_000));
+    // Without memory all the same: of the gaps at the constant rate 63.2 % are below the mean.
+    let gaps: Vec<u64> =
+        jobs.windows(2).filter(|pair| pair[0].at.0 > 500_000_000).map(|p| p[1].at.0 - p[0].at.0).collect();
+    let short = gaps.iter().filter(|gap| **gap < 500_000).count() * 1_000 / gaps.len();
+    assert!(short.abs_diff(632) < 50, "{short}");
+}
+
+#[test]
+fn one_rate_is_the_same_as_a_rate_that_stays() {
+    let changing = "end = \"100s\"\narrival = \"ARRIVAL\"\nrates = [{ at = \"50s\", jobs_per_second = 5 }]";
+    let constant = "end = \"100s\"\narrival = \"ARRIVAL\"\njobs_per_second = 5";
+    for arrival in ["poisson", "uniform", "burst\"\nburst_size = \"4"] {
+        let arrival = arrival.replace("= \"4", "= 4 #\"");
+        let (one, other) = (constant.replace("ARRIVAL", &arrival), changing.replace("ARRIVAL", &arrival));
+        let (one, other) = (all(&scenario(&one)), all(&scenario(&other)));
+        assert_eq!(one.len(), other.len(), "{arrival}");
+        assert!(one.iter().zip(&other).all(|(a, b)| a.at.0.abs_diff(b.at.0) <= 1 && a.node == b.node), "{arrival}");
+    }
+}
+
+const TRACE: &str = "# as recorded\nat_s, from, type, duration_s, payment, fails, requirements\n\
+                     1.5, n3, render, 2.25, 4.5, 0, gpu;disk\n0.25, , , , , 1,\n30, n0, , 0, , ,\n";
+
+#[test]
+fn a_trace_is_replayed_as_it_was_and_what_it_leaves_open_is_the_jobs_or_drawn() {
+    let text = "name = \"x\"\nduration = \"100s\"\n[nodes]\ncount = 10\n[workload]\ntrace = \"t.csv\"\nfrom = [\"n7\"]\n\
+                job = { payment = 2, deadline = \"9s\" }";
+    let parsed = Scenario::parse(text, "x", Overrides::default(), &|_| Ok(TRACE.to_owned()));
+    let scenario = parsed.unwrap_or_else(|diagnostic| panic!("{diagnostic}"));
+    let durations: Vec<_> =
+        Workload::new(&scenario).kinds().iter().map(|kind| Durations::new(&kind.duration)).collect();
+    let mut workload = Workload::new(&scenario);
+    let jobs: Vec<_> = std::iter::from_fn(|| workload.next_job(|kind, draw| durations[kind].sample(draw))).collect();
+    // The workload starts after ten seconds of warm-up.
+    let facts: Vec<_> = jobs.iter().map(|job| (job.at.0 / 1_000, job.node, job.job.fails)).collect();
+    assert_eq!(facts, [(10_250, 7, true), (11_500, 3, false), (40_000, 0, false)]);
+    assert_eq!((jobs[1].job.duration, jobs[2].job.duration), (Span::millis(2_250), Span::ZERO));
+    let kinds = workload.kinds();
+    assert_eq!((kinds[1].job_type.as_str(), kinds[0].job_type.as_str()), ("render", "simulated"));
+    assert_eq!(kinds[1].requirements, ["gpu", "disk"]);
+    assert_eq!((kinds[1].payment.0, kinds[0].payment.0), (4_500_000, 2_000_000));
+    assert!(kinds.iter().all(|kind| kind.deadline == Span::secs(9)));
+    // And it needs no file any more once it is resolved.
+    let again = Scenario::parse(&scenario.to_toml(), "again", Overrides::default(), &|_| panic!("reads a file"));
+    assert_eq!(again.unwrap_or_else(|diagnostic| panic!("{diagnostic}")), scenario);
+}
+
+#[test]
+fn a_trace_that_cannot_be_read_is_refused_with_its_line() {
+    for (trace, said) in [
+        ("at_s, typ\n1, a\n", "there is no column `typ`: did you mean `type`?"),
+        ("when\n1\n", "there is no column `when`; there may be `at_s`"),
+        ("type\na\n", "the first line names no column `at_s`"),
+        ("at_s,at_s\n1,2\n", "two columns are named `at_s`"),
+        ("at_s\n", "no job in it"),
+        ("at_s,type\n1,a\n,b\n", "line 3 has no `at_s`"),
+        ("at_s,type\n1\n", "line 2: 1 cells, not 2"),
+        ("at_s\nsoon\n", "line 2, at_s: `soon` is no number"),
+        ("at_s,from\n1,n10\n", "line 2, from: there is no node `n10`; they are n0 .. n9"),
+        ("at_s,type\n1,a b\n", "line 2, type: `a b` is no name"),
+        ("at_s,fails\n1,yes\n", "line 2, fails: `yes` is neither 0 nor 1"),
+        ("at_s,output_bytes\n1,99999999\n", "no number of bytes up to 16 MiB"),
+        ("at_s\n61\n", "the trace's last job comes 61s after `start`"),
+    ] {
+        let text = "name = \"x\"\nduration = \"100s\"\n[nodes]\ncount = 10\n[workload]\ntrace = \"t.csv\"";
+        let diagnostic = Scenario::parse(text, "x", Overrides::default(), &|_| Ok(trace.to_owned())).unwrap_err();
+        assert!(diagnostic.to_string().contains(said), "{diagnostic}");
+        assert_eq!(diagnostic.line_column(), (6, 9));
+    }
+}
+
+#[test]
 fn the_exponential_is_the_logarithm() {
     for uniform in [0, 1, 1 << 32, u64::MAX / 3, u64::MAX / 2, u64::MAX - 1_000_000, u64::MAX - 1, u64::MAX] {
         let rest = ((1u128 << 64) - u128::from(uniform)) as f64 / 2f64.powi(64);
@@ -91,10 +193,21 @@ fn without_a_workload_no_job_comes() {
 
 #[test]
 fn a_command_reads_back_as_its_job_and_nothing_else_does() {
-    let job = SimulatedJob { duration: Span(523_000), fails: true, output_bytes: 64 };
+    let job = SimulatedJob { duration: Span(523_000), fails: true, output_bytes: 64, noise: false };
     assert_eq!(job.to_command(), "duration_us=523000 fail=1 output=64");
+    let noisy = SimulatedJob { noise: true, ..job };
+    assert_eq!(SimulatedJob::parse(&noisy.to_command()), Some(noisy));
+    let (plain, noise) = (job.output(JobId([7; 16])), noisy.output(JobId([7; 16])));
+    assert_eq!((plain.len(), noise.len()), (64, 64));
+    assert!(noise != plain && noise == noisy.output(JobId([7; 16])) && noise != noisy.output(JobId([8; 16])));
     assert_eq!(SimulatedJob::parse(&job.to_command()), Some(job));
-    for command in ["", "duration_us=1", "duration_us=1 fail=2 output=0", "duration_us=+1 fail=0 output=0"] {
+    for command in [
+        "",
+        "duration_us=1",
+        "duration_us=1 fail=2 output=0",
+        "duration_us=+1 fail=0 output=0",
+        "duration_us=1 fail=0 output=0 noise=0",
+    ] {
         assert_eq!(SimulatedJob::parse(command), None, "{command}");
     }
     assert_eq!(SimulatedJob::parse("duration_us=1 fail=0 output=0 more"), None);

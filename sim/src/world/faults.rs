@@ -1,7 +1,7 @@
 //! What goes wrong, applied: faults that begin and end, processes that start, stop and stand still.
 
 use marlos::io::{Command, Input};
-use marlos::time::Span;
+use marlos::time::{Span, Time};
 
 use super::slot::Waiting;
 use super::store::Cut;
@@ -32,7 +32,7 @@ impl World {
             (FaultKind::Partition { .. } | FaultKind::OneWay { .. }, _) => {}
             (FaultKind::Link { between, latency, loss, bandwidth_bps }, true) => {
                 let between = between.clone();
-                let links = Override { between, latency: *latency, loss: *loss, bandwidth_bps: *bandwidth_bps };
+                let links = Override { between, latency: latency.clone(), loss: *loss, bandwidth_bps: *bandwidth_bps };
                 self.network.set_override(step.fault, links);
             }
             (FaultKind::Link { .. }, false) => self.network.clear_override(step.fault),
@@ -61,6 +61,8 @@ impl World {
                     let clock = &mut self.slots[*node].clock;
                     clock.begin(step.fault, step.at, *skew_us, *drift_ppm, *jump_us);
                 }
+                let until = self.scenario.faults[step.fault].until.unwrap_or(self.scenario.duration);
+                self.note_clocks(nodes, step.at, until);
             }
             (FaultKind::Clock { nodes, .. }, false) => {
                 nodes.iter().for_each(|node| self.slots[*node].clock.end(step.fault));
@@ -76,6 +78,18 @@ impl World {
                         self.set_paused(*node, false, watcher);
                     }
                 }
+            }
+        }
+    }
+
+    /// How far these clocks go while a fault of theirs lasts. They drift evenly: the extremes are at its ends.
+    fn note_clocks(&mut self, nodes: &[NodeNo], from: Time, until: Time) {
+        let truth = &mut self.sight.truth;
+        for node in nodes.iter().copied().filter(|node| !truth.byzantine[*node]) {
+            for at in [from, until] {
+                let ahead = self.slots[node].clock.ahead_us(at);
+                let (least, most) = truth.clocks_ahead_us;
+                truth.clocks_ahead_us = (least.min(ahead), most.max(ahead));
             }
         }
     }
@@ -177,6 +191,7 @@ impl World {
 
     /// It is told to leave, and is given a moment for its goodbye.
     pub(super) fn leave_now(&mut self, node: NodeNo, watcher: &mut dyn Watcher) {
+        self.observe(&Observation::NodeLeaving { node }, watcher);
         self.handle(node, Input::Command(Command::Leave), watcher);
         let life = self.slots[node].life;
         let done = self.slots[node].cpu.until().unwrap_or(self.sight.truth.now);

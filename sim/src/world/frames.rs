@@ -3,6 +3,7 @@
 
 use marlos::time::Time;
 
+use crate::draw::below;
 use crate::network::FrameNo;
 use crate::scenario::NodeNo;
 
@@ -64,6 +65,21 @@ impl Frames {
         }
     }
 
+    /// A frame as it arrives where a bit or more of it has changed on its way. It is another frame: nobody has sealed it so.
+    pub fn changed(&mut self, no: FrameNo, draw: u64) -> FrameNo {
+        let frame = self.held(no);
+        let (mut bytes, origin) = (frame.bytes.clone(), frame.origin);
+        // Up to four bits, in places that the draw's parts name.
+        for part in 0..=(draw & 3) {
+            let place = (draw >> (16 * part)) & 0xffff;
+            let at = below(place << 48, bytes.len() as u64);
+            bytes[usize::try_from(at).expect("a place in memory")] ^= 1 << (place & 7);
+        }
+        assert!(!bytes.is_empty(), "a frame is not empty");
+        bytes[0] ^= u8::from(bytes == frame.bytes);
+        self.seal(&bytes, origin.sender, origin.at)
+    }
+
     /// Where a frame under way comes from.
     #[must_use]
     pub fn origin(&self, no: FrameNo) -> Origin {
@@ -74,6 +90,13 @@ impl Frames {
     #[must_use]
     pub fn verified(&self, no: FrameNo) -> Verified {
         self.held(no).verified
+    }
+
+    /// The bytes of a frame under way, and where it comes from.
+    #[must_use]
+    pub fn look(&self, no: FrameNo) -> (&[u8], Origin) {
+        let frame = self.held(no);
+        (&frame.bytes, frame.origin)
     }
 
     /// It is needed until it was released once more.

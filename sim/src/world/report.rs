@@ -42,6 +42,11 @@ impl World {
                 slot.meet(*peer, by_id(known));
                 Observation::Discovered { node, peer: slot.world_number(*peer)? }
             }
+            Event::PeerRecalled { peer } => {
+                let known = slot.node.as_ref().expect("it reports").view().peer_id(*peer);
+                slot.meet(*peer, by_id(known));
+                Observation::Recalled { node, peer: slot.world_number(*peer)? }
+            }
             Event::Refused { reason, .. } => Observation::Refused { node, reason: *reason },
             Event::Blacklisted { peer } => Observation::Blacklisted { node, peer: slot.world_number(*peer)? },
             Event::Quarantined { peer } => Observation::Quarantined { node, peer: slot.world_number(*peer)? },

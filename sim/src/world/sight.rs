@@ -5,9 +5,12 @@ use std::collections::VecDeque;
 use marlos::io::Outbox;
 use marlos::time::Time;
 
+use super::frames::Origin;
+
 use crate::check::{Checks, Violation};
 use crate::kpi::Kpis;
 use crate::memo::Memo;
+use crate::network::Delivery;
 use crate::observe::{Observation, Truth};
 use crate::scenario::NodeNo;
 use crate::story::Stories;
@@ -27,6 +30,10 @@ pub trait Watcher {
     /// A node was called, and this is what it said.
     fn called(&mut self, now: Time, event: u64, node: NodeNo, outbox: &Outbox) {
         let _ = (now, event, node, outbox);
+    }
+    /// A frame comes in at a node's machine, whether or not its process stands still. `origin` is who sealed it, and when.
+    fn arrived(&mut self, now: Time, delivery: Delivery, origin: Origin, frame: &[u8]) {
+        let _ = (now, delivery, origin, frame);
     }
 }
 

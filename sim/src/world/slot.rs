@@ -6,7 +6,7 @@ use marlos::config::Bootstrap;
 use marlos::id::{JobId, Link, PeerIdx};
 use marlos::identity::Keys;
 use marlos::metrics::Tally;
-use marlos::time::{Span, Time};
+use marlos::time::Time;
 use marlos::{Config, Node};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -18,6 +18,7 @@ use super::store::Store;
 use crate::draw::{Draws, Purpose};
 use crate::network::FrameNo;
 use crate::scenario::{NodeNo, Scenario};
+use crate::workload::SimulatedJob;
 
 /// A node's place.
 #[derive(Debug)]
@@ -68,9 +69,9 @@ pub enum Waiting {
     /// Its operator wants another key.
     Rotation,
     /// An execution ended.
-    Finished { job: JobId, fails: bool, output_bytes: u32, duration: Span },
-    /// A client submits a job with this command.
-    Submit { command: String },
+    Finished { job: JobId, work: SimulatedJob },
+    /// A client submits a job of this kind with this command.
+    Submit { kind: usize, command: String },
     /// It is to say goodbye and stop.
     Leave,
 }
@@ -144,8 +145,10 @@ impl Slot {
 
     /// It numbers a member that it has met.
     pub fn meet(&mut self, peer: PeerIdx, number: Option<NodeNo>) {
-        assert_eq!(peer.at(), self.numbers.len(), "members are numbered densely");
-        self.numbers.push(number.map_or(NOBODY, short));
+        if peer.at() == self.numbers.len() {
+            self.numbers.push(number.map_or(NOBODY, short));
+        }
+        assert!(peer.at() < self.numbers.len(), "members are numbered densely");
     }
 
     /// The world's number of a member; nothing where no node of this world is behind it, but somebody's invention.

@@ -25,6 +25,7 @@ pub fn describe(event: &Event, outbox: &Outbox, node: &Node) -> (&'static str, V
             ("refused", json!({ "link": link.0, "from": from.map(id), "reason": reason }))
         }
         Event::PeerDiscovered { peer } => ("peer_discovered", json!({ "peer": id(*peer) })),
+        Event::PeerRecalled { peer } => ("peer_recalled", json!({ "peer": id(*peer) })),
         Event::PeerState { peer, state } => ("peer_state", json!({ "peer": id(*peer), "state": state })),
         Event::Blacklisted { peer } => ("blacklisted", json!({ "peer": id(*peer) })),
         Event::Quarantined { peer } => ("quarantined", json!({ "peer": id(*peer) })),

@@ -1,4 +1,5 @@
-//! Jobs whose command and output are their submitter's and executor's business alone (protocol.md, section 11).
+//! What is one reader's business alone: jobs whose command and output are their submitter's and executor's (protocol.md, section 11),
+//! and all that nodes with `encryption` say to one member.
 
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,15 @@ pub struct SealedCommand {
     /// The job.
     pub job_id: JobId,
     /// A [`PrivateCommand`], in a box between submitter and reader (see `identity::seal`).
+    #[serde(with = "crate::wire::json::base64_bytes")]
+    pub sealed: Vec<u8>,
+}
+
+/// What the sender says to one member: a bundle, sealed. Compressed it is not: sizes would tell of what is inside.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedBundle {
+    /// A bundle of the binary codec without a [`SealedBundle`] in it, in a box between sender and recipient.
     #[serde(with = "crate::wire::json::base64_bytes")]
     pub sealed: Vec<u8>,
 }

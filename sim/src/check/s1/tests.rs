@@ -185,15 +185,45 @@ fn a_member_that_joins_while_votes_are_under_way_changes_nothing_for_ten_seconds
 }
 
 #[test]
-fn a_restarted_node_has_met_nobody_but_keeps_the_certificates_of_its_store() {
-    let mut world = World::met(4);
-    let good = world.certificate(1, 0, &[0, 1, 2, 3], &[0, 2, 3]);
-    world.reports(2_000, 1, 0, &good).unwrap();
-    world.see(3_000, Observation::NodeStopped { node: 1, how: Stop::CrashKept }).unwrap();
-    world.see(4_000, Observation::NodeStarted { node: 1, restart: true }).unwrap();
-    assert_eq!(world.reports(4_000, 1, 0, &good), Ok(()));
-    let new = world.certificate(1, 1, &[0, 1, 2, 3], &[0, 2, 3]);
-    assert_eq!(sentence(world.reports(4_500, 1, 1, &new)), Some(REAL));
+fn a_restarted_node_remembers_whom_it_has_met_as_far_as_its_store_does() {
+    // What n1 certifies after it has met n0 again: with all four, and with the two that it has met since.
+    let after = |how: Stop, cut: Option<u64>| {
+        let mut world = World::met(4);
+        let good = world.certificate(1, 0, &[0, 1, 2, 3], &[0, 2, 3]);
+        world.reports(2_000, 1, 0, &good).unwrap();
+        world.see(20_000, Observation::NodeStopped { node: 1, how }).unwrap();
+        if let Some(since_ms) = cut {
+            let since = Time(since_ms * 1_000);
+            world.see(20_000, Observation::StoreCut { node: 1, records: 1, since, torn: false }).unwrap();
+        }
+        world.see(21_000, Observation::NodeStarted { node: 1, restart: true }).unwrap();
+        assert_eq!(world.reports(21_000, 1, 0, &good), Ok(()), "it keeps its certificates");
+        world.meets(21_200, 1, [0]);
+        let all = world.certificate(1, 1, &[0, 1, 2, 3], &[0, 2, 3]);
+        let few = world.certificate(1, 2, &[0, 1], &[0, 1]);
+        (sentence(world.reports(21_500, 1, 1, &all)), sentence(world.reports(21_500, 1, 2, &few)))
+    };
+    assert_eq!(after(Stop::CrashKept, None), (None, Some(REAL)));
+    assert_eq!(after(Stop::Leave, None), (None, Some(REAL)));
+    assert_eq!(after(Stop::CrashUnsynced, Some(2_000)), (None, Some(REAL)), "it had met them before that");
+    assert_eq!(after(Stop::CrashUnsynced, Some(1_000)), (Some(REAL), None));
+    assert_eq!(after(Stop::CrashLost, None), (Some(REAL), None));
+}
+
+#[test]
+fn whom_a_quorum_has_never_known_a_node_that_restarts_may_leave_out() {
+    // n4 has met n1 alone, and is gone.
+    let mut world = World::new(5);
+    (0..4).for_each(|node| world.meets(1_000, node, 0..4));
+    world.meets(1_500, 1, [4]);
+    world.see(20_000, Observation::NodeStopped { node: 1, how: Stop::Leave }).unwrap();
+    world.see(21_000, Observation::NodeStarted { node: 1, restart: true }).unwrap();
+    world.meets(21_200, 1, [0, 2, 3]);
+    let without = world.certificate(1, 0, &[0, 1, 2, 3], &[0, 2, 3]);
+    assert_eq!(world.reports(21_500, 1, 0, &without), Ok(()));
+    // But not one that is known to the others.
+    let short = world.certificate(1, 1, &[0, 1, 2], &[0, 1, 2]);
+    assert_eq!(sentence(world.reports(21_500, 1, 1, &short)), Some(REAL));
 }
 
 #[test]

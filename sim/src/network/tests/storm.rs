@@ -1,6 +1,7 @@
 //! Everything at once, at random: what must hold in any case.
 
 use super::*;
+use crate::scenario::{LossBurst, QueueFull, Reorder};
 
 /// 400 random things happen to six nodes, some of them in the same instant.
 fn storm(seed: u64, spec: &NetworkSpec) -> World {
@@ -45,11 +46,24 @@ fn storm(seed: u64, spec: &NetworkSpec) -> World {
     world
 }
 
-fn specs() -> [NetworkSpec; 3] {
+fn specs() -> [NetworkSpec; 4] {
     let law = LatencyLaw::Lognormal { median: Span::millis(5), p99: Span::millis(300) };
     let lossy = NetworkSpec { latency: law, loss: Ppm(100_000), high_water_mark: 30, ..plain() };
     let narrow = NetworkSpec { bandwidth_bps: Some(2_000_000), queue_bytes: 8_000, ..lossy.clone() };
-    [plain(), lossy, narrow]
+    let bursty = NetworkSpec {
+        jitter: Some(LatencyLaw::Pareto { scale: Span(100), shape_millionths: 1_500_000 }),
+        asymmetry: Ppm(500_000),
+        loss_burst: Some(LossBurst { mean: Span::millis(300), within: Ppm(800_000) }),
+        queue_full: QueueFull::Drop,
+        download_bps: Some(1_000_000),
+        duplicate: Ppm(200_000),
+        reorder: Some(Reorder { share: Ppm(100_000), by: LatencyLaw::Constant(Span::millis(50)) }),
+        corrupt: Ppm(100_000),
+        undetected: Ppm(500_000),
+        slow_joiner: Some(LatencyLaw::Constant(Span::millis(20))),
+        ..narrow.clone()
+    };
+    [plain(), lossy, narrow, bursty]
 }
 
 #[test]
