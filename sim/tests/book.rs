@@ -1,5 +1,4 @@
 //! The book: its reference is what the code says, all its pages can be found, and every link leads somewhere.
-#![expect(clippy::disallowed_methods, reason = "tests read the book")]
 
 #[path = "support/pages.rs"]
 mod pages;

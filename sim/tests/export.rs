@@ -94,7 +94,9 @@ fn every_trace_event_has_the_fields_of_its_phase() {
 
 #[test]
 fn what_begins_ends_in_the_order_of_a_stack() {
-    let mut spans: BTreeMap<(u64, String, String), Vec<(u64, bool, String)>> = BTreeMap::new();
+    // By process, category and id: when, whether it begins, and its name.
+    type Span = (u64, bool, String);
+    let mut spans: BTreeMap<(u64, String, String), Vec<Span>> = BTreeMap::new();
     for event in events().iter().filter(|event| ["b", "e"].contains(&text(event, "ph"))) {
         let key = (number(event, "pid"), text(event, "cat").to_owned(), text(event, "id").to_owned());
         let span = (number(event, "ts"), text(event, "ph") == "b", text(event, "name").to_owned());
@@ -192,6 +194,7 @@ fn packets_are_frames_of_the_run_in_streams_without_a_gap() {
 }
 
 /// Runs a program of Wireshark's; nothing, and a word, where it is not installed.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn wireshark(program: &str, arguments: &[&str]) -> Option<String> {
     let file = results().join("out/trace.pcapng");
     let Ok(output) = Command::new(program).args(arguments).arg(file).output() else {

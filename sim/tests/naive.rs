@@ -303,7 +303,7 @@ impl NaiveWorld {
 
     fn deliver(&mut self, node: NodeNo, link: Link, frame: &Frame) {
         self.hash.input(self.now, node, frame.number);
-        self.handle(node, Input::Frame { link, bytes: &frame.bytes.to_vec() });
+        self.handle(node, Input::Frame { link, bytes: &frame.bytes });
     }
 
     fn handle(&mut self, node: NodeNo, input: Input<'_>) {

@@ -114,6 +114,7 @@ fn chromium(page: &Path, arguments: &[&str]) -> Option<(String, String)> {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn a_browser_draws_every_chart_of_a_page_and_complains_of_nothing() {
     let directory = results(&[]);
     let page = directory.path().join("out/report.html");

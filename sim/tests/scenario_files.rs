@@ -392,6 +392,8 @@ error: unknown key `heartbeat_intervall` in the node configuration
 fn what_a_file_leaves_out_is_the_default_and_what_it_says_is_taken() {
     let scenario = parse(BASE).unwrap();
     assert_eq!(scenario.shows, "What it shows.");
+    let for_editors = format!("#:schema scenario.schema.json\n{BASE}");
+    assert_eq!(parse(&for_editors).unwrap().shows, "What it shows.");
     assert_eq!((scenario.seed, scenario.nodes.len()), (1, 10));
     assert_eq!(scenario.nodes[3].name, "n3");
     assert_eq!(scenario.nodes[3].config.node_name, "n3");

@@ -1,5 +1,4 @@
 //! `schema` prints what editors complete and mark by: it takes every scenario that the parser takes, and marks what it would refuse.
-#![expect(clippy::disallowed_methods, reason = "tests read the scenarios of the repository")]
 
 #[path = "support/worlds.rs"]
 mod worlds;

@@ -226,8 +226,8 @@ fn settles(fields: &Fields<'_>, faults: &[Fault], frame: Frame) -> Read<()> {
     Err(item.problem(message, "a longer `duration` or a shorter `settle`"))
 }
 
-/// What the file shows: its first line, where that is a comment.
+/// What the file shows: its first line, where that is a comment. What is addressed to an editor, `#:schema ..`, may stand above it.
 pub(super) fn first_comment(text: &str) -> String {
-    let first = text.lines().next().unwrap_or_default();
+    let first = text.lines().find(|line| !line.starts_with("#:")).unwrap_or_default();
     first.strip_prefix('#').unwrap_or_default().trim().to_owned()
 }

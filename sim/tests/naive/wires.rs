@@ -241,7 +241,7 @@ impl NaiveWorld {
         let mut again = wire.stalled_at + Span(wait);
         while again <= self.now {
             wait = (wait * 2).min(longest);
-            again = again + Span(wait);
+            again += Span(wait);
         }
         wire.turn += 1;
         let turn = wire.turn;
