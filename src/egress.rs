@@ -35,6 +35,8 @@ const REST_WAITS: Span = Span::millis(1);
 /// Payloads in one bundle, and their bytes: what does not fit waits for the next flush.
 const BUNDLE_ITEMS: usize = 256;
 const BUNDLE_BYTES: usize = 256 * 1024;
+/// Room for pending payloads that is kept while nothing is pending: a guess, several flushes of a busy node.
+const ROOM_KEPT: usize = 16 * 1024;
 
 /// Payloads on their way out, and what is needed to seal them.
 #[derive(Clone, Debug)]
@@ -260,6 +262,10 @@ impl Egress {
             later
         });
         encoded.truncate(end);
+        // Records for a newcomer may have taken a megabyte; heartbeats take no room here.
+        if end == 0 && encoded.capacity() > ROOM_KEPT {
+            encoded = Vec::new();
+        }
         (self.pending, self.encoded) = (pending, encoded);
     }
 

@@ -43,7 +43,7 @@ use vote::Poll;
 use crate::auction::{Claim, Funds};
 use crate::config::Config;
 use crate::cx::Ctx;
-use crate::id::{ElectorateId, JobId, NodeId};
+use crate::id::{JobId, NodeId};
 use crate::io::SubmitRefusal;
 use crate::membership::Members;
 use crate::time::Time;
@@ -66,8 +66,8 @@ pub struct Ledger {
     differs: Vec<u8>,
     /// Accounts to look at again: they have got or freed something, or have something new.
     touched: BTreeSet<NodeId>,
-    /// Whose votes were last collected and asked for.
-    electorate: ElectorateId,
+    /// Whose votes were last collected and asked for, as the electorate counts itself.
+    electorate: u64,
     stake: Tokens,
     /// Planted: nobody looks at a balance.
     unchecked: bool,
@@ -130,7 +130,7 @@ impl Ledger {
             asks: Asks::default(),
             differs: Vec::new(),
             touched: BTreeSet::new(),
-            electorate: ElectorateId::default(),
+            electorate: 0,
             stake: config.stake,
             unchecked: balance_unchecked_planted(config),
             timers: Timers::default(),
@@ -296,8 +296,8 @@ impl Ledger {
 
     /// What follows from all that came in: waiting transactions that are covered now are applied and voted on.
     pub fn settle(&mut self, cx: &mut Ctx<'_>, members: &Members) {
-        if self.electorate != members.electorate().digest() {
-            self.electorate = members.electorate().digest();
+        if self.electorate != members.electorate().generation() {
+            self.electorate = members.electorate().generation();
             self.on_electorate(cx, members);
         }
         while let Some(account) = self.touched.pop_first() {

@@ -9,7 +9,9 @@ pub mod electorate;
 pub mod gossip;
 
 use std::collections::BTreeMap;
+use std::slice::from_ref;
 
+use prefetch_index::prefetch_index;
 use sha2::{Digest, Sha256};
 
 use crate::config::{Config, Membership as Mode};
@@ -26,17 +28,22 @@ use electorate::{Ballot, Electorate, Former};
 /// Members that make a provisional claim, the node itself included: `min_peers` is for claims that bind everyone.
 const COMPANY: u32 = 2;
 
+/// Places for hints in a small network. A power of two, as it remains when it is doubled; far fewer than two bytes tell apart.
+const FEWEST_HINTS: usize = 256;
+
 /// The members.
 #[derive(Clone, Debug)]
 pub struct Members {
     peers: Vec<Peer>,
     index: BTreeMap<NodeId, PeerIdx>,
-    /// The member last added of those whose id begins with this byte: most look-ups end here.
+    /// The member last added of those whose id begins with these bits. There are four to eight places for each member, so that most
+    /// look-ups end here, as beacons of hundreds ask for them: they come over no link of their senders.
     hints: Vec<PeerIdx>,
     electorate: Electorate,
     former: Former,
-    /// Whether members came or went since the electorate was built: see [`Members::settle`].
+    /// Whether members went, came back or have other keys since the electorate was built, and who came: see [`Members::settle`].
     changed: bool,
+    newcomers: Vec<PeerIdx>,
     records_digest: u32,
     /// The part of it that is of members whom only the store remembers.
     recalled_digest: u32,
@@ -60,16 +67,14 @@ pub struct Members {
     clock: clock::Clock,
 }
 
-/// One member. What every message of it touches stands first and together: with hundreds of members, it is the time to fetch
-/// these lines that a delivery takes.
+/// One member. What every message of it touches stands first, on two cache lines: with hundreds of members, it is the time to fetch
+/// these that a delivery takes.
 #[derive(Clone, Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Peer {
     /// Its id and its present public key, as in its record.
     id: NodeId,
     key: [u8; 32],
-    /// The key before that one, and until when what it signed is still taken.
-    old_key: Option<([u8; 32], Time)>,
     /// When a verified message of it came in last; nothing before the first.
     pub last_heard: Option<Time>,
     /// The stamp of its last PING and when it came, until a PONG has answered it.
@@ -85,6 +90,8 @@ pub struct Peer {
     link_up: bool,
     /// Whether it is out of the electorate because it was dead for `forget_after`.
     forgotten: bool,
+    /// The key before the present one, and until when what it signed is still taken.
+    old_key: Option<([u8; 32], Time)>,
     /// Whether the store alone says that it is a member: neither it nor anybody else has shown so in this life.
     recalled: bool,
     /// The newest moment at which others are known to have heard it.
@@ -118,11 +125,12 @@ impl Members {
         let mut members = Members {
             peers: vec![Peer::new(own, Time(0))],
             index: BTreeMap::from([(id, PeerIdx::SELF)]),
-            hints: vec![PeerIdx::SELF; 256],
+            hints: vec![PeerIdx::SELF; FEWEST_HINTS],
             electorate: Electorate::default(),
             former: Former::default(),
             // Alone may be enough: the first `settle` says so.
             changed: true,
+            newcomers: Vec::new(),
             records_digest: 0,
             recalled_digest: 0,
             listed: listed(config),
@@ -147,8 +155,25 @@ impl Members {
     /// The number of a known id.
     #[must_use]
     pub fn find(&self, id: NodeId) -> Option<PeerIdx> {
-        let hint = self.hints[usize::from(id.0[0])];
+        let hint = self.hints[hint_at(id, self.hints.len())];
         if self.id(hint) == id { Some(hint) } else { self.index.get(&id).copied() }
+    }
+
+    /// Has the processor fetch what a message of this member touches.
+    #[inline]
+    pub fn prefetch(&self, peer: PeerIdx) {
+        // Taking a place does not read it; what is named is the first byte of the lines that are wanted.
+        let peer = &self.peers[peer.at()];
+        prefetch_index(from_ref(&peer.id), 0);
+        prefetch_index(from_ref(&peer.ping), 0);
+        prefetch_index(from_ref(&peer.record.record_signature), 0);
+    }
+
+    /// Who probably says something over a link, told without looking at any member.
+    #[inline]
+    #[must_use]
+    pub fn likely_speaking(&self, link: Link, sender: NodeId) -> PeerIdx {
+        self.behind(link).unwrap_or_else(|| self.hints[hint_at(sender, self.hints.len())])
     }
 
     /// A member by its number.
@@ -301,10 +326,10 @@ impl Members {
         let peer = index(self.peers.len());
         let replaced = self.index.insert(record.node_id, peer);
         assert!(replaced.is_none(), "the member was not known");
-        self.hints[usize::from(record.node_id.0[0])] = peer;
         self.records_digest ^= self.digest_of(&record);
         self.peers.push(Peer::new(record, cx.now.mono));
-        self.changed = true;
+        self.add_hint(peer);
+        self.newcomers.push(peer);
         if recalled {
             self.peers[peer.at()].recalled = true;
             self.recalled_digest ^= self.digest_of(&self.peers[peer.at()].record);
@@ -315,6 +340,19 @@ impl Members {
         self.dial(cx, peer);
         self.detector.look_again_at(cx.now.mono + cx.config.heartbeat_timeout);
         peer
+    }
+
+    fn add_hint(&mut self, peer: PeerIdx) {
+        if self.peers.len() * 4 <= self.hints.len() {
+            let at = hint_at(self.id(peer), self.hints.len());
+            self.hints[at] = peer;
+            return;
+        }
+        self.hints = vec![PeerIdx::SELF; self.hints.len() * 2];
+        for known in (0..self.peers.len()).map(index) {
+            let at = hint_at(self.id(known), self.hints.len());
+            self.hints[at] = known;
+        }
     }
 
     /// Puts a newer record of a member in place of the one held.
@@ -376,10 +414,21 @@ impl Members {
 
     /// What follows from members that came or went, once for all that one message brought.
     pub fn settle(&mut self, cx: &mut Ctx<'_>) {
-        if std::mem::take(&mut self.changed) {
-            self.rebuild_electorate(cx.now.mono, cx.config);
-            self.update_degraded(cx);
+        if !self.changed && self.newcomers.is_empty() {
+            return;
         }
+        let newcomers = std::mem::take(&mut self.newcomers);
+        if std::mem::take(&mut self.changed) || cx.config.membership != Mode::Open {
+            self.rebuild_electorate(cx.now.mono, cx.config);
+        } else {
+            // To build it anew for each of a thousand who come would take a thousand times as long.
+            self.former.keep(self.electorate.clone(), cx.now.mono + OVERLAP);
+            for peer in newcomers.into_iter().map(|at| &self.peers[at.at()]) {
+                let chain = (peer.record.public_key, peer.record.rotations.clone());
+                self.electorate.admit(peer.id, peer.key, chain);
+            }
+        }
+        self.update_degraded(cx);
     }
 
     /// A forgotten member has a new record, perhaps from a third: as if it were met for the first time.
@@ -454,7 +503,7 @@ impl Members {
 
     /// Compares the reachable members with the quorum of all.
     fn update_degraded(&mut self, cx: &mut Ctx<'_>) {
-        if self.changed {
+        if self.changed || !self.newcomers.is_empty() {
             return; // `settle` compares with the quorum of the new electorate
         }
         let quorum = self.electorate.quorum();
@@ -500,8 +549,9 @@ impl Members {
         members.dedup_by_key(|(id, _)| *id);
         let chains = self.peers.iter().filter(|peer| !peer.record.rotations.is_empty());
         let chains = chains.map(|peer| (peer.key, (peer.record.public_key, peer.record.rotations.clone()))).collect();
-        let former = std::mem::replace(&mut self.electorate, Electorate::new(members, chains));
-        if former.digest() != self.electorate.digest() {
+        let former = self.electorate.clone();
+        self.electorate.replace(members, chains);
+        if former.generation() != self.electorate.generation() {
             self.former.keep(former, now + OVERLAP);
         }
     }
@@ -561,9 +611,8 @@ impl Peer {
 
     /// Whether it has signed this, with its present key or, for a minute, with the one before (1).
     pub fn has_signed(&self, now: Time, verify: &mut dyn Verify, message: &Signed<'_>, signature: &Signature) -> bool {
-        let old_key = self.old_key.filter(|(_, until)| now < *until);
         verify.verify(&self.key, message, signature)
-            || old_key.is_some_and(|(key, _)| verify.verify(&key, message, signature))
+            || self.old_key.is_some_and(|(key, until)| now < until && verify.verify(&key, message, signature))
     }
 
     /// Last measured round trip.
@@ -605,6 +654,11 @@ fn record_digest(record: &Announce) -> u32 {
         .chain_update(record.sequence.to_le_bytes())
         .finalize();
     u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]])
+}
+
+/// Where among so many hints that of an id is.
+fn hint_at(id: NodeId, hints: usize) -> usize {
+    usize::from(u16::from_be_bytes([id.0[0], id.0[1]])) * hints >> 16
 }
 
 fn index(at: usize) -> PeerIdx {

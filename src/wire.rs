@@ -116,15 +116,15 @@ impl<'a> Envelope<'a> {
         Signed { network_id, bytes }
     }
 
-    /// Whether this is an announce that carries just the record with this signature, and asks for nothing: what nearly every
-    /// beacon is, told without decoding it. Its sender could lie here only about its own record.
+    /// Whether this is an announce that carries just the record with this signature: what nearly every announce is to nearly all
+    /// who hear it, told without decoding it. If so, whether it asks for records. Its sender could lie here only about its own.
     #[must_use]
-    pub fn repeats_record(&self, held: &Signature) -> bool {
+    pub fn repeats_record(&self, held: &Signature) -> Option<bool> {
         match &self.body {
             Body::Binary { payload, .. } if self.header.kind == MsgType::PeerAnnounce && !self.header.compressed => {
                 binary::ends_with_record(payload, held)
             }
-            Body::Binary { .. } | Body::Json { .. } => false,
+            Body::Binary { .. } | Body::Json { .. } => None,
         }
     }
 

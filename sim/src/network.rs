@@ -33,6 +33,7 @@ pub mod topology;
 use marlos::id::Link;
 use marlos::time::{Span, Time};
 use marlos::wire::MsgType;
+use prefetch_index::prefetch_index;
 
 use crate::draw::{Draws, Purpose};
 use crate::observe::Mishap;
@@ -232,6 +233,9 @@ struct Launch {
     n: u64,
 }
 
+/// How many copies ahead the stream of a copy is fetched: a guess, as long as memory takes.
+const STREAMS_AHEAD: usize = 4;
+
 /// Room for every kind of message, by its number.
 const KINDS: usize = MsgType::ALL.len() + 1;
 
@@ -306,7 +310,11 @@ impl Network {
         let turn = if self.bandwidth_bps.is_none() { 0 } else { (n % count as u64) as usize };
         for at in 0..count {
             let at = if at + turn < count { at + turn } else { at + turn - count };
-            let no = self.streams.list_of(parcel.from)[first + at].no;
+            let list = &self.streams.list_of(parcel.from)[first..];
+            let no = list[at].no;
+            if let Some(soon) = list.get(at + STREAMS_AHEAD) {
+                prefetch_index(&self.streams.hot, soon.no as usize);
+            }
             self.launch(now, no, &launch);
         }
         self.take_off(flight)
@@ -398,6 +406,22 @@ impl Network {
             Due::Broken { stream, turn } => self.on_broken(now, stream, turn),
             Due::Forget { stream, turn } => self.on_forget(now, stream, turn),
         }
+    }
+
+    /// After an event was handled: from whom, to whom and on which link the next copy of the same broadcast will come, unless something
+    /// happens to it. For whoever can prepare for it; the stream of the copy after that is fetched here.
+    #[must_use]
+    #[inline]
+    pub fn upcoming(&self, event: NetEvent) -> Option<(NodeNo, NodeNo, Link)> {
+        let Due::Flight(flight) = event.0 else { return None };
+        let (next, after) = self.flights.upcoming(flight);
+        if let Some(after) = after.filter(|after| !after.is_datagram()) {
+            prefetch_index(&self.streams.hot, after.stream as usize);
+        }
+        let next = next?;
+        let (from, _frame) = self.flights.what(flight);
+        let link = if next.is_datagram() { Link::BEACON } else { self.streams.hot[next.stream as usize].link };
+        Some((from, next.receiver().into(), link))
     }
 
     /// The next copy of a flight is where it should be.

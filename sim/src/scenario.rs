@@ -17,6 +17,7 @@ mod regions;
 pub mod schema;
 mod set;
 mod targets;
+mod topology;
 mod trace;
 mod write;
 
@@ -33,10 +34,11 @@ pub use asked::Takes;
 pub use diagnostic::Diagnostic;
 pub(crate) use diagnostic::did_you_mean;
 pub use law::LatencyLaw;
-pub use network::{LossBurst, NetworkSpec, QueueFull, Reorder, Topology};
+pub use network::{LossBurst, NetworkSpec, QueueFull, Reorder};
 pub use parse::{Overrides, limits};
 pub use regions::RegionMatrix;
 pub use set::Setting;
+pub use topology::Topology;
 pub use trace::{Trace, TraceJob};
 pub use write::ranges;
 

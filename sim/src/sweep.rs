@@ -5,6 +5,7 @@
 //! same plan leaves the same bytes with any number of threads; and the shards of a plan, merged, leave those of the whole.
 
 pub mod merge;
+mod parquet;
 pub mod results;
 pub mod row;
 pub mod table;

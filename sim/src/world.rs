@@ -212,7 +212,10 @@ impl World {
     fn on_network(&mut self, at: Time, event: NetEvent, watcher: &mut dyn Watcher) {
         let step = self.network.step(at, event);
         match step.again {
-            Some((at, tie)) => self.queue.advance_top(at, tie),
+            Some((at, tie)) => {
+                self.queue.advance_top(at, tie);
+                self.prepare(event);
+            }
             None => drop(self.queue.pop()),
         }
         match step.heard {
@@ -239,6 +242,17 @@ impl World {
             None => {}
         }
         self.drain_network(watcher);
+    }
+
+    /// The next copy of a broadcast is for another node, of whose memory nothing is in the processor's caches in a large world: it is
+    /// fetched while this copy is handled.
+    #[inline]
+    fn prepare(&self, event: NetEvent) {
+        if let Some((from, to, link)) = self.network.upcoming(event)
+            && let Some(machine) = &self.slots[to].node
+        {
+            machine.expect_frame(link, self.sight.truth.ids[from], self.now(to));
+        }
     }
 
     fn on_event(&mut self, at: Time, event: WorldEvent, watcher: &mut dyn Watcher) {
@@ -362,10 +376,10 @@ impl World {
     /// A frame reaches a node: the path of nearly every event.
     fn deliver(&mut self, node: NodeNo, link: Link, frame: u32, watcher: &mut dyn Watcher) {
         if self.troupe.has(node) {
-            let held = self.frames.lend(frame);
-            let heard = self.lets_hear(node, link, &held, watcher);
-            let verified = held.verified;
-            self.frames.give_back(frame, held, verified);
+            let (origin, verified) = (self.frames.origin(frame), self.frames.verified(frame));
+            let bytes = self.frames.lend(frame);
+            let heard = self.lets_hear(node, link, origin, &bytes, watcher);
+            self.frames.give_back(frame, bytes, verified);
             if !heard {
                 return;
             }
@@ -375,18 +389,20 @@ impl World {
 
     /// A frame reaches the machine of a node.
     fn deliver_through(&mut self, node: NodeNo, link: Link, frame: u32, watcher: &mut dyn Watcher) {
-        let held = self.frames.lend(frame);
-        self.memo.enter_frame(&held.bytes, held.verified);
-        self.hash.input(self.sight.truth.now, node, held.origin.number);
+        let origin = self.frames.origin(frame);
+        let verified = self.frames.verified(frame);
+        let bytes = self.frames.lend(frame);
+        self.memo.enter_frame(&bytes, verified);
+        self.hash.input(self.sight.truth.now, node, origin.number);
         let slot = &mut self.slots[node];
-        slot.tally.on_bytes(self.sight.truth.now, held.bytes.len() as u64);
-        slot.arriving = Some(held.origin);
-        self.handle(node, Input::Frame { link, bytes: &held.bytes }, watcher);
+        slot.tally.on_bytes(self.sight.truth.now, bytes.len() as u64);
+        slot.arriving = Some(origin);
+        self.handle(node, Input::Frame { link, bytes: &bytes }, watcher);
         if !self.slots[node].is_busy() {
             self.slots[node].arriving = None;
         }
         let verified = self.memo.leave_frame();
-        self.frames.give_back(frame, held, verified);
+        self.frames.give_back(frame, bytes, verified);
     }
 
     /// Hands an input to a node and applies what follows.

@@ -1,5 +1,7 @@
 //! How much a sender may say: a token bucket in whole numbers, and a count by when it was said.
 
+use prefetch_index::prefetch_index;
+
 use crate::config::Config;
 use crate::time::{Span, Time, WallTime};
 
@@ -43,11 +45,12 @@ const SECONDS: u64 = 64;
 /// What comes of it in which order says nothing: a connection may still hold what was said before a cut when the next one has brought
 /// what was said after it. A liar can stamp what it says as it likes: it gains what fits between the oldest and the newest stamp, once.
 #[derive(Clone, Debug)]
+#[repr(C)] // the counts, of which a message touches one, first: see `guard`
 pub struct Stamps {
-    /// The latest second that anything was stamped with.
-    newest: u64,
     /// How many of each of the last seconds.
     counts: [u16; SECONDS as usize],
+    /// The latest stamp.
+    newest: WallTime,
     /// What it may say in all, by when it came: the rate, and a tolerance's worth of what was held up.
     all: Bucket,
 }
@@ -56,7 +59,7 @@ impl Stamps {
     /// Nothing was said yet.
     #[must_use]
     pub fn new(config: &Config, now: Time) -> Stamps {
-        Stamps { newest: 0, counts: [0; SECONDS as usize], all: Bucket::full(Stamps::most(config), now) }
+        Stamps { counts: [0; SECONDS as usize], newest: WallTime(0), all: Bucket::full(Stamps::most(config), now) }
     }
 
     /// What may come at once where it was said in the time that is tolerated.
@@ -66,33 +69,45 @@ impl Stamps {
         u32::try_from(held + u64::from(config.rate_limit_burst)).unwrap_or(u32::MAX)
     }
 
+    /// The latest stamp of what was counted.
+    #[must_use]
+    pub fn newest(&self) -> WallTime {
+        self.newest
+    }
+
     /// Whether one more with this stamp is within the rate; it is not counted.
     #[must_use]
     pub fn has_room(&self, stamp: WallTime, now: Time, config: &Config) -> bool {
-        let second = stamp.0 / SECOND.0;
-        if second + SECONDS <= self.newest {
+        let (second, newest) = (stamp.0 / SECOND.0, self.newest.0 / SECOND.0);
+        if second + SECONDS <= newest {
             return false;
         }
         let (rate, burst) = (config.rate_limit_msgs_per_sec, config.rate_limit_burst);
-        let count = if second > self.newest { 0 } else { self.counts[Stamps::at(second)] };
+        let count = if second > newest { 0 } else { self.counts[Stamps::at(second)] };
         // A second of what an honest node says (see `egress`): half the burst, and less than the rate.
         let most = burst.max(burst / 2 + rate).min(u32::from(u16::MAX));
         let mut all = self.all;
         u32::from(count) < most && all.has_token(now, rate, Stamps::most(config))
     }
 
+    /// Has the processor fetch the count of this stamp.
+    #[inline]
+    pub fn prefetch(&self, stamp: WallTime) {
+        prefetch_index(&self.counts, Stamps::at(stamp.0 / SECOND.0));
+    }
+
     /// Counts one.
     pub fn count(&mut self, stamp: WallTime, now: Time, config: &Config) {
         self.all.has_token(now, config.rate_limit_msgs_per_sec, Stamps::most(config));
         self.all.take();
-        let second = stamp.0 / SECOND.0;
-        if second + SECONDS <= self.newest {
+        let (second, newest) = (stamp.0 / SECOND.0, self.newest.0 / SECOND.0);
+        if second + SECONDS <= newest {
             return;
         }
-        for passed in (self.newest + 1..=second).rev().take(SECONDS as usize) {
+        for passed in (newest + 1..=second).rev().take(SECONDS as usize) {
             self.counts[Stamps::at(passed)] = 0;
         }
-        self.newest = self.newest.max(second);
+        self.newest = self.newest.max(stamp);
         let count = &mut self.counts[Stamps::at(second)];
         *count = count.saturating_add(1);
     }

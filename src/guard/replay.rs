@@ -9,6 +9,7 @@ const WORDS: usize = (WINDOW / 64) as usize;
 
 /// The nonces seen of one sender: its newest incarnation, and a sliding window over that incarnation's counters.
 #[derive(Clone, Debug)]
+#[repr(C)] // the bits, of which a message touches one word, last: see `guard`
 pub struct ReplayWindow {
     incarnation: u32,
     highest: u64,

@@ -6,7 +6,7 @@
 use super::{Members, Peer, index};
 use crate::config::planted;
 use crate::cx::Ctx;
-use crate::id::{Link, PeerIdx};
+use crate::id::{Link, NodeId, PeerIdx};
 use crate::io::{Event, PeerState, Refusal};
 use crate::time::{Span, Time, WallTime};
 use crate::wire::Payload;
@@ -249,6 +249,12 @@ impl Members {
     pub(super) fn forget(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx) {
         self.hang_up(cx, peer);
         self.set_forgotten(cx, peer, true);
+    }
+
+    /// The member that says something over a link: usually the one that the link is to.
+    #[must_use]
+    pub fn speaking(&self, link: Link, sender: NodeId) -> Option<PeerIdx> {
+        self.behind(link).filter(|peer| self.id(*peer) == sender).or_else(|| self.find(sender))
     }
 
     /// The member behind a link that `Members::dial` made.

@@ -1,6 +1,7 @@
 //! Who votes: all known members, the dead ones too, until forgotten; never "those who answered" (protocol.md, section 4).
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use crate::id::{ElectorateId, NodeId};
 use crate::identity::chain;
@@ -54,7 +55,8 @@ pub(super) struct Former(Vec<(Electorate, Time)>);
 impl Former {
     /// This one is not the present one any more, and counts until then.
     pub(super) fn keep(&mut self, electorate: Electorate, until: Time) {
-        self.0.retain(|(other, _)| other.digest != electorate.digest);
+        let same = |other: &Electorate| other.members.len() == electorate.members.len() && other.digest() == electorate.digest();
+        self.0.retain(|(other, _)| !same(other));
         if self.0.len() >= FORMER {
             self.0.remove(0);
         }
@@ -64,7 +66,7 @@ impl Former {
     /// The one of this name, and how many of its votes prove something to who holds the present one: a quorum of it, and among them at
     /// least one of an honest member even if as many lie as the present one bears. Of those that lost a member since, none.
     pub(super) fn named(&self, now: Time, digest: ElectorateId, present: &Electorate) -> Option<(&Electorate, u32)> {
-        let (electorate, _) = self.0.iter().find(|(former, until)| former.digest == digest && now < *until)?;
+        let (electorate, _) = self.0.iter().find(|(former, until)| former.digest() == digest && now < *until)?;
         let all_present = electorate.members.iter().all(|(id, _)| present.position(*id).is_some());
         let liars = quorum::max_byzantine(present.ballot().voters);
         all_present.then(|| (electorate, electorate.quorum().max(liars + 1)))
@@ -77,22 +79,55 @@ pub struct Electorate {
     members: Vec<(NodeId, [u8; 32])>,
     /// Of those who have had others, by their present keys.
     chains: BTreeMap<[u8; 32], Chain>,
-    digest: ElectorateId,
+    /// Made when it is first asked for: of the electorates that a node goes through while it meets hundreds, nobody asks.
+    digest: OnceLock<ElectorateId>,
+    generation: u64,
 }
 
 impl Electorate {
     /// Of members that are sorted by id and differ.
     #[must_use]
     pub fn new(members: Vec<(NodeId, [u8; 32])>, chains: BTreeMap<[u8; 32], Chain>) -> Electorate {
+        let mut electorate = Electorate::default();
+        electorate.replace(members, chains);
+        electorate
+    }
+
+    /// These vote from now on: sorted by id, and each once. They may be the same as before with other keys.
+    pub fn replace(&mut self, members: Vec<(NodeId, [u8; 32])>, chains: BTreeMap<[u8; 32], Chain>) {
         assert!(members.is_sorted_by(|a, b| a.0 < b.0), "an electorate is sorted and names each member once");
-        let digest = quorum::electorate_digest(members.iter().map(|(id, _)| id));
-        Electorate { members, chains, digest }
+        if !members.iter().map(|(id, _)| id).eq(self.members.iter().map(|(id, _)| id)) {
+            self.become_other();
+        }
+        (self.members, self.chains) = (members, chains);
+    }
+
+    /// One more votes.
+    pub fn admit(&mut self, id: NodeId, key: [u8; 32], chain: Chain) {
+        let at = self.members.partition_point(|(member, _)| *member < id);
+        assert!(self.members.get(at).is_none_or(|(member, _)| *member != id), "an electorate names each member once");
+        self.members.insert(at, (id, key));
+        if !chain.1.is_empty() {
+            self.chains.insert(key, chain);
+        }
+        self.become_other();
+    }
+
+    fn become_other(&mut self) {
+        self.digest = OnceLock::new();
+        self.generation += 1;
+    }
+
+    /// Counts the electorates that this has been: another number, other members.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Names this electorate.
     #[must_use]
     pub fn digest(&self) -> ElectorateId {
-        self.digest
+        *self.digest.get_or_init(|| quorum::electorate_digest(self.members.iter().map(|(id, _)| id)))
     }
 
     /// The voters with their present public keys, sorted by id.
@@ -123,14 +158,18 @@ impl Electorate {
     /// Votes that a certificate needs.
     #[must_use]
     pub fn quorum(&self) -> u32 {
-        self.ballot().needed()
+        quorum::quorum(self.voters())
     }
 
     /// The votes of all members.
     #[must_use]
     pub fn ballot(&self) -> Ballot {
-        let voters = u32::try_from(self.members.len()).expect("bounded by max_members").max(1);
-        Ballot { electorate: self.digest, voters, reachable: Vec::new() }
+        let voters = self.voters();
+        Ballot { electorate: self.digest(), voters, reachable: Vec::new() }
+    }
+
+    fn voters(&self) -> u32 {
+        u32::try_from(self.members.len()).expect("bounded by max_members").max(1)
     }
 
     /// The votes of those members alone that can be reached; nothing where none can.
@@ -139,7 +178,7 @@ impl Electorate {
         let chosen = self.members.iter().enumerate().filter(|(_, (id, _))| is_reachable(*id)).map(|(at, _)| at);
         let reachable = quorum::bitmap(self.members.len(), chosen.clone());
         let voters = u32::try_from(chosen.count()).expect("bounded by max_members");
-        let electorate = quorum::provisional_digest(self.digest, &reachable);
+        let electorate = quorum::provisional_digest(self.digest(), &reachable);
         (voters > 0).then_some(Ballot { electorate, voters, reachable })
     }
 }

@@ -285,6 +285,16 @@ impl Members {
         Ok(())
     }
 
+    /// A member announces the record of it that is held, and asks for those of others.
+    pub fn on_repeated_announce(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, link: Link) {
+        if link == Link::INBOUND {
+            self.pass_on(cx, from);
+        }
+        if link != Link::BEACON {
+            self.on_asked(cx, from, link);
+        }
+    }
+
     /// A member asks for all records. Its first contacts, which meet it only now or which it has reached, and its tellers answer,
     /// and not a hundred others; unless it asks and asks, because it hears none of those.
     fn on_asked(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, link: Link) {

@@ -31,11 +31,7 @@ impl Node {
             Err(Refusal::FromSelf) if link == Link::BEACON => return Ok(()),
             Err(reason) => return Err((None, reason)),
         }
-        let known = match self.members.behind(link) {
-            Some(peer) if self.members.id(peer) == header.sender => Some(peer),
-            _ => self.members.find(header.sender),
-        };
-        let Some(from) = known else {
+        let Some(from) = self.members.speaking(link, header.sender) else {
             return self.on_stranger(now, link, &envelope, bytes, verify, out).map_err(|reason| (None, reason));
         };
         let refuse = |reason| (Some(from), reason);
@@ -68,6 +64,17 @@ impl Node {
             return Err(refuse(Refusal::RateLimited));
         }
         self.admit_and_dispatch(now, link, from, &envelope, bytes, verify, out).map_err(refuse)
+    }
+
+    /// Has the processor fetch what a frame of `sender` over `link` will touch of it. Changes nothing, waits for nothing.
+    ///
+    /// For a driver of hundreds of nodes, whose tables do not fit the processor's caches: where it is told of a frame one frame
+    /// ahead, a delivery does not wait for memory line after line.
+    #[inline]
+    pub fn expect_frame(&self, link: Link, sender: NodeId, now: Now) {
+        let from = self.members.likely_speaking(link, sender);
+        self.members.prefetch(from);
+        self.guard.prefetch(from, now);
     }
 
     fn door(&self) -> Door {
@@ -173,12 +180,10 @@ impl Node {
     ) -> Result<(), Refusal> {
         let header = envelope.header;
         let mut inbox = std::mem::take(&mut self.inbox);
-        let unpacked = if header.kind == MsgType::PeerAnnounce
-            && envelope.repeats_record(&self.members.peer(from).record.record_signature)
-        {
-            Ok(())
-        } else {
-            envelope.payloads(self.config.max_message_size, &mut |payload| inbox.push(payload))
+        let repeats = envelope.repeats_record(&self.members.peer(from).record.record_signature);
+        let unpacked = match repeats {
+            Some(_) => Ok(()),
+            None => envelope.payloads(self.config.max_message_size, &mut |payload| inbox.push(payload)),
         };
         self.guard.admit(from, &header, now, &self.config);
         let (mut cx, parts) = self.split(now, verify, out);
@@ -189,6 +194,10 @@ impl Node {
         parts.metrics.bytes_received += bytes.len() as u64;
         parts.metrics.latency_us_sum += one_way.as_micros();
         cx.report(Event::Accepted { from, kind: header.kind, one_way });
+        if repeats == Some(true) {
+            parts.members.on_repeated_announce(&mut cx, from, link);
+            self.meet_new_members(now, verify, out);
+        }
         let mut outcome = unpacked;
         for payload in inbox.drain(..) {
             if let Payload::SealedBundle(bundle) = payload {

@@ -27,7 +27,8 @@ const CONFIG: Configuration<LittleEndian, Varint, Limit<LIMIT>> = standard().wit
 pub const MAX_BUNDLE: usize = 512;
 
 /// The header as it lies on the wire.
-#[derive(Encode, Decode)]
+#[derive(Encode)]
+#[cfg_attr(test, derive(Debug, Decode, PartialEq))]
 struct WireHeader {
     network_tag: [u8; 2],
     kind: u8,
@@ -56,8 +57,7 @@ type Parts<'a> = (Header, &'a [u8], &'a [u8], Signature);
 pub(super) fn split(frame: &[u8]) -> Result<Parts<'_>, Refusal> {
     let (signed, signature) = frame.split_last_chunk::<64>().ok_or(Refusal::Malformed)?;
     let (_version, rest) = signed.split_first().ok_or(Refusal::Malformed)?;
-    let (wire, used): (WireHeader, usize) = decode_prefix(rest)?;
-    let mut payload = &rest[used..];
+    let (wire, mut payload) = wire_header(rest).ok_or(Refusal::Malformed)?;
     let mut to = None;
     if wire.flags & DIRECTED != 0 {
         let (id, after) = payload.split_first_chunk::<16>().ok_or(Refusal::Malformed)?;
@@ -80,9 +80,46 @@ pub(super) fn split(frame: &[u8]) -> Result<Parts<'_>, Refusal> {
     Ok((header, payload, signed, Signature(*signature)))
 }
 
-/// Whether an encoded announce ends in this record signature and asks for no records: both stand last.
-pub(super) fn ends_with_record(payload: &[u8], signature: &Signature) -> bool {
-    payload.split_last().is_some_and(|(want_records, record)| *want_records == 0 && record.ends_with(&signature.0))
+/// Reads a header, and says what comes after it. By hand: of every frame it is read first.
+fn wire_header(bytes: &[u8]) -> Option<(WireHeader, &[u8])> {
+    let ([tag_0, tag_1, kind, flags], rest) = bytes.split_first_chunk()?;
+    let (sender, rest) = rest.split_first_chunk()?;
+    let (timestamp, rest) = varint(rest, U64_FOLLOWS)?;
+    let (incarnation, rest) = varint(rest, U32_FOLLOWS)?;
+    let (counter, rest) = varint(rest, U64_FOLLOWS)?;
+    let header = WireHeader {
+        network_tag: [*tag_0, *tag_1],
+        kind: *kind,
+        flags: *flags,
+        sender: NodeId(*sender),
+        timestamp: WallTime(timestamp),
+        incarnation: u32::try_from(incarnation).ok()?,
+        counter,
+    };
+    Some((header, rest))
+}
+
+/// First bytes of a number as bincode writes it; what is smaller is the number itself.
+const U16_FOLLOWS: u8 = 251;
+const U32_FOLLOWS: u8 = 252;
+const U64_FOLLOWS: u8 = 253;
+
+/// Reads a number that is not wider than the type that `widest` begins.
+fn varint(bytes: &[u8], widest: u8) -> Option<(u64, &[u8])> {
+    let (first, rest) = bytes.split_first()?;
+    match *first {
+        small @ ..U16_FOLLOWS => Some((u64::from(small), rest)),
+        wide if wide > widest => None,
+        U16_FOLLOWS => rest.split_first_chunk().map(|(n, rest)| (u64::from(u16::from_le_bytes(*n)), rest)),
+        U32_FOLLOWS => rest.split_first_chunk().map(|(n, rest)| (u64::from(u32::from_le_bytes(*n)), rest)),
+        U64_FOLLOWS.. => rest.split_first_chunk().map(|(n, rest)| (u64::from_le_bytes(*n), rest)),
+    }
+}
+
+/// Whether an encoded announce ends in this record signature, and if so, whether it asks for records: both stand last.
+pub(super) fn ends_with_record(payload: &[u8], signature: &Signature) -> Option<bool> {
+    let (want_records, record) = payload.split_last()?;
+    (*want_records <= 1 && record.ends_with(&signature.0)).then_some(*want_records == 1)
 }
 
 /// Decodes what a payload of this kind holds: all of it before `each` sees any.
@@ -349,6 +386,8 @@ impl Reader for Bytes<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A length as the codec writes it.
@@ -386,6 +425,19 @@ mod tests {
             bytes.clear();
             encode_into(&numbers, &mut bytes);
             assert_eq!(decode(&bytes), Ok(numbers), "{size} numbers of one byte each");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_header_read_by_hand_is_the_one_that_bincode_reads(
+            fixed in any::<[u8; 20]>(),
+            numbers in proptest::collection::vec(prop_oneof![Just(0), 248..=255u8, any::<u8>()], 0..30),
+        ) {
+            let bytes = [&fixed[..], &numbers].concat();
+            let by_bincode = decode_prefix::<WireHeader>(&bytes).ok();
+            let by_hand = wire_header(&bytes).map(|(header, rest)| (header, bytes.len() - rest.len()));
+            prop_assert_eq!(by_hand, by_bincode);
         }
     }
 

@@ -113,6 +113,13 @@ impl Flights {
         (entry, flight.entries.get(flight.next).map(|next| (next.at(), flight.tie_of(next))))
     }
 
+    /// The copy that arrives next, and the one after it.
+    #[inline]
+    pub fn upcoming(&self, no: u32) -> (Option<Entry>, Option<Entry>) {
+        let flight = &self.flights[no as usize];
+        (flight.entries.get(flight.next).copied(), flight.entries.get(flight.next + 1).copied())
+    }
+
     /// Who sent it, and the frame.
     #[inline]
     pub fn what(&self, no: u32) -> (NodeNo, FrameNo) {

@@ -136,7 +136,7 @@ fn mix(item: Item<'_>, job_of_all: &JobTemplate, beside: Beside<'_>) -> Read<Vec
     }
     let read = |kind: &Item<'_>| -> Read<MixedJob> {
         let job = job(Some(*kind), job_of_all.clone(), &["share"], beside)?;
-        let fields = Fields::of(*kind, "a kind of `mix`", &[&["share"], &JOB_KEYS[..]].concat())?;
+        let fields = Fields::of(*kind, "`mix`", &[&["share"], &JOB_KEYS[..]].concat())?;
         let share = u32::try_from(fields.need("share")?.whole(1..=1_000_000)?).expect("in range");
         Ok(MixedJob { share, job })
     };

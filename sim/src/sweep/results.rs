@@ -1,7 +1,5 @@
-//! The directory of a sweep: `runs.csv`, `kpi.csv`, `checks.csv`, merged histograms, and `sweep.json`, which says of what they are.
-//!
-//! Tidy tables in CSV only: every tool reads them, and one line of DuckDB or pandas makes Parquet of them, whose crates would
-//! be half again of all that the simulator depends on.
+//! The directory of a sweep: the tidy tables `runs`, `kpi` and `checks`, as CSV and as Parquet, merged histograms, and `sweep.json`, which
+//! says of what they are.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,7 +21,10 @@ use crate::report;
 use crate::scenario::Scenario;
 
 /// What a sweep's directory holds.
-pub const OURS: [&str; 5] = [MARKER, "runs.csv", "kpi.csv", "checks.csv", "histograms"];
+pub const OURS: [&str; 8] =
+    [MARKER, "runs.csv", "kpi.csv", "checks.csv", "runs.parquet", "kpi.parquet", "checks.parquet", "histograms"];
+/// Its tables.
+const TABLES: [&str; 3] = ["runs.csv", "kpi.csv", "checks.csv"];
 /// The file by which such a directory is known.
 pub const MARKER: &str = "sweep.json";
 
@@ -182,6 +183,7 @@ impl Results {
         self.runs.flush()?;
         self.kpis.flush()?;
         self.checks.flush()?;
+        TABLES.iter().try_for_each(|table| super::parquet::beside(&self.dir.join(table)))?;
         for ((case, kpi), histogram) in &self.histograms {
             let dir = self.dir.join(&self.manifest.cases[*case].histograms);
             std::fs::create_dir_all(&dir).map_err(|e| report::at(&dir, "create", &e))?;

@@ -4,7 +4,7 @@ use marlos::id::Link;
 use marlos::io::{Action, Outbox, To};
 use marlos::time::{Span, Time};
 
-use super::frames::Frame;
+use super::frames::Origin;
 use super::{Watcher, World, WorldEvent};
 use crate::byzantine::Behaviour;
 use crate::byzantine::said::{Heard, Said, Whom};
@@ -40,8 +40,15 @@ impl World {
     }
 
     /// Whether a node hears this frame now.
-    pub(super) fn lets_hear(&mut self, node: NodeNo, link: Link, frame: &Frame, watcher: &mut dyn Watcher) -> bool {
-        let heard = Heard { link, origin: frame.origin, bytes: &frame.bytes };
+    pub(super) fn lets_hear(
+        &mut self,
+        node: NodeNo,
+        link: Link,
+        origin: Origin,
+        bytes: &[u8],
+        watcher: &mut dyn Watcher,
+    ) -> bool {
+        let heard = Heard { link, origin, bytes };
         self.misbehave(node, watcher, |troupe, scene| troupe.hear(scene, &heard)).unwrap_or(true)
     }
 

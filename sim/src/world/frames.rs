@@ -18,15 +18,15 @@ pub struct Origin {
     pub number: u64,
 }
 
-/// A frame.
+/// What is known of a frame whose envelope's signature somebody has asked about: of which key, and whether it is that key's.
+pub type Verified = Option<([u8; 32], bool)>;
+
 #[derive(Clone, Debug)]
-pub struct Frame {
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// Where it comes from.
-    pub origin: Origin,
-    /// Whether its envelope's signature is that of this key, where somebody has asked.
-    pub verified: Option<([u8; 32], bool)>,
+struct Frame {
+    /// Empty while it is lent, and once it is gone.
+    bytes: Vec<u8>,
+    origin: Origin,
+    verified: Verified,
     /// Who keeps it: the network, and each node for which it waits.
     keepers: u32,
 }
@@ -34,7 +34,7 @@ pub struct Frame {
 /// All frames under way; room is used again.
 #[derive(Clone, Debug, Default)]
 pub struct Frames {
-    held: Vec<Option<Frame>>,
+    held: Vec<Frame>,
     free: Vec<FrameNo>,
     spare: Vec<Vec<u8>>,
     sealed: u64,
@@ -52,7 +52,7 @@ impl Frames {
     pub fn put(&mut self, bytes: &[u8], origin: Origin) -> FrameNo {
         let mut room = self.spare.pop().unwrap_or_default();
         room.extend_from_slice(bytes);
-        let frame = Some(Frame { bytes: room, origin, verified: None, keepers: 1 });
+        let frame = Frame { bytes: room, origin, verified: None, keepers: 1 };
         match self.free.pop() {
             Some(no) => {
                 self.held[no as usize] = frame;
@@ -67,7 +67,7 @@ impl Frames {
 
     /// A frame as it arrives where a bit or more of it has changed on its way. It is another frame: nobody has sealed it so.
     pub fn changed(&mut self, no: FrameNo, draw: u64) -> FrameNo {
-        let frame = self.held[no as usize].as_ref().expect("a frame is held until it is released");
+        let frame = self.held(no);
         let (mut bytes, origin) = (frame.bytes.clone(), frame.origin);
         // Up to four bits, in places that the draw's parts name.
         for part in 0..=(draw & 3) {
@@ -83,44 +83,63 @@ impl Frames {
     /// Where a frame under way comes from.
     #[must_use]
     pub fn origin(&self, no: FrameNo) -> Origin {
-        self.held[no as usize].as_ref().expect("a frame is held until it is released").origin
+        self.held(no).origin
+    }
+
+    /// What is known of its signature.
+    #[must_use]
+    pub fn verified(&self, no: FrameNo) -> Verified {
+        self.held(no).verified
     }
 
     /// The bytes of a frame under way, and where it comes from.
     #[must_use]
     pub fn look(&self, no: FrameNo) -> (&[u8], Origin) {
-        let frame = self.held[no as usize].as_ref().expect("a frame is held until it is released");
+        let frame = self.held(no);
         (&frame.bytes, frame.origin)
     }
 
     /// It is needed until it was released once more.
     pub fn keep(&mut self, no: FrameNo) {
-        self.held[no as usize].as_mut().expect("a frame is held until it is released").keepers += 1;
+        self.held_mut(no).keepers += 1;
     }
 
-    /// Takes a frame out while a node looks at it.
-    pub fn lend(&mut self, no: FrameNo) -> Frame {
-        self.held[no as usize].take().expect("a frame is held until it is released")
+    /// Takes a frame's bytes out while a node looks at them.
+    pub fn lend(&mut self, no: FrameNo) -> Vec<u8> {
+        std::mem::take(&mut self.held_mut(no).bytes)
     }
 
-    /// Puts it back, with what was found out.
-    pub fn give_back(&mut self, no: FrameNo, frame: Frame, verified: Option<([u8; 32], bool)>) {
-        self.held[no as usize] = Some(Frame { verified, ..frame });
+    /// Puts them back, with what was found out.
+    pub fn give_back(&mut self, no: FrameNo, bytes: Vec<u8>, verified: Verified) {
+        let frame = self.held_mut(no);
+        (frame.bytes, frame.verified) = (bytes, verified);
     }
 
     /// One keeper does not need it any more; with the last it is gone.
     pub fn release(&mut self, no: FrameNo) {
-        let mut frame = self.lend(no);
+        let frame = self.held_mut(no);
         frame.keepers -= 1;
         if frame.keepers > 0 {
-            self.held[no as usize] = Some(frame);
             return;
         }
-        frame.bytes.clear();
+        let mut bytes = std::mem::take(&mut frame.bytes);
+        bytes.clear();
         // Room for a large frame is not kept for small ones.
-        if frame.bytes.capacity() <= 4_096 {
-            self.spare.push(frame.bytes);
+        if bytes.capacity() <= 4_096 {
+            self.spare.push(bytes);
         }
         self.free.push(no);
+    }
+
+    fn held(&self, no: FrameNo) -> &Frame {
+        let frame = &self.held[no as usize];
+        assert!(frame.keepers > 0, "a frame is held until it is released");
+        frame
+    }
+
+    fn held_mut(&mut self, no: FrameNo) -> &mut Frame {
+        let frame = &mut self.held[no as usize];
+        assert!(frame.keepers > 0, "a frame is held until it is released");
+        frame
     }
 }

@@ -52,8 +52,8 @@ pub struct Slot {
     /// The frame that is being delivered.
     pub arriving: Option<Origin>,
     config: Config,
-    /// The world's number of each member as the node numbers them.
-    numbers: Vec<Option<NodeNo>>,
+    /// The world's number of each member as the node numbers them, or [`NOBODY`]. Short: each frame looks one up.
+    numbers: Vec<u16>,
     number: NodeNo,
 }
 
@@ -105,7 +105,7 @@ impl Slot {
             waiting: VecDeque::new(),
             arriving: None,
             config,
-            numbers: vec![Some(number)],
+            numbers: vec![short(number)],
             number,
         }
     }
@@ -115,7 +115,7 @@ impl Slot {
         assert!(self.node.is_none(), "a process starts once");
         let node = Node::new(self.config.clone(), self.keys.clone(), ChaCha8Rng::from_seed(seed));
         self.node = Some(node.expect("the scenario's configurations were checked"));
-        self.numbers = vec![Some(self.number)];
+        self.numbers = vec![short(self.number)];
         self.tally = Tally::new(now, self.config.blacklist_duration);
         self.digest = None;
         self.wake_at = Time::NEVER;
@@ -146,7 +146,7 @@ impl Slot {
     /// It numbers a member that it has met.
     pub fn meet(&mut self, peer: PeerIdx, number: Option<NodeNo>) {
         if peer.at() == self.numbers.len() {
-            self.numbers.push(number);
+            self.numbers.push(number.map_or(NOBODY, short));
         }
         assert!(peer.at() < self.numbers.len(), "members are numbered densely");
     }
@@ -154,8 +154,16 @@ impl Slot {
     /// The world's number of a member; nothing where no node of this world is behind it, but somebody's invention.
     #[must_use]
     pub fn world_number(&self, peer: PeerIdx) -> Option<NodeNo> {
-        self.numbers[peer.at()]
+        let number = self.numbers[peer.at()];
+        (number != NOBODY).then_some(usize::from(number))
     }
+}
+
+/// In place of the number of a member that no node is behind.
+const NOBODY: u16 = u16::MAX;
+
+fn short(number: NodeNo) -> u16 {
+    u16::try_from(number).ok().filter(|number| *number != NOBODY).expect("a world has fewer than 65,535 nodes")
 }
 
 /// The keys that a node begins with.
