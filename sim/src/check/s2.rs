@@ -2,12 +2,12 @@
 //!
 //! Two nodes may execute two rounds of one job at once, since nobody can tell a dead executor from a distant one; but only with reason.
 //! Nobody may take over from an executor that has been in reach of its submitter and of a quorum for so long that they must have heard
-//! it, unless it says goodbye; and an executor that has learned of a later claim must stop.
+//! it, unless it says goodbye or the submitter has given the job up; and an executor that has learned of a later claim must stop.
 //!
 //! Provisional claims (protocol.md, section 10) of parts that reach different members are the exception: two of one round may both run.
 //! But not for long once the network is whole: see [`S2::judge`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use marlos::Config;
 use marlos::id::{ElectorateId, JobId};
@@ -43,6 +43,8 @@ pub(super) struct S2 {
     /// of the reachable in it. The bitmap of the reachable alone is none: two parts that know different members can have the same.
     parts: BTreeMap<(JobId, u32, NodeNo), ElectorateId>,
     last_stop: BTreeMap<NodeNo, Fact>,
+    /// Jobs that their submitter has given up: it waits for nobody's result, and whoever runs one takes nothing over.
+    given_up: BTreeSet<JobId>,
     checked: u64,
 }
 
@@ -65,6 +67,7 @@ impl S2 {
             executed: BTreeMap::new(),
             parts: BTreeMap::new(),
             last_stop: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             checked: 0,
         }
     }
@@ -77,6 +80,7 @@ impl S2 {
     pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>, contact: &Contact) -> Result<(), Box<Violation>> {
         match *o {
             Observation::JobSubmitted { node, job } => drop(self.submitters.insert(job, node)),
+            Observation::JobFailed { job, .. } => drop(self.given_up.insert(job)),
             Observation::NodeStopped { node, how } => {
                 self.last_stop.insert(node, Fact::now(truth, node, format!("its process ends ({how:?})")));
                 self.running.retain(|(_, executor), _| *executor != node);
@@ -140,7 +144,7 @@ impl S2 {
         };
         let all = (job, 0)..=(job, NodeNo::MAX);
         let other = self.running.range(all).find(|((_, executor), run)| {
-            let long = truth.now.since(run.started.at) >= HEARD_AFTER;
+            let long = truth.now.since(run.started.at) >= HEARD_AFTER && !self.given_up.contains(&job);
             *executor != node && run.round < round && run.fenced.is_none() && long && heard(*executor)
         });
         if let Some((_, run)) = other {
@@ -336,6 +340,8 @@ mod tests {
         assert_eq!(takeover(30_000, &[(2_000, paused(2, true)), (12_000, paused(2, false))]), Some(LEASED));
         let crash = Observation::NodeStopped { node: 1, how: Stop::CrashKept };
         assert_eq!(takeover(30_000, &[(29_000, crash)]), None);
+        let given_up = Observation::JobFailed { node: 0, job: JOB, reason: marlos::io::FailReason::NoResult };
+        assert_eq!(takeover(30_000, &[(29_000, given_up)]), None);
         assert_eq!(takeover(30_000, &[(30_000, Observation::NodeLeaving { node: 1 })]), None, "it hands its jobs over");
     }
 
