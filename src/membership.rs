@@ -658,7 +658,7 @@ fn record_digest(record: &Announce) -> u32 {
 
 /// Where among so many hints that of an id is.
 fn hint_at(id: NodeId, hints: usize) -> usize {
-    usize::from(u16::from_be_bytes([id.0[0], id.0[1]])) * hints >> 16
+    (usize::from(u16::from_be_bytes([id.0[0], id.0[1]])) * hints) >> 16
 }
 
 fn index(at: usize) -> PeerIdx {

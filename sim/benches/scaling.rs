@@ -88,7 +88,10 @@ impl Row {
     fn text(&self) -> String {
         let Row { nodes, deliveries, cold, per_second, peak_mib } = self;
         let (wall_s, core_s) = (cold.wall_s, cold.core_s);
-        format!("| {nodes} | {deliveries} | {wall_s:.2} s | {core_s:.2} s | {peak_mib} MiB | {:.2} M/s |", per_second / 1e6)
+        format!(
+            "| {nodes} | {deliveries} | {wall_s:.2} s | {core_s:.2} s | {peak_mib} MiB | {:.2} M/s |",
+            per_second / 1e6
+        )
     }
 }
 

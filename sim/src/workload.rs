@@ -24,7 +24,7 @@ pub struct Submission {
     pub at: Time,
     /// To which node.
     pub node: NodeNo,
-    /// Of which kind, as [`Workload::kind`] numbers them.
+    /// Of which kind, as [`Workload::kinds`] numbers them.
     pub kind: usize,
     /// What it does when it runs.
     pub job: SimulatedJob,

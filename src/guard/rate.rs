@@ -93,7 +93,7 @@ impl Stamps {
     /// Has the processor fetch the count of this stamp.
     #[inline]
     pub fn prefetch(&self, stamp: WallTime) {
-        prefetch_index(&self.counts, Stamps::at(stamp.0 / SECOND.0));
+        prefetch_index(self.counts.as_slice(), Stamps::at(stamp.0 / SECOND.0));
     }
 
     /// Counts one.

@@ -55,7 +55,9 @@ pub(super) struct Former(Vec<(Electorate, Time)>);
 impl Former {
     /// This one is not the present one any more, and counts until then.
     pub(super) fn keep(&mut self, electorate: Electorate, until: Time) {
-        let same = |other: &Electorate| other.members.len() == electorate.members.len() && other.digest() == electorate.digest();
+        let same = |other: &Electorate| {
+            other.members.len() == electorate.members.len() && other.digest() == electorate.digest()
+        };
         self.0.retain(|(other, _)| !same(other));
         if self.0.len() >= FORMER {
             self.0.remove(0);

@@ -433,7 +433,7 @@ impl Members {
     /// forgotten them: or they would come to life again with everyone who comes back.
     fn vouched_for(&self, now: Time) -> impl Iterator<Item = &Peer> {
         let doubted = now < self.gossip.recalled_doubted_until;
-        self.peers.iter().filter(move |peer| !peer.forgotten && !(peer.recalled && doubted))
+        self.peers.iter().filter(move |peer| !(peer.forgotten || (peer.recalled && doubted)))
     }
 
     /// Whether `own` is among the first live members after `peer` in the order of ids, around the end.

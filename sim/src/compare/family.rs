@@ -182,8 +182,8 @@ impl Judged {
         let mean = differences.iter().sum::<f64>() / differences.len().max(1) as f64;
         let mean = spread.map_or(mean, |spread| spread.mean);
         Row {
-            base: measured.then(|| figure.base()),
-            new: measured.then(|| figure.new()),
+            base: measured.then(|| figure.of_base()),
+            new: measured.then(|| figure.of_new()),
             seeds: figure.pairs.len(),
             differing: figure.differing(),
             unpaired: figure.unpaired,

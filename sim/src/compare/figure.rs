@@ -158,7 +158,7 @@ impl Figure {
             Scale::Ratio => tolerance.ln_1p(),
             Scale::Distance => tolerance,
             Scale::Difference if is_count(&self.kpi) => tolerance,
-            Scale::Difference => tolerance * self.base(),
+            Scale::Difference => tolerance * self.of_base(),
         }
     }
 
@@ -173,13 +173,13 @@ impl Figure {
 
     /// BASE over all seeds: of ratios the geometric mean, so that NEW is BASE and the shown change.
     #[must_use]
-    pub fn base(&self) -> f64 {
+    pub fn of_base(&self) -> f64 {
         self.mean(|(base, _)| *base)
     }
 
     /// NEW over all seeds.
     #[must_use]
-    pub fn new(&self) -> f64 {
+    pub fn of_new(&self) -> f64 {
         self.mean(|(_, new)| *new)
     }
 

@@ -9,6 +9,8 @@ use crate::outcome::CheckKind;
 use crate::report::table::{bare_table, right, tidy};
 use crate::report::words;
 
+/// Ten times as much, as a change.
+const TENFOLD: f64 = 9.0;
 /// Seeds that are named one by one.
 const NAMED: usize = 8;
 
@@ -84,9 +86,13 @@ pub(super) fn label(row: &Row) -> String {
     if row.statistic == "count" { row.kpi.clone() } else { format!("{} {}", row.kpi, row.statistic) }
 }
 
-/// `+4.10 % .. +5.92 %`
+/// `+4.10 % .. +5.92 %`. Where one seed differs by much and the others by nothing, it may have no end that is worth printing.
 pub(super) fn interval(row: &Row) -> String {
-    row.interval.map_or_else(|| "-".to_owned(), |i| format!("{} .. {}", amount(row, i.low), amount(row, i.high)))
+    match row.interval {
+        None => "-".to_owned(),
+        Some(i) if row.scale == Scale::Ratio && i.high > TENFOLD => "beyond tenfold".to_owned(),
+        Some(i) => format!("{} .. {}", amount(row, i.low), amount(row, i.high)),
+    }
 }
 
 /// A change with its sign: `+5.01 %`, `-0.30`, `+0.33 % off` of what shall be near a target.

@@ -168,7 +168,8 @@ fn kpi<'r>(run: &'r mut Run, name: &str) -> &'r mut Kpi {
 fn a_change_is_worse_only_in_the_bad_direction_and_beyond_the_tolerance() {
     let base = ten(|_, _| {});
     // What is done to each run's KPI, what is said, and whether it is a regression.
-    let table: [(&str, fn(u64, f64) -> f64, Says, bool); 11] = [
+    type Line = (&'static str, fn(u64, f64) -> f64, Says, bool);
+    let table: [Line; 11] = [
         ("consensus", |_, value| value, Says::Identical, false),
         ("consensus", |_, value| value * 1.05, Says::Worse, true),
         ("consensus", |_, value| value * 0.95, Says::Better, false),
@@ -213,7 +214,8 @@ fn what_passed_and_does_not_any_more_is_a_regression_whatever_the_figures_say() 
     use Verdict::{Fail, NotApplicable, Pass, Unknown};
     let all: Vec<u64> = (1..=10).collect();
     // What ends how, in which seeds of BASE and of NEW, and whether that is a regression.
-    let table: [(&str, Verdict, &[u64], &[u64], bool); 13] = [
+    type Line<'s> = (&'static str, Verdict, &'s [u64], &'s [u64], bool);
+    let table: [Line<'_>; 13] = [
         ("S1", Pass, &[], &[], false),
         ("S1", Fail, &[], &[3], true),
         ("S1", Unknown, &[], &[3], true),
@@ -288,6 +290,19 @@ fn five_per_cent_are_told_from_noise_of_one_and_a_half_in_95_of_100_tries() {
     };
     let (risen, equal) = (tries(1.05), tries(1.0));
     assert!(risen >= 95 && equal == 0, "{risen} and {equal} of 100");
+}
+
+#[test]
+fn an_interval_without_an_end_worth_printing_is_not_printed() {
+    let new = ten(|seed, run| {
+        if seed == 3 {
+            kpi(run, "consensus").measured = Some(0.1);
+        }
+    });
+    let comparison = judged(&ten(|_, _| {}), &new);
+    let text = table::render(&comparison);
+    assert_eq!(says(&comparison, "consensus mean"), Says::CannotTell);
+    assert!(text.contains("beyond tenfold") && !text.contains("-100.0 %"), "{text}");
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl Turn {
             pairs.iter().filter(|(_, base, new, _)| is(*base, *new)).map(|(seed, ..)| *seed).collect::<Vec<_>>()
         };
         let newly_failing = seeds(&turned);
-        let failing_before = seeds(&|base, _| base.is_some_and(|verdict| bad(verdict)));
+        let failing_before = seeds(&|base, _| base.is_some_and(bad));
         let counts = match kind {
             Some(CheckKind::Safety | CheckKind::Liveness) => true,
             Some(CheckKind::Expect) => failing_before.is_empty(),

@@ -1,6 +1,6 @@
 //! Every table and key that a scenario can have: what `marlos-sim schema` and the reference page are made of.
 //!
-//! It is not a list beside the parser, but what the parser itself asks ([`super::asked`]) when it reads `keys.toml`, a commented file of
+//! It is not a list beside the parser, but what the parser itself asks when it reads `keys.toml`, a commented file of
 //! every key, and every behaviour with all of its settings. Keys that are allowed and not in that file are here all the same, without
 //! a word on them and of any type.
 

@@ -7,13 +7,13 @@ fn delays(spec: &NetworkSpec, n: usize, rounds: u64) -> Vec<Vec<Vec<u64>>> {
     let mut world = World::new(spec, n);
     let mut found = vec![vec![Vec::new(); n]; n];
     for round in 0..rounds {
-        for from in 0..n {
+        for (from, of_one) in found.iter_mut().enumerate() {
             let sent = (round * n as u64 + from as u64) * 2_000 * MS;
             world.until(sent).beacon(from, &[]);
             world.until(sent + 1_999 * MS);
             for (at, heard) in std::mem::take(&mut world.heard) {
                 let Heard::Frame(delivery) = heard else { panic!("{heard:?}") };
-                found[from][delivery.to].push(at - sent);
+                of_one[delivery.to].push(at - sent);
             }
         }
     }
