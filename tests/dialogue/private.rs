@@ -185,8 +185,11 @@ fn a_sealed_command_is_taken_from_the_submitter_alone_and_only_if_it_is_the_one_
     assert_eq!(refusals(&hands[0].say(&mut net, 0, &sound)), []);
 }
 
-/// What was said to one member: the kinds that anybody reads, and the boxes, with who says it and to whom.
-fn directed(net: &Net) -> (BTreeSet<MsgType>, Vec<(usize, NodeId, Vec<u8>)>) {
+/// Who says it, to whom, and the box.
+type Sealed = (usize, NodeId, Vec<u8>);
+
+/// What was said to one member: the kinds that anybody reads, and the boxes.
+fn directed(net: &Net) -> (BTreeSet<MsgType>, Vec<Sealed>) {
     let (mut read, mut boxes) = (BTreeSet::new(), Vec::new());
     for said in &net.said {
         let What::Sent { frame, .. } = &said.what else { continue };
