@@ -5,9 +5,8 @@
 mod worlds;
 
 use std::path::Path;
-use std::process::Output;
 
-use worlds::marlos_sim;
+use worlds::{call, text};
 
 const SMALL: &str = r#"# Three nodes do a few jobs.
 name = "small"
@@ -24,14 +23,6 @@ job = { type = "simulated", duration = { distribution = "constant", value = "200
 [kpi]
 heartbeat_interval = false
 "#;
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn call(directory: &Path, command: &str) -> Output {
-    marlos_sim(directory, &command.split(' ').collect::<Vec<_>>())
-}
 
 /// Exit code, what was printed, and what was complained of.
 fn compare(directory: &Path, arguments: &str) -> (Option<i32>, String, String) {

@@ -4,10 +4,7 @@
 #[path = "support/worlds.rs"]
 mod worlds;
 
-use std::path::Path;
-use std::process::Output;
-
-use worlds::marlos_sim;
+use worlds::{call, text};
 
 const SMALL: &str = r#"# Three nodes meet.
 name = "small"
@@ -20,14 +17,6 @@ network = { profile = "lan" }
 [kpi]
 heartbeat_interval = false
 "#;
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn call(directory: &Path, command: &str) -> Output {
-    marlos_sim(directory, &command.split(' ').collect::<Vec<_>>())
-}
 
 #[test]
 fn shards_of_a_sweep_are_merged_to_what_the_whole_leaves_and_its_commands_reproduce() {

@@ -70,3 +70,13 @@ pub fn marlos_sim(directory: &Path, arguments: &[&str]) -> Output {
     let binary = env!("CARGO_BIN_EXE_marlos-sim");
     Command::new(binary).args(arguments).current_dir(directory).output().expect("the binary runs")
 }
+
+/// The same, with its arguments in one line.
+pub fn call(directory: &Path, command: &str) -> Output {
+    marlos_sim(directory, &command.split(' ').collect::<Vec<_>>())
+}
+
+/// What it printed.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
