@@ -251,7 +251,7 @@ impl World {
         if let Some((from, to, link)) = self.network.upcoming(event)
             && let Some(machine) = &self.slots[to].node
         {
-            machine.expect_frame(link, self.sight.truth.ids[from], self.now(to));
+            machine.expect_frame(link, self.sight.truth.ids[from]);
         }
     }
 
