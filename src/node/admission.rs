@@ -229,7 +229,7 @@ impl Node {
         out: &mut Outbox,
     ) -> Result<(), Refusal> {
         let writers = self.members.peer(from).sealing_keys(now.mono);
-        let plain = self.egress.keys().open(&writers, &bundle.sealed).ok_or(Refusal::CannotOpen)?;
+        let plain = verify.open(self.egress.keys(), &writers, &bundle.sealed).ok_or(Refusal::CannotOpen)?;
         let payloads = binary::bundle_payloads(self.members.id(from), &plain, self.config.max_message_size)?;
         let mut outcome = Ok(());
         for payload in payloads {
