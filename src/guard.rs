@@ -18,8 +18,9 @@ use crate::wire::Header;
 use rate::{Bucket, Stamps};
 use replay::ReplayWindow;
 
-/// How much earlier than its beginning a message may be stamped that a node takes in a new life: as much as the clocks of two members
-/// may differ (see `membership::clock`).
+/// As much as the clocks of two members may differ (see `membership::clock`). In a new life a node takes what is stamped at most so much
+/// before its beginning, where it comes over the connection that it dialled to its author: that is new, too. What comes over any
+/// other way may be a copy of what was said to the life before, and must be stamped so much later.
 const CLOCKS_DIFFER: Span = Span::millis(250);
 
 /// What is remembered of each sender, by its number.
@@ -61,12 +62,16 @@ impl Guard {
         self.born = Some(now);
     }
 
-    /// Whether a stamp is too far from synchronised time, or from before this life.
+    /// Whether a stamp is too far from synchronised time, or from before this life. `first_hand` is what comes over the connection to
+    /// its author.
     #[must_use]
-    pub fn is_stale(&self, stamp: WallTime, now: Now, sync_offset_us: i64, config: &Config) -> bool {
+    pub fn is_stale(&self, stamp: WallTime, first_hand: bool, now: Now, sync_offset_us: i64, config: &Config) -> bool {
         let wall = now.wall.offset(sync_offset_us);
         let age = wall.since(stamp);
-        let before_this_life = self.born.is_some_and(|born| age > now.mono.since(born) + CLOCKS_DIFFER);
+        let before_this_life = self.born.is_some_and(|born| {
+            let life = now.mono.since(born);
+            if first_hand { age > life + CLOCKS_DIFFER } else { age + CLOCKS_DIFFER > life }
+        });
         let off = wall.distance(stamp) > config.clock_sync_tolerance && !planted!(config, StampsIgnored);
         off || (before_this_life && !planted!(config, ReplayAfterRestart))
     }
@@ -96,7 +101,7 @@ impl Guard {
         sync_offset_us: i64,
         config: &Config,
     ) -> Result<Passage, Refusal> {
-        let stale = self.is_stale(header.timestamp, now, sync_offset_us, config);
+        let stale = self.is_stale(header.timestamp, link == Link(peer.0), now, sync_offset_us, config);
         let sender = &mut self.senders[peer.at()];
         if now.mono < sender.blacklisted_until {
             return Err(Refusal::Blacklisted);

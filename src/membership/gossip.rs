@@ -37,7 +37,7 @@ const BOOTSTRAP_LINKS: u32 = 1 << 24;
 const SECOND_PATH: Span = Span::secs(60);
 /// Heartbeats in which a quorum shows whom it has forgotten: two whose digests differ make others tell what they hold, and one more.
 const RECALLED_DOUBTED_FOR: u64 = 3;
-/// Members that tell a peer what it misses.
+/// Members that tell a peer what it misses, at first.
 const TELLERS: usize = 3;
 
 /// What finding each other still has to do.
@@ -405,7 +405,7 @@ impl Members {
         }
         // What it lacks may be ourselves: then it does not subscribe to us, and no other way leads to it.
         let reaching = self.reach_again(cx, from);
-        if !reaching && !self.is_teller_of(cx.self_id(), from) {
+        if !reaching && !self.is_teller_in_turn(cx.self_id(), from, differs) {
             return;
         }
         self.peers[from.at()].digest_differs = 0;
@@ -439,13 +439,22 @@ impl Members {
         self.peers.iter().filter(move |peer| !(peer.forgotten || (peer.recalled && doubted)))
     }
 
-    /// Whether `own` is among the first live members after `peer` in the order of ids, around the end.
+    /// Whether `own` is among the first live voters after `peer` in the order of ids, around the end.
     #[must_use]
     pub fn is_teller_of(&self, own: NodeId, peer: PeerIdx) -> bool {
+        self.is_teller_in_turn(own, peer, 2)
+    }
+
+    /// Whether `own` is to tell `peer`, whose digest has differed so often in a row: at the second time the first three are, and three
+    /// more at every second time after that. So liars that tell nothing delay it and do not prevent it. Nor do ids that anyone makes up.
+    #[must_use]
+    pub fn is_teller_in_turn(&self, own: NodeId, peer: PeerIdx, times: u32) -> bool {
         let id = self.id(peer);
-        let live = |entry: &(&NodeId, &PeerIdx)| self.peers[entry.1.at()].state == PeerState::Alive;
-        let after = self.index.range(id..).skip(1);
-        after.chain(self.index.range(..id)).filter(live).take(TELLERS).any(|(teller, _)| *teller == own)
+        let tells = |entry: &(&NodeId, &PeerIdx)| {
+            self.peers[entry.1.at()].state == PeerState::Alive && self.electorate.position(*entry.0).is_some()
+        };
+        let after = self.index.range(id..).skip(1).chain(self.index.range(..id)).filter(tells);
+        after.take(TELLERS * (times / 2) as usize).any(|(teller, _)| *teller == own)
     }
 
     fn send_records(&mut self, cx: &mut Ctx<'_>, to: PeerIdx, records: Vec<Arc<Announce>>, complete: bool) {

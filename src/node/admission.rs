@@ -99,7 +99,7 @@ impl Node {
         if !matches!(header.kind, MsgType::PeerAnnounce | MsgType::PeerRecords) {
             return Err(Refusal::UnknownSender);
         }
-        if self.guard.is_stale(header.timestamp, now, self.members.sync_offset_us(), &self.config) {
+        if self.guard.is_stale(header.timestamp, false, now, self.members.sync_offset_us(), &self.config) {
             return Err(Refusal::StaleTimestamp);
         }
         if header.incarnation < self.floors.get(&header.sender).copied().unwrap_or(0) {

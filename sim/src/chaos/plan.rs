@@ -78,7 +78,8 @@ impl Chaos {
             let storm = (scenario.warmup, end);
             scenario.workload = Some(setting::workload(&dice, load, &cast.all(), storm, base.settle));
         }
-        scenario.faults = storm::faults(&dice, &cast, &kinds, end);
+        let tolerance = scenario.nodes.iter().map(|node| node.config.clock_sync_tolerance).min().expect("some nodes");
+        scenario.faults = storm::faults(&dice, &cast, &kinds, end, tolerance);
         let names_voters = |fault: &Fault| matches!(&fault.kind, FaultKind::Byzantine { behaviour, .. } if behaviour.needs_fixed_membership());
         scenario.fixed_membership |= scenario.faults.iter().any(names_voters);
         Plan { run, scenario, kinds, suspects: cast.suspects, knobs }
