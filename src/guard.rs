@@ -1,7 +1,7 @@
 //! May this message in? The per-sender part of admission: blacklist, rate, timestamp, nonce (protocol.md, section 5).
 //!
-//! Everything here is checked before the signature and changed only after it. Memory per sender is constant: the replay
-//! window's 256 bytes, half as much for the stamps, and a few words.
+//! Everything here is checked before the signature and changed only after it. Memory per sender is bounded: two cache lines, and of
+//! who says much 256 bytes for the replay window and half as much for the stamps.
 
 pub mod rate;
 pub mod replay;
@@ -31,18 +31,20 @@ pub struct Guard {
     born: Option<Time>,
 }
 
-/// What every message touches lies on one cache line, the third: behind the counts of stamps, before the nonces that were seen. Of
-/// either of those it touches one line more.
+/// Two cache lines, of which every message touches both: up to the latest stamp what is looked at before the signature, then what is
+/// counted after it.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 struct Sender {
-    /// By when it stamped them: what a link or this node held up and brings at once was not sent at once.
-    stamps: Stamps,
     /// By when its messages came.
     bucket: Bucket,
     blacklisted_until: Time,
     window: ReplayWindow,
+    /// By when it stamped them: what a link or this node held up and brings at once was not sent at once.
+    stamps: Stamps,
 }
+
+const _: () = assert!(size_of::<Sender>() == 128, "hundreds of nodes hold one of each other");
 
 /// What the checks before the signature found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,10 +81,10 @@ impl Guard {
         assert_eq!(peer.at(), self.senders.len(), "senders are numbered densely");
         let bucket = Bucket::full(config.rate_limit_burst, now);
         self.senders.push(Sender {
-            stamps: Stamps::new(config, now),
             bucket,
             blacklisted_until: Time(0),
             window: ReplayWindow::new(floor),
+            stamps: Stamps::new(config, now),
         });
     }
 
@@ -132,13 +134,12 @@ impl Guard {
         sender.window.mark(header.incarnation, header.counter);
     }
 
-    /// Has the processor fetch what a message of this sender that is stamped about now touches, but for the nonces seen: where among
-    /// them is written on the line that is still to come.
+    /// Has the processor fetch what a message of this sender touches.
     #[inline]
-    pub fn prefetch(&self, peer: PeerIdx, now: Now) {
+    pub fn prefetch(&self, peer: PeerIdx) {
         let sender = &self.senders[peer.at()];
         prefetch_index(from_ref(&sender.bucket), 0);
-        sender.stamps.prefetch(now.wall);
+        sender.stamps.prefetch();
     }
 
     /// Bans a sender whose verified messages came too fast.

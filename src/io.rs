@@ -1,13 +1,14 @@
 //! Everything a node can hear and say, on one screen. Both drivers speak exactly this.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::id::{JobId, Link, NodeId, PeerIdx, TxId};
 use crate::identity::Keys;
 use crate::time::Span;
 use crate::units::{Ppm, Tokens};
 use crate::wire::MsgType;
-use crate::wire::message::Consistency;
+use crate::wire::message::{Announce, Consistency};
 
 /// What reaches the node.
 #[derive(Clone, Copy, Debug)]
@@ -440,6 +441,11 @@ pub trait Verify {
     /// The signature of `keys` over `message`.
     fn sign(&mut self, keys: &crate::identity::Keys, message: &crate::wire::Signed<'_>) -> crate::wire::Signature {
         keys.sign(message)
+    }
+
+    /// A verified record, to be held on to. Of equal ones a driver of hundreds of nodes gives all of them the same.
+    fn hold(&mut self, record: &Announce) -> Arc<Announce> {
+        Arc::new(record.clone())
     }
 
     /// [`seal`](crate::identity::Keys::seal) with `keys`.

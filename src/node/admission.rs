@@ -71,10 +71,10 @@ impl Node {
     /// For a driver of hundreds of nodes, whose tables do not fit the processor's caches: where it is told of a frame one frame
     /// ahead, a delivery does not wait for memory line after line.
     #[inline]
-    pub fn expect_frame(&self, link: Link, sender: NodeId, now: Now) {
+    pub fn expect_frame(&self, link: Link, sender: NodeId) {
         let from = self.members.likely_speaking(link, sender);
         self.members.prefetch(from);
-        self.guard.prefetch(from, now);
+        self.guard.prefetch(from);
     }
 
     fn door(&self) -> Door {
