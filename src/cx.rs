@@ -20,7 +20,7 @@ pub struct Ctx<'a> {
     pub config: &'a Config,
     /// The node's only randomness.
     pub rng: &'a mut ChaCha8Rng,
-    /// Checks signatures.
+    /// Whom to ask for signatures and boxes.
     pub verify: &'a mut dyn Verify,
     /// Where payloads wait for the end of the call.
     pub egress: &'a mut Egress,
@@ -55,7 +55,12 @@ impl Ctx<'_> {
     pub fn seal(&mut self, reader: &[u8; 32], plain: &[u8]) -> Option<Vec<u8>> {
         let mut random = [0; 16];
         self.rng.fill_bytes(&mut random);
-        self.egress.seal_for(reader, random, plain)
+        self.egress.seal_for(self.verify, reader, random, plain)
+    }
+
+    /// Opens what was sealed for this node by who has one of these keys.
+    pub fn open(&mut self, writers: &[[u8; 32]], sealed: &[u8]) -> Option<Vec<u8>> {
+        self.verify.open(self.egress.keys(), writers, sealed)
     }
 
     /// Reports what happened.

@@ -115,10 +115,16 @@ impl Egress {
     }
 
     /// Seals for one reader, with the next nonce.
-    pub fn seal_for(&mut self, reader: &[u8; 32], random: [u8; 16], plain: &[u8]) -> Option<Vec<u8>> {
+    pub fn seal_for(
+        &mut self,
+        verify: &mut dyn Verify,
+        reader: &[u8; 32],
+        random: [u8; 16],
+        plain: &[u8],
+    ) -> Option<Vec<u8>> {
         self.sealed += 1;
         let nonce = seal::nonce(self.keys.id(), self.incarnation, self.sealed, random);
-        self.keys.seal(reader, &nonce, plain)
+        verify.seal(&self.keys, reader, &nonce, plain)
     }
 
     /// This node's start count.
@@ -277,7 +283,7 @@ impl Egress {
         }
         let mut random = [0; 16];
         cx.rng.fill_bytes(&mut random);
-        let sealed = self.seal_for(cx.members.peer(peer).key(), random, &binary::bundle(items))?;
+        let sealed = self.seal_for(cx.verify, cx.members.peer(peer).key(), random, &binary::bundle(items))?;
         let mut encoded = Vec::new();
         wire::encode(cx.config.codec, &Payload::SealedBundle(SealedBundle { sealed }), &mut encoded);
         Some(encoded)

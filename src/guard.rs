@@ -1,7 +1,7 @@
 //! May this message in? The per-sender part of admission: blacklist, rate, timestamp, nonce (protocol.md, section 5).
 //!
-//! Everything here is checked before the signature and changed only after it. Memory per sender is constant: the replay
-//! window's 256 bytes, half as much for the stamps, and a few words.
+//! Everything here is checked before the signature and changed only after it. Memory per sender is bounded: two cache lines, and of
+//! who says much 256 bytes for the replay window and half as much for the stamps.
 
 pub mod rate;
 pub mod replay;
@@ -18,8 +18,9 @@ use crate::wire::Header;
 use rate::{Bucket, Stamps};
 use replay::ReplayWindow;
 
-/// How much earlier than its beginning a message may be stamped that a node takes in a new life: as much as the clocks of two members
-/// may differ (see `membership::clock`).
+/// As much as the clocks of two members may differ (see `membership::clock`). In a new life a node takes what is stamped at most so much
+/// before its beginning, where it comes over the connection that it dialled to its author: that is new, too. What comes over any
+/// other way may be a copy of what was said to the life before, and must be stamped so much later.
 const CLOCKS_DIFFER: Span = Span::millis(250);
 
 /// What is remembered of each sender, by its number.
@@ -30,18 +31,20 @@ pub struct Guard {
     born: Option<Time>,
 }
 
-/// What every message touches lies on one cache line, the third: behind the counts of stamps, before the nonces that were seen. Of
-/// either of those it touches one line more.
+/// Two cache lines, of which every message touches both: up to the latest stamp what is looked at before the signature, then what is
+/// counted after it.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 struct Sender {
-    /// By when it stamped them: what a link or this node held up and brings at once was not sent at once.
-    stamps: Stamps,
     /// By when its messages came.
     bucket: Bucket,
     blacklisted_until: Time,
     window: ReplayWindow,
+    /// By when it stamped them: what a link or this node held up and brings at once was not sent at once.
+    stamps: Stamps,
 }
+
+const _: () = assert!(size_of::<Sender>() == 128, "hundreds of nodes hold one of each other");
 
 /// What the checks before the signature found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +62,16 @@ impl Guard {
         self.born = Some(now);
     }
 
-    /// Whether a stamp is too far from synchronised time, or from before this life.
+    /// Whether a stamp is too far from synchronised time, or from before this life. `first_hand` is what comes over the connection to
+    /// its author.
     #[must_use]
-    pub fn is_stale(&self, stamp: WallTime, now: Now, sync_offset_us: i64, config: &Config) -> bool {
+    pub fn is_stale(&self, stamp: WallTime, first_hand: bool, now: Now, sync_offset_us: i64, config: &Config) -> bool {
         let wall = now.wall.offset(sync_offset_us);
         let age = wall.since(stamp);
-        let before_this_life = self.born.is_some_and(|born| age > now.mono.since(born) + CLOCKS_DIFFER);
+        let before_this_life = self.born.is_some_and(|born| {
+            let life = now.mono.since(born);
+            if first_hand { age > life + CLOCKS_DIFFER } else { age + CLOCKS_DIFFER > life }
+        });
         let off = wall.distance(stamp) > config.clock_sync_tolerance && !planted!(config, StampsIgnored);
         off || (before_this_life && !planted!(config, ReplayAfterRestart))
     }
@@ -74,10 +81,10 @@ impl Guard {
         assert_eq!(peer.at(), self.senders.len(), "senders are numbered densely");
         let bucket = Bucket::full(config.rate_limit_burst, now);
         self.senders.push(Sender {
-            stamps: Stamps::new(config, now),
             bucket,
             blacklisted_until: Time(0),
             window: ReplayWindow::new(floor),
+            stamps: Stamps::new(config, now),
         });
     }
 
@@ -94,7 +101,7 @@ impl Guard {
         sync_offset_us: i64,
         config: &Config,
     ) -> Result<Passage, Refusal> {
-        let stale = self.is_stale(header.timestamp, now, sync_offset_us, config);
+        let stale = self.is_stale(header.timestamp, link == Link(peer.0), now, sync_offset_us, config);
         let sender = &mut self.senders[peer.at()];
         if now.mono < sender.blacklisted_until {
             return Err(Refusal::Blacklisted);
@@ -127,13 +134,12 @@ impl Guard {
         sender.window.mark(header.incarnation, header.counter);
     }
 
-    /// Has the processor fetch what a message of this sender that is stamped about now touches, but for the nonces seen: where among
-    /// them is written on the line that is still to come.
+    /// Has the processor fetch what a message of this sender touches.
     #[inline]
-    pub fn prefetch(&self, peer: PeerIdx, now: Now) {
+    pub fn prefetch(&self, peer: PeerIdx) {
         let sender = &self.senders[peer.at()];
         prefetch_index(from_ref(&sender.bucket), 0);
-        sender.stamps.prefetch(now.wall);
+        sender.stamps.prefetch();
     }
 
     /// Bans a sender whose verified messages came too fast.

@@ -1,13 +1,14 @@
 //! Everything a node can hear and say, on one screen. Both drivers speak exactly this.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::id::{JobId, Link, NodeId, PeerIdx, TxId};
 use crate::identity::Keys;
 use crate::time::Span;
 use crate::units::{Ppm, Tokens};
 use crate::wire::MsgType;
-use crate::wire::message::Consistency;
+use crate::wire::message::{Announce, Consistency};
 
 /// What reaches the node.
 #[derive(Clone, Copy, Debug)]
@@ -430,8 +431,8 @@ impl Outbox {
     }
 }
 
-/// The one service a node asks for in the middle of a call: signatures. Pure. The driver makes and checks Ed25519; the
-/// simulator does the same and remembers what it has signed and checked.
+/// The one service a node asks for in the middle of a call: what takes a private key, and what checks signatures. Pure. The driver
+/// makes and checks Ed25519; the simulator does the same and remembers what it has signed and checked.
 pub trait Verify {
     /// Whether `signature` is `key`'s over `message`, strictly.
     fn verify(&mut self, key: &[u8; 32], message: &crate::wire::Signed<'_>, signature: &crate::wire::Signature)
@@ -440,5 +441,26 @@ pub trait Verify {
     /// The signature of `keys` over `message`.
     fn sign(&mut self, keys: &crate::identity::Keys, message: &crate::wire::Signed<'_>) -> crate::wire::Signature {
         keys.sign(message)
+    }
+
+    /// A verified record, to be held on to. Of equal ones a driver of hundreds of nodes gives all of them the same.
+    fn hold(&mut self, record: &Announce) -> Arc<Announce> {
+        Arc::new(record.clone())
+    }
+
+    /// [`seal`](crate::identity::Keys::seal) with `keys`.
+    fn seal(
+        &mut self,
+        keys: &crate::identity::Keys,
+        reader: &[u8; 32],
+        nonce: &[u8; crate::identity::seal::NONCE],
+        plain: &[u8],
+    ) -> Option<Vec<u8>> {
+        keys.seal(reader, nonce, plain)
+    }
+
+    /// [`open`](crate::identity::Keys::open) with `keys`.
+    fn open(&mut self, keys: &crate::identity::Keys, writers: &[[u8; 32]], sealed: &[u8]) -> Option<Vec<u8>> {
+        keys.open(writers, sealed)
     }
 }

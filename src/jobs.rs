@@ -170,7 +170,7 @@ impl Jobs {
             return Err(Refusal::OutOfPlace);
         }
         let writers = members.peer(from).sealing_keys(cx.now.mono);
-        let plain = cx.egress.keys().open(&writers, &message.sealed).ok_or(Refusal::CannotOpen)?;
+        let plain = cx.open(&writers, &message.sealed).ok_or(Refusal::CannotOpen)?;
         let secret: PrivateCommand = binary::decode(&plain).map_err(|_| Refusal::CannotOpen)?;
         let bounded = secret.command.len() <= cx.config.max_command_bytes as usize;
         if !bounded || secret.commitment() != job.broadcast.body.command {

@@ -8,8 +8,9 @@ pub mod detector;
 pub mod electorate;
 pub mod gossip;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::slice::from_ref;
+use std::sync::Arc;
 
 use prefetch_index::prefetch_index;
 use sha2::{Digest, Sha256};
@@ -20,10 +21,10 @@ use crate::id::{ElectorateId, Link, NodeId, PeerIdx};
 use crate::identity::chain::{OVERLAP, last_key};
 use crate::io::{Action, Event, PeerState, Verify};
 use crate::reputation::standing::Standing;
-use crate::time::{Span, Time, WallTime};
+use crate::time::{Moment, Span, Time, WallTime};
 use crate::wire::message::{Announce, Consistency, Evidence};
 use crate::wire::{Signature, Signed};
-use electorate::{Ballot, Electorate, Former};
+use electorate::{Ballot, Electorate, Former, Roll};
 
 /// Members that make a provisional claim, the node itself included: `min_peers` is for claims that bind everyone.
 const COMPANY: u32 = 2;
@@ -40,6 +41,8 @@ pub struct Members {
     /// look-ups end here, as beacons of hundreds ask for them: they come over no link of their senders.
     hints: Vec<PeerIdx>,
     electorate: Electorate,
+    /// Who that is, in short, where nobody is listed.
+    roll: Roll,
     former: Former,
     /// Whether members went, came back or have other keys since the electorate was built, and who came: see [`Members::settle`].
     changed: bool,
@@ -67,22 +70,22 @@ pub struct Members {
     clock: clock::Clock,
 }
 
-/// One member. What every message of it touches stands first, on two cache lines: with hundreds of members, it is the time to fetch
-/// these that a delivery takes.
+/// One member. What every message of it touches stands first, on one cache line: with hundreds of members, it is the time to fetch
+/// that from memory which a delivery takes. Its record is the same for all nodes of a world (see [`Verify::hold`]).
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub struct Peer {
-    /// Its id and its present public key, as in its record.
+    /// Its newest announce, and its id as there.
+    pub record: Arc<Announce>,
     id: NodeId,
-    key: [u8; 32],
     /// When a verified message of it came in last; nothing before the first.
-    pub last_heard: Option<Time>,
+    heard: Option<Moment>,
     /// The stamp of its last PING and when it came, until a PONG has answered it.
-    ping: Option<(WallTime, Time)>,
+    ping: Option<(WallTime, Moment)>,
     /// When it was last heard over something other than the subscription to it.
-    other_path: Option<Time>,
-    /// Its PINGs in a row whose records digest was not ours.
-    digest_differs: u32,
+    other_path: Option<Moment>,
+    /// Its PINGs in a row whose records digest was not ours, as far as eight bits count them.
+    digest_differs: u8,
     /// How it is seen; the node itself is always `Alive`.
     pub state: PeerState,
     /// Whether it has been dialled, and whether that connection is up.
@@ -90,17 +93,17 @@ pub struct Peer {
     link_up: bool,
     /// Whether it is out of the electorate because it was dead for `forget_after`.
     forgotten: bool,
-    /// The key before the present one, and until when what it signed is still taken.
-    old_key: Option<([u8; 32], Time)>,
     /// Whether the store alone says that it is a member: neither it nor anybody else has shown so in this life.
     recalled: bool,
+    /// The key before the present one, and until when what it signed is still taken.
+    old_key: Option<Box<([u8; 32], Time)>>,
     /// The newest moment at which others are known to have heard it.
     vouched: Time,
     /// When it became known, or known again.
     known_since: Time,
     /// When others will be asked about it, while it is `Suspect` and they have not been; and until when their positive
     /// answers are waited for.
-    probe_at: Option<Time>,
+    probe_at: Option<Moment>,
     probe_until: Time,
     /// The last measurement of its clock.
     sample: Option<clock::Sample>,
@@ -108,14 +111,15 @@ pub struct Peer {
     passed_on: Option<(u32, u32)>,
     /// How often it has asked for records, and when that was counted last.
     asked: u32,
-    asked_at: Option<Time>,
+    asked_at: Option<Moment>,
     /// When records were last sent to it.
-    records_sent: Option<Time>,
+    records_sent: Option<Moment>,
     /// How far it is trusted: `node.rs` keeps it as reputation has it. The node itself keeps a newcomer's.
     pub standing: Standing,
-    /// Its newest announce.
-    pub record: Announce,
 }
+
+const _: () = assert!(size_of::<Peer>() <= 192, "hundreds of nodes hold one of each other");
+const _: () = assert!(std::mem::offset_of!(Peer, old_key) <= 64, "what every message touches is on one line");
 
 impl Members {
     /// Only the node itself, not started.
@@ -123,10 +127,11 @@ impl Members {
     pub fn new(own: Announce, config: &Config) -> Members {
         let id = own.node_id;
         let mut members = Members {
-            peers: vec![Peer::new(own, Time(0))],
+            peers: vec![Peer::new(Arc::new(own), Time(0))],
             index: BTreeMap::from([(id, PeerIdx::SELF)]),
             hints: vec![PeerIdx::SELF; FEWEST_HINTS],
             electorate: Electorate::default(),
+            roll: Roll::default(),
             former: Former::default(),
             // Alone may be enough: the first `settle` says so.
             changed: true,
@@ -162,11 +167,7 @@ impl Members {
     /// Has the processor fetch what a message of this member touches.
     #[inline]
     pub fn prefetch(&self, peer: PeerIdx) {
-        // Taking a place does not read it; what is named is the first byte of the lines that are wanted.
-        let peer = &self.peers[peer.at()];
-        prefetch_index(from_ref(&peer.id), 0);
-        prefetch_index(from_ref(&peer.ping), 0);
-        prefetch_index(from_ref(&peer.record.record_signature), 0);
+        prefetch_index(&self.peers, peer.at());
     }
 
     /// Who probably says something over a link, told without looking at any member.
@@ -240,11 +241,12 @@ impl Members {
     /// Who has voted where this electorate is named, and how many of their votes are enough: all members, or those that were all a
     /// moment ago.
     #[must_use]
-    pub fn electorate_named(&self, now: Time, digest: ElectorateId) -> Option<(&Electorate, u32)> {
+    pub fn electorate_named(&self, now: Time, digest: ElectorateId) -> Option<(Cow<'_, Electorate>, u32)> {
         if digest == self.electorate.digest() {
-            return Some((&self.electorate, self.electorate.quorum()));
+            return Some((Cow::Borrowed(&self.electorate), self.electorate.quorum()));
         }
-        self.former.named(now, digest, &self.electorate)
+        let former = self.former.named(now, digest, &self.electorate, &self.peers);
+        former.map(|(electorate, needed)| (Cow::Owned(electorate), needed))
     }
 
     /// Whether too few members are reachable for a claim.
@@ -322,7 +324,8 @@ impl Members {
     }
 
     /// Adds a member that was not known. The caller has checked its record and the limits.
-    fn add(&mut self, cx: &mut Ctx<'_>, record: Announce, recalled: bool) -> PeerIdx {
+    fn add(&mut self, cx: &mut Ctx<'_>, record: &Announce, recalled: bool) -> PeerIdx {
+        let record = cx.verify.hold(record);
         let peer = index(self.peers.len());
         let replaced = self.index.insert(record.node_id, peer);
         assert!(replaced.is_none(), "the member was not known");
@@ -356,21 +359,21 @@ impl Members {
     }
 
     /// Puts a newer record of a member in place of the one held.
-    fn replace_record(&mut self, now: Time, peer: PeerIdx, record: Announce) {
+    fn replace_record(&mut self, now: Time, peer: PeerIdx, record: Arc<Announce>) {
         let held = &self.peers[peer.at()];
         if !held.forgotten {
             self.records_digest ^= self.digest_of(&held.record) ^ self.digest_of(&record);
         }
         let held = &mut self.peers[peer.at()];
-        let key = *last_key(&record.public_key, &record.rotations);
-        if key != held.key {
+        let old_key = *held.key();
+        let before = std::mem::replace(&mut held.record, record);
+        if *held.key() != old_key {
             // 1: what the old key signed may be under way.
-            let old_key = std::mem::replace(&mut held.key, key);
-            held.old_key = Some((old_key, now + OVERLAP));
-            self.rotated.push(record.node_id);
+            held.old_key = Some(Box::new((old_key, now + OVERLAP)));
+            self.rotated.push(held.id);
+            self.former.on_key_replaced(peer, before);
             self.changed = true;
         }
-        self.peers[peer.at()].record = record;
     }
 
     /// What a record adds to the digest of all records. What is only said to be a member adds nothing where others vote: everyone may
@@ -422,10 +425,12 @@ impl Members {
             self.rebuild_electorate(cx.now.mono, cx.config);
         } else {
             // To build it anew for each of a thousand who come would take a thousand times as long.
-            self.former.keep(self.electorate.clone(), cx.now.mono + OVERLAP);
+            let grown = self.former.grown(&self.roll, self.peers.len());
+            let former = std::mem::replace(&mut self.roll, grown);
+            self.former.keep(former, cx.now.mono + OVERLAP, &self.peers);
             for peer in newcomers.into_iter().map(|at| &self.peers[at.at()]) {
                 let chain = (peer.record.public_key, peer.record.rotations.clone());
-                self.electorate.admit(peer.id, peer.key, chain);
+                self.electorate.admit(peer.id, *peer.key(), chain);
             }
         }
         self.update_degraded(cx);
@@ -448,7 +453,7 @@ impl Members {
             // Who is silent makes room, but not a voter for a mere name, nor who was heard for who was not: or names that anybody
             // can make up would take every place, and a member that comes back would find nobody who listens.
             let silent = |peer: &Peer| peer.dialled && !matches!(peer.state, PeerState::Alive | PeerState::Suspect);
-            let rank = |at: usize| (self.is_listed(self.peers[at].id), self.peers[at].last_heard.is_some());
+            let rank = |at: usize| (self.is_listed(self.peers[at].id), self.peers[at].heard.is_some());
             let silent = (0..self.peers.len()).filter(|at| silent(&self.peers[*at])).min_by_key(|at| rank(*at));
             let Some(silent) = silent.filter(|at| rank(*at) <= rank(peer.at())) else { return };
             self.hang_up(cx, index(silent));
@@ -537,22 +542,26 @@ impl Members {
         let mut members: Vec<(NodeId, [u8; 32])> = match &config.membership {
             Mode::Open => {
                 let known = self.peers.iter().filter(|p| !p.forgotten);
-                known.map(|p| (p.record.node_id, p.key)).collect()
+                known.map(|p| (p.id, *p.key())).collect()
             }
             // The key of a listed member that has not announced itself is not known: no signature verifies under it.
             Mode::Fixed(ids) => {
-                let key = |id| self.find(id).map_or([0; 32], |at| self.peer(at).key);
+                let key = |id| self.find(id).map_or([0; 32], |at| *self.peer(at).key());
                 ids.iter().map(|id| (*id, key(*id))).collect()
             }
         };
         members.sort_unstable();
         members.dedup_by_key(|(id, _)| *id);
         let chains = self.peers.iter().filter(|peer| !peer.record.rotations.is_empty());
-        let chains = chains.map(|peer| (peer.key, (peer.record.public_key, peer.record.rotations.clone()))).collect();
-        let former = self.electorate.clone();
+        let chains =
+            chains.map(|peer| (*peer.key(), (peer.record.public_key, peer.record.rotations.clone()))).collect();
+        let generation = self.electorate.generation();
         self.electorate.replace(members, chains);
-        if former.generation() != self.electorate.generation() {
-            self.former.keep(former, now + OVERLAP);
+        let absent = (0..self.peers.len()).filter(|at| self.peers[*at].forgotten).map(index).collect();
+        let roll = self.former.roll(self.peers.len(), absent);
+        let former = std::mem::replace(&mut self.roll, roll);
+        if generation != self.electorate.generation() {
+            self.former.keep(former, now + OVERLAP, &self.peers);
         }
     }
 
@@ -568,12 +577,11 @@ impl Members {
 }
 
 impl Peer {
-    fn new(record: Announce, now: Time) -> Peer {
+    fn new(record: Arc<Announce>, now: Time) -> Peer {
         Peer {
             id: record.node_id,
-            key: *last_key(&record.public_key, &record.rotations),
-            old_key: None,
-            last_heard: None,
+            record,
+            heard: None,
             ping: None,
             other_path: None,
             digest_differs: 0,
@@ -582,6 +590,7 @@ impl Peer {
             link_up: false,
             forgotten: false,
             recalled: false,
+            old_key: None,
             vouched: Time(0),
             known_since: now,
             probe_at: None,
@@ -592,27 +601,36 @@ impl Peer {
             asked_at: None,
             records_sent: None,
             standing: Standing::default(),
-            record,
         }
     }
 
     /// Its present public key.
     #[must_use]
     pub fn key(&self) -> &[u8; 32] {
-        &self.key
+        last_key(&self.record.public_key, &self.record.rotations)
+    }
+
+    /// When a verified message of it came in last, if any has.
+    #[must_use]
+    pub fn last_heard(&self) -> Option<Time> {
+        self.heard.map(Time::from)
+    }
+
+    /// The key before the present one, while what it signed is still taken.
+    fn old_key(&self, now: Time) -> Option<&[u8; 32]> {
+        self.old_key.as_deref().filter(|(_, until)| now < *until).map(|(key, _)| key)
     }
 
     /// The keys that it may have sealed something with: its present one and, for a minute, the one before.
     #[must_use]
     pub fn sealing_keys(&self, now: Time) -> Vec<[u8; 32]> {
-        let old = self.old_key.filter(|(_, until)| now < *until).map(|(key, _)| key);
-        std::iter::once(self.key).chain(old).collect()
+        std::iter::once(self.key()).chain(self.old_key(now)).copied().collect()
     }
 
     /// Whether it has signed this, with its present key or, for a minute, with the one before (1).
     pub fn has_signed(&self, now: Time, verify: &mut dyn Verify, message: &Signed<'_>, signature: &Signature) -> bool {
-        verify.verify(&self.key, message, signature)
-            || self.old_key.is_some_and(|(key, until)| now < until && verify.verify(&key, message, signature))
+        verify.verify(self.key(), message, signature)
+            || self.old_key(now).is_some_and(|key| verify.verify(key, message, signature))
     }
 
     /// Last measured round trip.

@@ -1,20 +1,23 @@
 //! A run as a file that runs again: everything that a node heard, and digests of what it said to it.
 //!
 //! A node is a function of its configuration, keys, generator and inputs. A recording holds all of these but the private key:
-//! instead it holds every signature that the node asked for, in order. Who replays it answers with them, and finds out at the same
-//! time whether the replayed node signs what the recorded one did, as a signature of anything else does not verify.
+//! instead it holds every signature that the node asked for, and every box that it sealed or opened, in order. Who replays it answers
+//! with them, and finds out at the same time whether the replayed node asks for what the recorded one did, as a signature of anything
+//! else does not verify, and a box stands with a digest of what was asked.
 //! So a recording can be handed to somebody else without handing over the identity. It does contain what peers, jobs and the store
-//! said, and the generator's seed.
+//! said, also what they said in boxes, and the generator's seed.
 //!
 //! The same file serves a world of the simulator, which needs its scenario alone and is recorded as digests only.
 //!
 //! - [`log`]: records one after the other, each with its length and a checksum that covers all before it.
 //! - [`said`]: what a node said to one input, shortened.
 //! - [`heard`]: an input that outlives its call.
+//! - [`answers`]: what a call asked its driver for.
 //! - [`replay`]: a node runs again; where it first says something else.
 //!
 //! Nothing here opens a file: a driver writes the bytes.
 
+pub mod answers;
 pub mod heard;
 pub mod log;
 pub mod replay;
@@ -28,13 +31,13 @@ use crate::identity::Keys;
 use crate::io::{Input, Outbox, Verify};
 use crate::time::Now;
 use crate::wire::message::KeyLink;
-use crate::wire::{Signature, Signed};
+use answers::{Answer, Listening};
 use heard::Heard;
 use log::Log;
 use said::Said;
 
 /// The version of this format and of what is recorded in it: a recording of another version is not replayed.
-pub const VERSION: &str = concat!("marlos ", env!("CARGO_PKG_VERSION"), " recording 1");
+pub const VERSION: &str = concat!("marlos ", env!("CARGO_PKG_VERSION"), " recording 2");
 
 /// One record of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -44,8 +47,8 @@ pub enum Entry {
     Node { version: String, config: String, first_key: [u8; 32], chain: Vec<KeyLink>, generator: [u8; 32] },
     /// The first record of a world: the scenario as a file, with its seed.
     World { version: String, scenario: String },
-    /// A call of a node: both clocks in microseconds, the input, the signatures that it asked for, and what it said.
-    Call { mono: u64, wall: u64, heard: Heard, signatures: Vec<Signature>, said: Vec<Said> },
+    /// A call of a node: both clocks in microseconds, the input, what the node asked for, and what it said.
+    Call { mono: u64, wall: u64, heard: Heard, answers: Vec<Answer>, said: Vec<Said> },
     /// Calls of a world's nodes, in their order.
     Calls(Vec<WorldCall>),
     /// The last record: how many calls there were, the hash of all that was said, and when it ended, in microseconds: of a node
@@ -73,7 +76,7 @@ pub struct Recorder {
     calls: u64,
     at: u64,
     hash: Sha256,
-    signatures: Vec<Signature>,
+    answers: Vec<Answer>,
 }
 
 impl Recorder {
@@ -84,12 +87,12 @@ impl Recorder {
         let mut log = Log::begin(out);
         let (first_key, chain) = (*keys.genesis(), keys.chain().to_vec());
         log.write(&Entry::Node { version: VERSION.to_owned(), config, first_key, chain, generator }, out);
-        Recorder { log, calls: 0, at: 0, hash: Sha256::new(), signatures: Vec::new() }
+        Recorder { log, calls: 0, at: 0, hash: Sha256::new(), answers: Vec::new() }
     }
 
-    /// What a node is given in place of `verify` for one call: it notes the signatures.
+    /// What a node is given in place of `verify` for one call: it notes what was asked for.
     pub fn listen<'r>(&'r mut self, verify: &'r mut dyn Verify) -> Listening<'r> {
-        Listening { verify, signatures: &mut self.signatures }
+        Listening::new(verify, &mut self.answers)
     }
 
     /// The call is over: `outbox` holds what it said, from action `from` on. `out` gets the record.
@@ -98,31 +101,13 @@ impl Recorder {
         said::hash_into(&mut self.hash, &said);
         self.calls += 1;
         self.at = now.mono.0;
-        let signatures = std::mem::take(&mut self.signatures);
+        let answers = std::mem::take(&mut self.answers);
         let heard = Heard::of(input);
-        self.log.write(&Entry::Call { mono: now.mono.0, wall: now.wall.0, heard, signatures, said }, out);
+        self.log.write(&Entry::Call { mono: now.mono.0, wall: now.wall.0, heard, answers, said }, out);
     }
 
     /// The process ends.
     pub fn end(mut self, out: &mut Vec<u8>) {
         self.log.write(&Entry::End { calls: self.calls, hash: self.hash.finalize().into(), at: self.at }, out);
-    }
-}
-
-/// Passes signatures on and notes those that were made.
-pub struct Listening<'r> {
-    verify: &'r mut dyn Verify,
-    signatures: &'r mut Vec<Signature>,
-}
-
-impl Verify for Listening<'_> {
-    fn verify(&mut self, key: &[u8; 32], message: &Signed<'_>, signature: &Signature) -> bool {
-        self.verify.verify(key, message, signature)
-    }
-
-    fn sign(&mut self, keys: &Keys, message: &Signed<'_>) -> Signature {
-        let signature = self.verify.sign(keys, message);
-        self.signatures.push(signature);
-        signature
     }
 }

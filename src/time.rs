@@ -3,6 +3,7 @@
 //! All three types count whole microseconds. Nothing here reads a clock.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::ops::{Add, AddAssign, Sub};
 
 use bincode::{Decode, Encode};
@@ -37,6 +38,23 @@ impl Time {
     #[must_use]
     pub fn since(self, earlier: Time) -> Span {
         Span(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A [`Time`] of which an `Option` takes no more room: for what is held of each pair of hundreds of nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment(NonZeroU64);
+
+impl From<Time> for Moment {
+    fn from(time: Time) -> Moment {
+        assert!(time < Time::NEVER, "never is no moment");
+        Moment(NonZeroU64::MIN.saturating_add(time.0))
+    }
+}
+
+impl From<Moment> for Time {
+    fn from(moment: Moment) -> Time {
+        Time(moment.0.get() - 1)
     }
 }
 

@@ -258,10 +258,18 @@ fn recorder(file: &str) -> Command {
 
 #[test]
 fn a_recorded_process_says_the_same_when_it_is_replayed_without_its_key() {
+    use marlos::recording::Entry;
+    use marlos::recording::answers::Answer;
+
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("one.rec");
-    let mut one = start_as(recorder("one.rec"), root.path(), "one", None, "here");
-    let two = start(root.path(), "two", Some(&one), "there");
+    // What is sealed and opened takes the key, too: here everything that goes to one member, commands and outputs.
+    let sealing = |mut command: Command| {
+        command.env("MARLOS_NETWORK_ENCRYPTION", "true");
+        command
+    };
+    let mut one = start_as(sealing(recorder("one.rec")), root.path(), "one", None, "here");
+    let two = start_as(sealing(Command::new(BINARY)), root.path(), "two", Some(&one), "there");
     until("both know each other", || [&one, &two].iter().all(|n| n.peers("alive").len() == 1));
     for (from, to) in [(&one, "there"), (&two, "here")] {
         let done = from.run(&["submit", "--wait", "--require", to, "--", "echo hello"]);
@@ -274,6 +282,11 @@ fn a_recorded_process_says_the_same_when_it_is_replayed_without_its_key() {
     let replayed = marlos::recording::replay::node(&bytes).expect("it can be replayed");
     assert_eq!(replayed.end, marlos::recording::replay::End::Same, "{replayed:?}");
     assert!(replayed.who.contains(&one.id()) && replayed.calls > 20, "{replayed:?}");
+    let boxes = marlos::recording::log::Records::new(&bytes).unwrap().map(|record| match record.unwrap() {
+        Entry::Call { answers, .. } => answers.iter().filter(|answer| matches!(answer, Answer::Box { .. })).count(),
+        _ => 0,
+    });
+    assert!(boxes.sum::<usize>() > 4, "a command and an output, to be sealed and opened");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
 

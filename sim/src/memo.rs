@@ -7,9 +7,12 @@
 //! A frame that reaches a hundred nodes keeps its answer with it, either way.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use marlos::id::NodeId;
 use marlos::identity::{Keys, StrictVerifier};
 use marlos::io::Verify;
+use marlos::wire::message::Announce;
 use marlos::wire::{Signature, Signed};
 use sha2::{Digest, Sha256};
 
@@ -32,6 +35,8 @@ pub struct Memo {
     pub verified: u64,
     /// What nodes have asked for.
     all: Asked,
+    /// The record of each node that was held last.
+    records: BTreeMap<NodeId, Arc<Announce>>,
 }
 
 /// How often nodes asked for a signature, or about one: what it costs them, whatever it costs here.
@@ -135,6 +140,19 @@ impl Verify for Memo {
                 answer
             }
         }
+    }
+
+    /// Of equal records all nodes hold the same one: a thousand nodes have a million of each other.
+    fn hold(&mut self, record: &Announce) -> Arc<Announce> {
+        if let Some(held) = self.records.get(&record.node_id).filter(|held| ***held == *record) {
+            return Arc::clone(held);
+        }
+        if self.records.len() >= REMEMBERED {
+            self.records.clear();
+        }
+        let held = Arc::new(record.clone());
+        self.records.insert(record.node_id, Arc::clone(&held));
+        held
     }
 
     fn sign(&mut self, keys: &Keys, message: &Signed<'_>) -> Signature {

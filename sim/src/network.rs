@@ -366,7 +366,8 @@ impl Network {
             delay = delay + path.retransmissions(left, stream.base_us, losses.rounds);
         }
         if let Some(bps) = path.bandwidth_bps {
-            left = self.streams.cold[no as usize].own_lane.pass(left, time_of(parcel.bytes, bps));
+            let own_lane = &mut self.streams.cold[no as usize].own_lane;
+            left = own_lane.pass_until(left, time_of(parcel.bytes, bps), path.narrow_until);
         }
         let arrival = (left + Span(delay.0.max(1))).0.max(stream.last_arrival + 1);
         stream.last_arrival = arrival;

@@ -15,7 +15,7 @@ mod sight;
 mod slot;
 mod store;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use marlos::config::Membership;
 use marlos::id::{JobId, Link, NodeId};
@@ -95,6 +95,8 @@ pub struct World {
     workload: Workload,
     /// By kind of job.
     job_durations: Vec<Durations>,
+    /// The number of each node, by its id.
+    numbers: BTreeMap<NodeId, NodeNo>,
     /// Whose addresses each node is given.
     contacts: Vec<Vec<NodeNo>>,
     outbox: Outbox,
@@ -149,6 +151,7 @@ impl World {
             troupe: Troupe::default(),
             job_durations: workload.kinds().iter().map(|job| Durations::new(&job.duration)).collect(),
             workload,
+            numbers: truth.ids.iter().enumerate().map(|(number, id)| (*id, number)).collect(),
             contacts,
             outbox: Outbox::default(),
             hash: ActionHash::default(),
@@ -251,7 +254,7 @@ impl World {
         if let Some((from, to, link)) = self.network.upcoming(event)
             && let Some(machine) = &self.slots[to].node
         {
-            machine.expect_frame(link, self.sight.truth.ids[from], self.now(to));
+            machine.expect_frame(link, self.sight.truth.ids[from]);
         }
     }
 

@@ -6,6 +6,7 @@ mod worlds;
 use marlos::Config;
 use marlos::identity::{Keys, StrictVerifier};
 use marlos::io::{Input, Outbox};
+use marlos::recording::answers::Answer;
 use marlos::recording::log::{Log, Records};
 use marlos::recording::{Entry, Recorder};
 use marlos::time::{Now, Span, Time, WallTime};
@@ -149,8 +150,13 @@ fn a_node_that_heard_something_else_or_signs_something_else_is_told_by_the_call(
     });
     assert!(later.event >= 20, "{later}");
     let unsigned = parts_at(&|_, entry| {
-        if let Entry::Call { signatures, .. } = entry {
-            signatures.iter_mut().for_each(|signature| signature.0[0] ^= 1);
+        if let Entry::Call { answers, .. } = entry {
+            for answer in answers {
+                match answer {
+                    Answer::Signature(signature) => signature.0[0] ^= 1,
+                    Answer::Box { .. } => panic!("nothing is sealed here"),
+                }
+            }
         }
     });
     assert!(unsigned.what.contains("was not signed then"), "{unsigned}");

@@ -114,7 +114,7 @@ impl Job {
     pub(super) fn lease_until(&self, cx: &Ctx<'_>, members: &Members, claimer: NodeId) -> Time {
         let heard = match members.find(claimer) {
             Some(PeerIdx::SELF) => Some(cx.now.mono),
-            Some(peer) => members.peer(peer).last_heard,
+            Some(peer) => members.peer(peer).last_heard(),
             None => None,
         };
         self.promise.lease_until.max(heard.unwrap_or_default() + cx.config.lease)

@@ -45,21 +45,56 @@ const SECONDS: u64 = 64;
 /// What comes of it in which order says nothing: a connection may still hold what was said before a cut when the next one has brought
 /// what was said after it. A liar can stamp what it says as it likes: it gains what fits between the oldest and the newest stamp, once.
 #[derive(Clone, Debug)]
-#[repr(C)] // the counts, of which a message touches one, first: see `guard`
+#[repr(C)] // the latest stamp, which belongs to the line before it, first: see `guard`
 pub struct Stamps {
-    /// How many of each of the last seconds.
-    counts: [u16; SECONDS as usize],
     /// The latest stamp.
     newest: WallTime,
     /// What it may say in all, by when it came: the rate, and a tolerance's worth of what was held up.
     all: Bucket,
+    /// How many of each of the last seconds.
+    counts: Counts,
+}
+
+/// A count for each of the last seconds. Four bits are enough of who says little, as nearly everyone does to nearly everyone.
+#[derive(Clone, Debug)]
+#[repr(C)]
+struct Counts {
+    few: [u8; SECONDS as usize / 2],
+    /// In their place, once there was a second of more.
+    many: Option<Box<[u16; SECONDS as usize]>>,
+}
+
+/// The most that four bits count.
+const FEW: u16 = 15;
+
+impl Counts {
+    fn get(&self, second: usize) -> u16 {
+        match &self.many {
+            Some(many) => many[second],
+            None => u16::from(self.few[second / 2] >> (4 * (second % 2)) & 15),
+        }
+    }
+
+    fn set(&mut self, second: usize, count: u16) {
+        if count > FEW && self.many.is_none() {
+            self.many = Some(Box::new(std::array::from_fn(|second| self.get(second))));
+        }
+        match &mut self.many {
+            Some(many) => many[second] = count,
+            None => {
+                let (pair, shift) = (&mut self.few[second / 2], 4 * (second % 2));
+                *pair = (*pair & !(15 << shift)) | (count as u8) << shift;
+            }
+        }
+    }
 }
 
 impl Stamps {
     /// Nothing was said yet.
     #[must_use]
     pub fn new(config: &Config, now: Time) -> Stamps {
-        Stamps { counts: [0; SECONDS as usize], newest: WallTime(0), all: Bucket::full(Stamps::most(config), now) }
+        let counts = Counts { few: [0; SECONDS as usize / 2], many: None };
+        Stamps { newest: WallTime(0), all: Bucket::full(Stamps::most(config), now), counts }
     }
 
     /// What may come at once where it was said in the time that is tolerated.
@@ -83,17 +118,17 @@ impl Stamps {
             return false;
         }
         let (rate, burst) = (config.rate_limit_msgs_per_sec, config.rate_limit_burst);
-        let count = if second > newest { 0 } else { self.counts[Stamps::at(second)] };
+        let count = if second > newest { 0 } else { self.counts.get(Stamps::at(second)) };
         // A second of what an honest node says (see `egress`): half the burst, and less than the rate.
         let most = burst.max(burst / 2 + rate).min(u32::from(u16::MAX));
         let mut all = self.all;
         u32::from(count) < most && all.has_token(now, rate, Stamps::most(config))
     }
 
-    /// Has the processor fetch the count of this stamp.
+    /// Has the processor fetch the counts.
     #[inline]
-    pub fn prefetch(&self, stamp: WallTime) {
-        prefetch_index(self.counts.as_slice(), Stamps::at(stamp.0 / SECOND.0));
+    pub fn prefetch(&self) {
+        prefetch_index(self.counts.few.as_slice(), 0);
     }
 
     /// Counts one.
@@ -105,11 +140,11 @@ impl Stamps {
             return;
         }
         for passed in (newest + 1..=second).rev().take(SECONDS as usize) {
-            self.counts[Stamps::at(passed)] = 0;
+            self.counts.set(Stamps::at(passed), 0);
         }
         self.newest = self.newest.max(stamp);
-        let count = &mut self.counts[Stamps::at(second)];
-        *count = count.saturating_add(1);
+        let at = Stamps::at(second);
+        self.counts.set(at, self.counts.get(at).saturating_add(1));
     }
 
     fn at(second: u64) -> usize {

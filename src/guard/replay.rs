@@ -1,26 +1,37 @@
-//! Which nonces of a sender were seen: constant memory, and nothing that its timestamp still allows can be evicted.
+//! Which nonces of a sender were seen: bounded memory, and nothing that its timestamp still allows can be evicted.
+//!
+//! There is a window for each pair of nodes, and nearly every message carries the next counter. So the block of 64 counters in which
+//! the highest one lies is a word beside it, and what was seen before it lies elsewhere, in as many words as it takes.
 
 use crate::io::Refusal;
 
 /// Counters behind the highest one that are remembered one by one. At the rate limit's 100 envelopes per second the window
 /// is 20 s wide on one link, and reordering beyond milliseconds does not happen on a link: older is refused, never accepted.
 const WINDOW: u64 = 2_048;
-const WORDS: usize = (WINDOW / 64) as usize;
+/// Counters in one word.
+const BLOCK: u64 = 64;
+/// Blocks before that of the highest counter into which the window reaches.
+const BLOCKS: u64 = WINDOW / BLOCK;
+/// Room for so many of them is made first. A power of two, as it remains when it is doubled.
+const FEW_BLOCKS: usize = 2;
 
 /// The nonces seen of one sender: its newest incarnation, and a sliding window over that incarnation's counters.
 #[derive(Clone, Debug)]
-#[repr(C)] // the bits, of which a message touches one word, last: see `guard`
+#[repr(C)] // half a cache line: see `guard`
 pub struct ReplayWindow {
-    incarnation: u32,
     highest: u64,
-    seen: [u64; WORDS],
+    /// What was seen of the block of the highest.
+    newest: u64,
+    /// What was seen of blocks before it, if anything.
+    older: Option<Box<Older>>,
+    incarnation: u32,
 }
 
 impl ReplayWindow {
     /// A window that accepts nothing before `floor`, the newest incarnation that the store remembers.
     #[must_use]
     pub fn new(floor: u32) -> ReplayWindow {
-        ReplayWindow { incarnation: floor, highest: 0, seen: [0; WORDS] }
+        ReplayWindow { highest: 0, newest: 0, older: None, incarnation: floor }
     }
 
     /// The newest incarnation seen.
@@ -40,7 +51,7 @@ impl ReplayWindow {
         if incarnation > self.incarnation || counter > self.highest {
             return Ok(());
         }
-        if self.highest - counter >= WINDOW || counter == 0 || self.bit(counter) {
+        if self.highest - counter >= WINDOW || counter == 0 || self.seen(counter) {
             return Err(Refusal::Replayed);
         }
         Ok(())
@@ -53,32 +64,102 @@ impl ReplayWindow {
             *self = ReplayWindow::new(incarnation);
         }
         if counter > self.highest {
-            // Counters skipped on the way are not seen yet; after a jump of a whole window nothing old remains.
-            if counter - self.highest >= WINDOW {
-                self.seen.fill(0);
-            } else {
-                (self.highest + 1..=counter).for_each(|skipped| self.clear(skipped));
-            }
-            self.highest = counter;
+            self.advance(counter);
         }
-        self.seen[word(counter)] |= 1 << (counter % 64);
+        let (block, newest) = (counter / BLOCK, self.highest / BLOCK);
+        if block == newest {
+            self.newest |= bit(counter);
+        } else if self.highest - counter < WINDOW {
+            self.older.get_or_insert_default().mark(block, newest, bit(counter));
+        }
     }
 
-    fn bit(&self, counter: u64) -> bool {
-        self.seen[word(counter)] & (1 << (counter % 64)) != 0
+    /// A counter is the highest. Those skipped on the way are not seen yet.
+    fn advance(&mut self, counter: u64) {
+        let (before, newest) = (self.highest / BLOCK, counter / BLOCK);
+        self.highest = counter;
+        if before == newest {
+            return;
+        }
+        let passed = std::mem::take(&mut self.newest);
+        if newest - before > BLOCKS {
+            self.older = None; // out of the window, all of it
+        } else if passed != 0 || self.older.is_some() {
+            let older = self.older.get_or_insert_default();
+            older.push(before, passed);
+            (before + 1..newest).for_each(|skipped| older.push(skipped, 0));
+        }
     }
 
-    fn clear(&mut self, counter: u64) {
-        self.seen[word(counter)] &= !(1 << (counter % 64));
+    fn seen(&self, counter: u64) -> bool {
+        let (block, newest) = (counter / BLOCK, self.highest / BLOCK);
+        let word = if block == newest {
+            self.newest
+        } else {
+            self.older.as_ref().map_or(0, |older| older.word(block, newest))
+        };
+        word & bit(counter) != 0
     }
 }
 
-fn word(counter: u64) -> usize {
-    (counter % WINDOW / 64) as usize
+/// What was seen of the blocks right before the newest one, as many as there are words. Of any before those, nothing was.
+#[derive(Clone, Debug)]
+struct Older {
+    /// Each at the number of its block, modulo their count.
+    words: Vec<u64>,
+}
+
+impl Default for Older {
+    fn default() -> Older {
+        Older { words: vec![0; FEW_BLOCKS] }
+    }
+}
+
+impl Older {
+    fn word(&self, block: u64, newest: u64) -> u64 {
+        if newest - block > self.words.len() as u64 { 0 } else { self.words[self.at(block)] }
+    }
+
+    fn mark(&mut self, block: u64, newest: u64, bit: u64) {
+        while newest - block > self.words.len() as u64 {
+            self.double(newest);
+        }
+        let at = self.at(block);
+        self.words[at] |= bit;
+    }
+
+    /// What was the newest block is none any more. It takes the place of one that is out of the window, or of which nothing was seen.
+    fn push(&mut self, block: u64, word: u64) {
+        while (self.words.len() as u64) < BLOCKS && self.words[self.at(block)] != 0 {
+            self.double(block);
+        }
+        let at = self.at(block);
+        self.words[at] = word;
+    }
+
+    fn double(&mut self, newest: u64) {
+        let held = self.words.len() as u64;
+        let mut wider = Older { words: vec![0; self.words.len() * 2] };
+        for block in newest.saturating_sub(held)..newest {
+            let at = wider.at(block);
+            wider.words[at] = self.words[self.at(block)];
+        }
+        *self = wider;
+    }
+
+    fn at(&self, block: u64) -> usize {
+        (block % self.words.len() as u64) as usize
+    }
+}
+
+fn bit(counter: u64) -> u64 {
+    1 << (counter % BLOCK)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -95,6 +176,7 @@ mod tests {
             (1, 6, Err(Refusal::Replayed)),
             (1, 5_000 - 2_047, Ok(())),
             (1, 5_000 - 2_048, Err(Refusal::Replayed)),
+            (1, 5_000 - 2_047, Err(Refusal::Replayed)),
             (2, 1, Ok(())),
             (1, 9_999, Err(Refusal::StaleIncarnation)),
             (2, 0, Err(Refusal::Replayed)),
@@ -106,16 +188,32 @@ mod tests {
         }
     }
 
+    /// The same, from every counter that was ever seen.
+    fn is_new(seen: &BTreeSet<u64>, counter: u64) -> bool {
+        let highest = seen.last().copied().unwrap_or(0);
+        counter > highest || (counter > 0 && highest - counter < WINDOW && !seen.contains(&counter))
+    }
+
+    /// Steps ahead and back: mostly small ones, some as large as the window.
+    fn steps() -> impl Strategy<Value = Vec<i64>> {
+        prop::collection::vec(prop_oneof![6 => -3i64..6, 3 => -150i64..200, 1 => -2_100i64..2_200], 1..600)
+    }
+
     proptest! {
         #[test]
-        fn no_order_of_arrival_lets_a_counter_pass_twice(counters in prop::collection::vec(1u64..6_000, 1..400)) {
-            let mut window = ReplayWindow::new(1);
-            let mut passed = std::collections::BTreeSet::new();
-            for counter in counters {
-                if window.check(1, counter).is_ok() {
+        fn a_window_is_the_set_of_all_that_was_seen_as_far_as_it_reaches(steps in steps()) {
+            let (mut window, mut seen, mut counter) = (ReplayWindow::new(1), BTreeSet::new(), 0u64);
+            for step in steps {
+                counter = counter.saturating_add_signed(step);
+                prop_assert_eq!(window.check(1, counter).is_ok(), is_new(&seen, counter), "{}", counter);
+                if is_new(&seen, counter) {
                     window.mark(1, counter);
-                    prop_assert!(passed.insert(counter));
+                    seen.insert(counter);
                 }
+            }
+            let highest = seen.last().copied().unwrap_or(0);
+            for counter in highest.saturating_sub(WINDOW + 1)..=highest + 1 {
+                prop_assert_eq!(window.check(1, counter).is_ok(), is_new(&seen, counter), "{}", counter);
             }
         }
     }

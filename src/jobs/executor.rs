@@ -13,7 +13,7 @@ use crate::id::{JobId, NodeId, PeerIdx};
 use crate::identity::seal::OVERHEAD;
 use crate::io::{Action, Event, JobStatus, Outcome};
 use crate::membership::Members;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::timers::Timers;
 use crate::units::Ppm;
 use crate::wire::Payload;
@@ -60,6 +60,11 @@ struct Finished {
     /// As it is sent, with the beginning of the output.
     result: JobResult,
     output: Vec<u8>,
+    /// Before this, what was sent is taken to be on its way still.
+    again_from: Time,
+    /// How much later than that once more: twice as long each time, or a link that carries less than is asked for would never
+    /// bring anything in time.
+    again_after: Span,
 }
 
 impl Executor {
@@ -89,7 +94,8 @@ impl Executor {
         let body = &job.broadcast.body;
         if let Some(finished) = self.finished.get(&id) {
             if finished.result.status == JobStatus::Success {
-                return self.on_asked_again(cx, members, id, job.broadcast.submitter);
+                let result = Payload::JobResult(finished.result.clone());
+                return send(cx, members, finished.submitter, &result);
             }
             self.finished.remove(&id);
             self.timers.disarm((id, Timer::Discard));
@@ -183,7 +189,8 @@ impl Executor {
         }
         send(cx, members, run.submitter, &Payload::JobResult(result.clone()));
         let own = (run.submitter == cx.self_id()).then(|| (result.clone(), output.clone()));
-        self.finished.insert(id, Finished { submitter: run.submitter, result, output });
+        let (again_from, again_after) = (cx.now.mono, cx.config.rebroadcast_interval);
+        self.finished.insert(id, Finished { submitter: run.submitter, result, output, again_from, again_after });
         self.timers.disarm((id, Timer::Heartbeat));
         self.timers.arm((id, Timer::Discard), run.kept_until.max(cx.now.mono + cx.config.lease));
         own
@@ -197,9 +204,12 @@ impl Executor {
 
     /// Somebody asks about a job that this node claimed: its submitter gets the result, where there is one.
     pub fn on_asked_again(&mut self, cx: &mut Ctx<'_>, members: &Members, id: JobId, who: NodeId) {
-        if let Some(finished) = self.finished.get(&id).filter(|finished| finished.submitter == who) {
-            let result = Payload::JobResult(finished.result.clone());
-            send(cx, members, who, &result);
+        if let Some(finished) = self.finished.get_mut(&id).filter(|finished| finished.submitter == who)
+            && cx.now.mono >= finished.again_from
+        {
+            finished.again_from = cx.now.mono + finished.again_after;
+            finished.again_after = finished.again_after.times(2);
+            send(cx, members, who, &Payload::JobResult(finished.result.clone()));
         }
     }
 

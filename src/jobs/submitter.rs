@@ -317,7 +317,7 @@ impl Submitter {
         let mut taken = Ok(());
         if own.record.secret.is_some() {
             let writers = members.find(claim.claimer).map(|peer| members.peer(peer).sealing_keys(cx.now.mono));
-            match cx.egress.keys().open(&writers.unwrap_or_default(), &result.output) {
+            match cx.open(&writers.unwrap_or_default(), &result.output) {
                 Some(plain) => result.output = plain,
                 // 11: a result that its submitter cannot read is none.
                 None => {

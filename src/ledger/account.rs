@@ -1,6 +1,7 @@
 //! Accounts as sums: what each has paid out, what it has got, and that nothing is lost in between (protocol.md, section 8). Pure.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
@@ -27,9 +28,8 @@ pub struct Accounts {
 #[derive(Clone, Debug)]
 pub struct Account {
     seq: u64,
-    row: Row,
-    row_digest: [u8; 32],
-    proof: Option<HeadProof>,
+    /// Of most accounts of a network of hundreds there is none.
+    head: Option<Box<Head>>,
     /// The sum of the row.
     spent: Tokens,
     /// The sum of what stands for it in the rows of others.
@@ -39,6 +39,18 @@ pub struct Account {
     /// Its own stakes that it has lost.
     lost: Tokens,
 }
+
+/// What an account's newest certified transaction says.
+#[derive(Clone, Debug)]
+struct Head {
+    row: Row,
+    row_digest: [u8; 32],
+    proof: Option<HeadProof>,
+}
+
+/// In place of an account's that has paid nothing.
+static NOTHING_PAID: LazyLock<Head> =
+    LazyLock::new(|| Head { row: Row::new(), row_digest: row_digest(&Row::new()), proof: None });
 
 /// All money, counted anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +217,7 @@ impl Accounts {
         let spent = row.values().copied().try_fold(Tokens(0), Tokens::checked_add).ok_or(Refusal::BadRecord)?;
         let grows = |(to, paid): (&NodeId, &Tokens)| row.get(to).is_some_and(|now| now >= paid);
         match self.accounts.get(&record.account) {
-            Some(account) if !account.row.iter().all(grows) => Err(Refusal::BadRecord),
+            Some(account) if !account.row().iter().all(grows) => Err(Refusal::BadRecord),
             Some(_) | None => Ok((row, spent)),
         }
     }
@@ -219,11 +231,10 @@ impl Accounts {
         self.open(record.account);
         let account = self.accounts.get_mut(&record.account).expect("just opened");
         assert!(record.seq > account.seq, "an account only moves on");
-        let before = std::mem::replace(&mut account.row, row.clone());
         let old_digest = account.head_digest(record.account);
+        let head = Head { row_digest: row_digest(&row), row: row.clone(), proof: record.proof };
+        let before = account.head.replace(Box::new(head)).map_or_else(Row::new, |before| before.row);
         account.seq = record.seq;
-        account.row_digest = row_digest(&row);
-        account.proof = record.proof;
         account.spent = spent;
         self.digest ^= old_digest ^ account.head_digest(record.account);
         let mut paid = Vec::new();
@@ -245,8 +256,9 @@ impl Accounts {
     /// Where it is another record: the caller has made it of this one.
     pub fn prove(&mut self, record: &AccountRecord) {
         let account = self.accounts.get_mut(&record.account).expect("it has paid");
-        assert!(record.seq == account.seq && record.row == entries(&account.row), "it is the newest record");
-        account.proof.clone_from(&record.proof);
+        assert!(record.seq == account.seq && record.row == entries(account.row()), "it is the newest record");
+        let head = account.head.as_mut().expect("it has paid");
+        head.proof.clone_from(&record.proof);
     }
 
     /// Counts all money anew, from the rows and not from the sums that are kept. Nothing of it is bound here.
@@ -263,7 +275,7 @@ impl Accounts {
             *lost.entry(pair.claimer).or_default() += stakes;
         }
         for account in self.accounts.values() {
-            for (to, paid) in &account.row {
+            for (to, paid) in account.row() {
                 *received.entry(*to).or_default() += u128::from(paid.0);
             }
         }
@@ -271,7 +283,7 @@ impl Accounts {
         let accounts = self.accounts.len() as u64;
         let mut supply = Supply { accounts, genesis, total: 0, lowest: i128::MAX, free: 0, reserved: 0, staked: 0 };
         for (id, account) in &self.accounts {
-            let spent: u128 = account.row.values().map(|paid| u128::from(paid.0)).sum();
+            let spent: u128 = account.row().values().map(|paid| u128::from(paid.0)).sum();
             assert_eq!(u128::from(account.spent.0), spent, "what {id} spent is the sum of its row");
             let got = received.remove(id).unwrap_or_default();
             assert_eq!(u128::from(account.received.0), got, "what {id} got is what others paid it");
@@ -298,16 +310,7 @@ impl Supply {
 
 impl Account {
     fn new() -> Account {
-        Account {
-            seq: 0,
-            row: Row::new(),
-            row_digest: row_digest(&Row::new()),
-            proof: None,
-            spent: Tokens(0),
-            received: Tokens(0),
-            awarded: Tokens(0),
-            lost: Tokens(0),
-        }
+        Account { seq: 0, head: None, spent: Tokens(0), received: Tokens(0), awarded: Tokens(0), lost: Tokens(0) }
     }
 
     /// What it may have spent in all, in micro-tokens.
@@ -325,25 +328,29 @@ impl Account {
     /// Names all that it has paid.
     #[must_use]
     pub fn row_digest(&self) -> [u8; 32] {
-        self.row_digest
+        self.head().row_digest
     }
 
     /// What proves it; nothing before its first transaction.
     #[must_use]
     pub fn proof(&self) -> Option<&HeadProof> {
-        self.proof.as_ref()
+        self.head().proof.as_ref()
     }
 
     /// What it has paid to whom.
     #[must_use]
     pub fn row(&self) -> &Row {
-        &self.row
+        &self.head().row
+    }
+
+    fn head(&self) -> &Head {
+        self.head.as_deref().unwrap_or(&NOTHING_PAID)
     }
 
     /// As it is passed on and stored.
     #[must_use]
     pub fn record(&self, account: NodeId) -> AccountRecord {
-        AccountRecord { account, seq: self.seq, row: entries(&self.row), proof: self.proof.clone(), pending: None }
+        AccountRecord { account, seq: self.seq, row: entries(self.row()), proof: self.proof().cloned(), pending: None }
     }
 
     fn head_digest(&self, id: NodeId) -> u64 {
@@ -353,7 +360,7 @@ impl Account {
         let hash = Sha256::new()
             .chain_update(id.0)
             .chain_update(self.seq.to_le_bytes())
-            .chain_update(self.row_digest)
+            .chain_update(self.row_digest())
             .finalize();
         u64::from_le_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
     }

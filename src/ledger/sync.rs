@@ -87,12 +87,11 @@ impl Ledger {
         if self.differs.len() <= from.at() {
             self.differs.resize(from.at() + 1, 0);
         }
-        self.differs[from.at()] += 1;
-        if self.differs[from.at()] >= 2 && members.is_teller_of(self.owner, from) {
+        let differs = self.differs[from.at()].saturating_add(1);
+        self.differs[from.at()] = differs;
+        if members.is_teller_in_turn(self.owner, from, differs.into()) {
             self.differs[from.at()] = 0;
             self.send_heads(cx, members, from);
-        } else {
-            self.differs[from.at()] = self.differs[from.at()].min(2);
         }
     }
 

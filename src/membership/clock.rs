@@ -8,7 +8,7 @@ use crate::cx::{Ctx, store_key};
 use crate::id::PeerIdx;
 use crate::io::Event;
 use crate::quorum::max_byzantine;
-use crate::time::{Span, Time, WallTime};
+use crate::time::{Moment, Span, WallTime};
 use crate::wire::message::Pong;
 
 /// Stamps of own PINGs that are remembered: an answer to an older one measures nothing. A guess: half a minute of them.
@@ -35,7 +35,7 @@ pub struct Sample {
     pub offset_us: i64,
     /// Round trip without the time the answer was held.
     pub round_trip: Span,
-    at: Time,
+    at: Moment,
 }
 
 impl Clock {
@@ -57,7 +57,7 @@ impl Members {
             self.clock.turn = (self.clock.turn + 1) % self.peers.len();
             let peer = &mut self.peers[self.clock.turn];
             let Some((ping_timestamp, arrived)) = peer.ping.take() else { continue };
-            let held = cx.now.mono.since(arrived);
+            let held = cx.now.mono.since(arrived.into());
             pongs[found] = Some(Pong { node_id: peer.id, ping_timestamp, held, direct: peer.link_up });
             found += 1;
             if found == pongs.len() {
@@ -83,14 +83,14 @@ impl Members {
         let sample = Sample {
             offset_us: ((t2 - t1) + (t3 - t4)) / 2,
             round_trip: Span(round_trip.unsigned_abs()),
-            at: cx.now.mono,
+            at: cx.now.mono.into(),
         };
         self.peers[from.at()].sample = Some(sample);
     }
 
     /// Moves the offset where the network's time is clearly elsewhere.
     pub(super) fn adjust_clock(&mut self, cx: &mut Ctx<'_>) {
-        let fresh = |peer: &&Peer| peer.sample.is_some_and(|s| cx.now.mono.since(s.at) < SAMPLE_LIFE);
+        let fresh = |peer: &&Peer| peer.sample.is_some_and(|s| cx.now.mono.since(s.at.into()) < SAMPLE_LIFE);
         let mut samples: Vec<Sample> = Vec::with_capacity(self.peers.len());
         // Where it is said who votes, others may be as many as somebody likes to be.
         let counts = |peer: &&Peer| self.is_listed(peer.id);
@@ -154,9 +154,10 @@ fn signed(stamp: WallTime) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Time;
 
     fn sample(offset_ms: i64, round_trip_ms: u64) -> Sample {
-        Sample { offset_us: offset_ms * 1_000, round_trip: Span::millis(round_trip_ms), at: Time(0) }
+        Sample { offset_us: offset_ms * 1_000, round_trip: Span::millis(round_trip_ms), at: Time(0).into() }
     }
 
     #[test]

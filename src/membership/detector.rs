@@ -73,7 +73,7 @@ impl Members {
         }
         for peer in &mut self.peers[1..] {
             peer.known_since = (peer.known_since + late).min(now);
-            peer.last_heard = peer.last_heard.map(|heard| (heard + late).min(now));
+            peer.heard = peer.last_heard().map(|heard| (heard + late).min(now).into());
             peer.probe_until += late;
         }
     }
@@ -81,10 +81,10 @@ impl Members {
     /// A verified message: the one thing that happens on every delivery.
     pub fn on_sign_of_life(&mut self, cx: &mut Ctx<'_>, from: PeerIdx) {
         let peer = &mut self.peers[from.at()];
-        let before = peer.last_heard.replace(cx.now.mono);
+        let before = peer.heard.replace(cx.now.mono.into());
         if peer.state != PeerState::Alive && !(peer.state == PeerState::Dead && planted!(cx.config, DeadStayDead)) {
             if matches!(peer.state, PeerState::Dead | PeerState::Left) {
-                self.missed.push((from, before.unwrap_or(Time(0))));
+                self.missed.push((from, before.map_or(Time(0), Time::from)));
             }
             self.set_forgotten(cx, from, false);
             self.meet_recalled(cx, from);
@@ -96,7 +96,7 @@ impl Members {
 
     /// A heartbeat: remembered for the PONG; its digest may show that records are missing.
     pub fn on_ping(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, sent: WallTime, ping: &Ping) {
-        self.peers[from.at()].ping = Some((sent, cx.now.mono));
+        self.peers[from.at()].ping = Some((sent, cx.now.mono.into()));
         let own = cx.self_id();
         for pong in ping.pongs.iter().flatten().filter(|pong| pong.node_id == own) {
             self.on_pong(cx, from, sent, pong);
@@ -113,7 +113,7 @@ impl Members {
     pub fn on_connected(&mut self, peer: PeerIdx) {
         let entry = &mut self.peers[peer.at()];
         entry.link_up = true;
-        self.missed.push((peer, entry.last_heard.unwrap_or(Time(0))));
+        self.missed.push((peer, entry.last_heard().unwrap_or(Time(0))));
     }
 
     /// The connection to a member broke: it is suspected at once.
@@ -134,7 +134,7 @@ impl Members {
     /// Somebody asks whether we have heard a member. Only a positive answer is given.
     pub fn on_probe(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, probe: &PeerProbe) -> Result<(), Refusal> {
         let suspect = self.find(probe.node_id).ok_or(Refusal::NotAMember)?;
-        let silent_for = match self.peers[suspect.at()].last_heard {
+        let silent_for = match self.peers[suspect.at()].last_heard() {
             _ if suspect == PeerIdx::SELF => Span::ZERO,
             Some(heard) => cx.now.mono.since(heard),
             None => return Ok(()),
@@ -187,7 +187,7 @@ impl Members {
             }
             match self.peers[at].state {
                 PeerState::Alive if self.peers[at].hard_limit(cx) > cx.now.mono => self.suspect(cx, peer, Span::ZERO),
-                PeerState::Suspect if self.peers[at].probe_at.is_some_and(|ask| ask <= cx.now.mono) => {
+                PeerState::Suspect if self.peers[at].probe_at.is_some_and(|ask| Time::from(ask) <= cx.now.mono) => {
                     self.ask_about(cx, peer)
                 }
                 PeerState::Alive | PeerState::Suspect | PeerState::Known => self.bury(cx, peer),
@@ -200,7 +200,7 @@ impl Members {
     fn suspect(&mut self, cx: &mut Ctx<'_>, peer: PeerIdx, ask_after: Span) {
         self.set_state(cx, peer, PeerState::Suspect);
         let ask_at = cx.now.mono + ask_after;
-        self.peers[peer.at()].probe_at = Some(ask_at);
+        self.peers[peer.at()].probe_at = Some(ask_at.into());
         self.peers[peer.at()].probe_until = ask_at + cx.config.probe_timeout;
         if ask_after == Span::ZERO {
             self.ask_about(cx, peer);
@@ -213,7 +213,7 @@ impl Members {
         self.peers[peer.at()].probe_at = None;
         self.detector.look_again_at(self.peers[peer.at()].due(cx));
         let entry = &self.peers[peer.at()];
-        let silent_for = entry.last_heard.map_or(Span::ZERO, |heard| cx.now.mono.since(heard));
+        let silent_for = entry.last_heard().map_or(Span::ZERO, |heard| cx.now.mono.since(heard));
         // Where a broken connection made the suspicion, having heard it before that is no answer.
         let broken = entry.silence_deadline(cx) > cx.now.mono;
         let silent_for = if broken { silent_for.min(ASK_AFTER_BREAK) } else { silent_for };
@@ -270,19 +270,19 @@ impl Peer {
         match self.state {
             PeerState::Known => self.known_since + cx.config.heartbeat_timeout,
             PeerState::Alive => self.silence_deadline(cx).min(self.hard_limit(cx)),
-            PeerState::Suspect => self.probe_at.unwrap_or(self.probe_until).min(self.hard_limit(cx)),
+            PeerState::Suspect => self.probe_at.map_or(self.probe_until, Time::from).min(self.hard_limit(cx)),
             PeerState::Dead | PeerState::Left if self.forgotten => Time::NEVER,
             PeerState::Dead | PeerState::Left => self.known_since + cx.config.forget_after,
         }
     }
 
     fn silence_deadline(&self, cx: &Ctx<'_>) -> Time {
-        self.last_heard.unwrap_or(self.known_since).max(self.vouched) + cx.config.suspect_after
+        self.last_heard().unwrap_or(self.known_since).max(self.vouched) + cx.config.suspect_after
     }
 
     /// Past it, the member is dead whatever others say: silence began one delay before it was noticed.
     fn hard_limit(&self, cx: &Ctx<'_>) -> Time {
         let one_way = self.sample.map_or(Span::ZERO, |sample| Span(sample.round_trip.0 / 2));
-        self.last_heard.unwrap_or(self.known_since) + cx.config.heartbeat_timeout.saturating_sub(one_way)
+        self.last_heard().unwrap_or(self.known_since) + cx.config.heartbeat_timeout.saturating_sub(one_way)
     }
 }

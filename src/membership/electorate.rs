@@ -1,13 +1,14 @@
 //! Who votes: all known members, the dead ones too, until forgotten; never "those who answered" (protocol.md, section 4).
 
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, OnceLock};
 
-use crate::id::{ElectorateId, NodeId};
+use super::Peer;
+use crate::id::{ElectorateId, NodeId, PeerIdx};
 use crate::identity::chain;
 use crate::quorum;
 use crate::time::{Time, WallTime};
-use crate::wire::message::KeyLink;
+use crate::wire::message::{Announce, KeyLink};
 
 /// What came before a present key: the first key, and the links from it.
 pub type Chain = ([u8; 32], Vec<KeyLink>);
@@ -46,32 +47,111 @@ impl Ballot {
 /// Electorates before the present one whose certificates are still checked by them. A few members that join in a moment make as many.
 const FORMER: usize = 8;
 
+/// Who is in an electorate of which nobody was listed, told by the numbers of members: the electorates that hundreds of nodes go
+/// through while they meet hundreds would take hundreds of megabytes as lists.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Roll {
+    /// All members with a lower number than this,
+    known: usize,
+    /// but for these, in order,
+    absent: Arc<[PeerIdx]>,
+    /// each with the key that it had when so many keys were replaced.
+    replaced: u64,
+    /// Made when it is first asked for.
+    digest: OnceLock<ElectorateId>,
+}
+
+impl Roll {
+    fn voters(&self) -> usize {
+        self.known - self.absent.len()
+    }
+}
+
 /// Electorates that this node has held a moment ago. What they certified just then is on its way to nodes that know more members by
 /// now: by itself each could say no more than that others have certified it, and where those that hold it are too few to vouch for
 /// it, nobody who comes later would ever believe it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Former(Vec<(Electorate, Time)>);
+pub(super) struct Former {
+    rolls: Vec<(Roll, Time)>,
+    /// Records whose key another has replaced since the oldest of these, and how many were replaced before that.
+    replaced: VecDeque<(PeerIdx, Arc<Announce>)>,
+    replaced_before: u64,
+}
 
 impl Former {
+    /// A member has another key than in this record of it.
+    pub(super) fn on_key_replaced(&mut self, peer: PeerIdx, record: Arc<Announce>) {
+        self.replaced.push_back((peer, record));
+    }
+
+    /// The roll of an electorate of all members but these, as they are now.
+    pub(super) fn roll(&self, known: usize, absent: Arc<[PeerIdx]>) -> Roll {
+        let replaced = self.replaced_before + self.replaced.len() as u64;
+        Roll { known, absent, replaced, digest: OnceLock::new() }
+    }
+
+    /// The same, when all members with a lower number than this have become known.
+    pub(super) fn grown(&self, roll: &Roll, known: usize) -> Roll {
+        self.roll(known, Arc::clone(&roll.absent))
+    }
+
     /// This one is not the present one any more, and counts until then.
-    pub(super) fn keep(&mut self, electorate: Electorate, until: Time) {
-        let same = |other: &Electorate| {
-            other.members.len() == electorate.members.len() && other.digest() == electorate.digest()
-        };
-        self.0.retain(|(other, _)| !same(other));
-        if self.0.len() >= FORMER {
-            self.0.remove(0);
+    pub(super) fn keep(&mut self, roll: Roll, until: Time, peers: &[Peer]) {
+        let same =
+            |other: &Roll| other.voters() == roll.voters() && self.digest(other, peers) == self.digest(&roll, peers);
+        let others = self.rolls.iter().filter(|(other, _)| !same(other)).cloned();
+        let mut rolls: Vec<(Roll, Time)> = others.collect();
+        if rolls.len() >= FORMER {
+            rolls.remove(0);
         }
-        self.0.push((electorate, until));
+        rolls.push((roll, until));
+        let oldest = rolls.iter().map(|(roll, _)| roll.replaced).min().expect("one was just added");
+        self.rolls = rolls;
+        while self.replaced_before < oldest {
+            self.replaced.pop_front();
+            self.replaced_before += 1;
+        }
     }
 
     /// The one of this name, and how many of its votes prove something to who holds the present one: a quorum of it, and among them at
     /// least one of an honest member even if as many lie as the present one bears. Of those that lost a member since, none.
-    pub(super) fn named(&self, now: Time, digest: ElectorateId, present: &Electorate) -> Option<(&Electorate, u32)> {
-        let (electorate, _) = self.0.iter().find(|(former, until)| former.digest() == digest && now < *until)?;
+    pub(super) fn named(
+        &self,
+        now: Time,
+        digest: ElectorateId,
+        present: &Electorate,
+        peers: &[Peer],
+    ) -> Option<(Electorate, u32)> {
+        let named = |(roll, until): &&(Roll, Time)| self.digest(roll, peers) == digest && now < *until;
+        let (roll, _) = self.rolls.iter().find(named)?;
+        let electorate = self.electorate(roll, peers);
         let all_present = electorate.members.iter().all(|(id, _)| present.position(*id).is_some());
         let liars = quorum::max_byzantine(present.ballot().voters);
-        all_present.then(|| (electorate, electorate.quorum().max(liars + 1)))
+        let needed = electorate.quorum().max(liars + 1);
+        all_present.then_some((electorate, needed))
+    }
+
+    fn digest(&self, roll: &Roll, peers: &[Peer]) -> ElectorateId {
+        *roll.digest.get_or_init(|| self.electorate(roll, peers).digest())
+    }
+
+    fn electorate(&self, roll: &Roll, peers: &[Peer]) -> Electorate {
+        let since = usize::try_from(roll.replaced - self.replaced_before).expect("few keys are replaced in a minute");
+        let record_then = |at: usize| {
+            let replaced = self.replaced.iter().skip(since).find(|(peer, _)| peer.at() == at);
+            replaced.map_or(&*peers[at].record, |(_, record)| &**record)
+        };
+        let absent = |at: &usize| roll.absent.binary_search_by_key(at, |peer| peer.at()).is_ok();
+        let (mut members, mut chains) = (Vec::with_capacity(roll.voters()), BTreeMap::new());
+        for record in (0..roll.known).filter(|at| !absent(at)).map(record_then) {
+            let key = *chain::last_key(&record.public_key, &record.rotations);
+            members.push((record.node_id, key));
+            if !record.rotations.is_empty() {
+                chains.insert(key, (record.public_key, record.rotations.clone()));
+            }
+        }
+        members.sort_unstable();
+        Electorate { members, chains, digest: roll.digest.clone(), generation: 0 }
     }
 }
 

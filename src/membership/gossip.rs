@@ -6,6 +6,7 @@
 //! so that a network of hundreds does not answer with hundreds of copies.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{Members, Peer, index};
 use crate::config::{Config, Membership, planted};
@@ -14,7 +15,7 @@ use crate::evidence::check::contradict;
 use crate::id::{Link, NodeId, PeerIdx};
 use crate::identity::chain;
 use crate::io::{Action, Event, PeerState, Refusal, To, Verify};
-use crate::time::{Span, Time};
+use crate::time::{Moment, Span, Time};
 use crate::wire::message::{Announce, Contradiction, Evidence, PeerAnnounce, PeerRecords};
 use crate::wire::{Payload, Signature, Signed, binary};
 
@@ -36,7 +37,7 @@ const BOOTSTRAP_LINKS: u32 = 1 << 24;
 const SECOND_PATH: Span = Span::secs(60);
 /// Heartbeats in which a quorum shows whom it has forgotten: two whose digests differ make others tell what they hold, and one more.
 const RECALLED_DOUBTED_FOR: u64 = 3;
-/// Members that tell a peer what it misses.
+/// Members that tell a peer what it misses, at first.
 const TELLERS: usize = 3;
 
 /// What finding each other still has to do.
@@ -134,6 +135,7 @@ impl Members {
         let now = cx.now.mono;
         let signed = Signed { network_id: &cx.config.network_id, bytes: &signed_bytes(&own) };
         own.record_signature = cx.verify.sign(cx.egress.keys(), &signed);
+        let own = cx.verify.hold(&own);
         self.replace_record(now, PeerIdx::SELF, own);
     }
 
@@ -163,8 +165,8 @@ impl Members {
         if cx.now.mono >= self.gossip.pass_on_at {
             self.gossip.pass_on_at = Time::NEVER;
             for fresh in std::mem::take(&mut self.gossip.fresh).chunks(RECORDS_AT_ONCE) {
-                let records = fresh.iter().map(|peer| self.peer(*peer).record.clone()).collect();
-                due.push((To::All, self.records_message(records, false)));
+                let records: Vec<_> = fresh.iter().map(|peer| self.peer(*peer).record.clone()).collect();
+                due.push((To::All, self.records_message(&records, false)));
             }
         }
         if cx.now.mono >= self.gossip.announce_at {
@@ -190,7 +192,8 @@ impl Members {
         Payload::PeerAnnounce(Box::new(PeerAnnounce { record: self.own_record().clone(), want_records }))
     }
 
-    fn records_message(&self, records: Vec<Announce>, complete: bool) -> Payload {
+    fn records_message(&self, records: &[Arc<Announce>], complete: bool) -> Payload {
+        let records = records.iter().map(|record| Announce::clone(record)).collect();
         Payload::PeerRecords(PeerRecords { members_digest: self.records_digest, complete, records })
     }
 
@@ -242,7 +245,7 @@ impl Members {
     /// first contact hands over to it.
     #[must_use]
     pub fn has_second_path(&self, from: PeerIdx, link: Link, now: Time) -> bool {
-        let recently = |at: Time| now.since(at) < SECOND_PATH;
+        let recently = |at: Moment| now.since(at.into()) < SECOND_PATH;
         link != Link(from.0) || self.peers[from.at()].other_path.is_some_and(recently)
     }
 
@@ -251,7 +254,7 @@ impl Members {
         if link == Link(from.0) {
             return;
         }
-        self.peers[from.at()].other_path = Some(cx.now.mono);
+        self.peers[from.at()].other_path = Some(cx.now.mono.into());
         let Some(at) = contact_at(link).filter(|at| *at < self.gossip.contacts.len()) else { return };
         self.gossip.contacts[at].peer = Some(from);
         if self.gossip.contacts[at].subscribed && self.peers[from.at()].link_up {
@@ -299,10 +302,10 @@ impl Members {
     /// and not a hundred others; unless it asks and asks, because it hears none of those.
     fn on_asked(&mut self, cx: &mut Ctx<'_>, from: PeerIdx, link: Link) {
         let asker = &mut self.peers[from.at()];
-        let recently = |at: Option<Time>| at.is_some_and(|at| cx.now.mono.since(at) < ASKS_ANEW_AFTER);
+        let recently = |at: Option<Moment>| at.is_some_and(|at| cx.now.mono.since(at.into()) < ASKS_ANEW_AFTER);
         if !recently(asker.asked_at) {
             asker.asked += 1;
-            asker.asked_at = Some(cx.now.mono);
+            asker.asked_at = Some(cx.now.mono.into());
         }
         let in_vain = asker.asked as usize > START_ANNOUNCES.len() + 1;
         let met_now = asker.known_since == cx.now.mono;
@@ -345,7 +348,7 @@ impl Members {
                     .iter()
                     .any(|r| r.node_id == peer.record.node_id && super::gossip::version(r) >= version)
             };
-            let missing: Vec<Announce> = self.vouched_for(cx.now.mono).filter(has).map(|p| p.record.clone()).collect();
+            let missing: Vec<_> = self.vouched_for(cx.now.mono).filter(has).map(|p| p.record.clone()).collect();
             if !missing.is_empty() {
                 self.send_records(cx, from, missing, false);
             }
@@ -357,9 +360,9 @@ impl Members {
     /// is told of the life it has forgotten.
     pub fn on_stale_announce(&mut self, cx: &mut Ctx<'_>, from: PeerIdx) {
         let entry = &self.peers[from.at()];
-        if entry.records_sent.is_none_or(|at| cx.now.mono.since(at) >= Span::secs(1)) {
+        if entry.records_sent.is_none_or(|at| cx.now.mono.since(at.into()) >= Span::secs(1)) {
             // With our own, since it may not know us any more.
-            let records = vec![entry.record.clone(), self.own_record().clone()];
+            let records = vec![entry.record.clone(), self.peer(PeerIdx::SELF).record.clone()];
             self.send_records(cx, from, records, false);
         }
     }
@@ -389,7 +392,7 @@ impl Members {
             self.on_recalled_unknown(cx, from);
         }
         let entry = &mut self.peers[from.at()];
-        entry.digest_differs = if same { 0 } else { entry.digest_differs + 1 };
+        entry.digest_differs = if same { 0 } else { entry.digest_differs.saturating_add(1) };
         // It holds what we hold, our own record with it: nobody is left to be asked.
         self.gossip.informed |= same;
         let differs = entry.digest_differs;
@@ -402,7 +405,7 @@ impl Members {
         }
         // What it lacks may be ourselves: then it does not subscribe to us, and no other way leads to it.
         let reaching = self.reach_again(cx, from);
-        if !reaching && !self.is_teller_of(cx.self_id(), from) {
+        if !reaching && !self.is_teller_in_turn(cx.self_id(), from, differs) {
             return;
         }
         self.peers[from.at()].digest_differs = 0;
@@ -436,21 +439,30 @@ impl Members {
         self.peers.iter().filter(move |peer| !(peer.forgotten || (peer.recalled && doubted)))
     }
 
-    /// Whether `own` is among the first live members after `peer` in the order of ids, around the end.
+    /// Whether `own` is among the first live voters after `peer` in the order of ids, around the end.
     #[must_use]
     pub fn is_teller_of(&self, own: NodeId, peer: PeerIdx) -> bool {
-        let id = self.id(peer);
-        let live = |entry: &(&NodeId, &PeerIdx)| self.peers[entry.1.at()].state == PeerState::Alive;
-        let after = self.index.range(id..).skip(1);
-        after.chain(self.index.range(..id)).filter(live).take(TELLERS).any(|(teller, _)| *teller == own)
+        self.is_teller_in_turn(own, peer, 2)
     }
 
-    fn send_records(&mut self, cx: &mut Ctx<'_>, to: PeerIdx, records: Vec<Announce>, complete: bool) {
-        self.peers[to.at()].records_sent = Some(cx.now.mono);
+    /// Whether `own` is to tell `peer`, whose digest has differed so often in a row: at the second time the first three are, and three
+    /// more at every second time after that. So liars that tell nothing delay it and do not prevent it. Nor do ids that anyone makes up.
+    #[must_use]
+    pub fn is_teller_in_turn(&self, own: NodeId, peer: PeerIdx, times: u32) -> bool {
+        let id = self.id(peer);
+        let tells = |entry: &(&NodeId, &PeerIdx)| {
+            self.peers[entry.1.at()].state == PeerState::Alive && self.electorate.position(*entry.0).is_some()
+        };
+        let after = self.index.range(id..).skip(1).chain(self.index.range(..id)).filter(tells);
+        after.take(TELLERS * (times / 2) as usize).any(|(teller, _)| *teller == own)
+    }
+
+    fn send_records(&mut self, cx: &mut Ctx<'_>, to: PeerIdx, records: Vec<Arc<Announce>>, complete: bool) {
+        self.peers[to.at()].records_sent = Some(cx.now.mono.into());
         let complete = complete && records.len() <= RECORDS_AT_ONCE;
         let id = self.id(to);
         for chunk in records.chunks(RECORDS_AT_ONCE) {
-            let message = self.records_message(chunk.to_vec(), complete);
+            let message = self.records_message(chunk, complete);
             cx.direct(to, id, &message);
         }
     }
@@ -479,7 +491,7 @@ impl Members {
         }
         let checked = self.compare_chains(cx, record)?;
         if let Some(peer) = self.find(record.node_id) {
-            let held = &self.peers[peer.at()].record;
+            let held: &Announce = &self.peers[peer.at()].record;
             if version(record) <= version(held) {
                 if self.peers[peer.at()].recalled && (record == held || check_record(cx, record, checked).is_ok()) {
                     self.meet_recalled(cx, peer);
@@ -500,7 +512,8 @@ impl Members {
                 self.remember(cx, record);
             }
             self.meet_recalled(cx, peer);
-            self.replace_record(cx.now.mono, peer, record.clone());
+            let taken = cx.verify.hold(record);
+            self.replace_record(cx.now.mono, peer, taken);
             if rotates {
                 let sequence = u32::try_from(record.rotations.len()).expect("bounded by MAX_ROTATIONS");
                 cx.report(Event::KeyRotated { peer, sequence });
@@ -525,14 +538,14 @@ impl Members {
         if self.gossip.stored.remove(&record.node_id).is_some() {
             cx.forget(&store_key::of_node(store_key::FORGOTTEN, record.node_id));
         }
-        self.add(cx, record.clone(), false);
+        self.add(cx, record, false);
         Ok(true)
     }
 
     /// Whether a record's chain of keys goes on from the one that is known of its owner, and how many of its links are known
     /// already (1). What parts from it is evidence, if the key before has really signed it.
     fn compare_chains(&mut self, cx: &mut Ctx<'_>, record: &Announce) -> Result<usize, Refusal> {
-        let known = self.find(record.node_id).map(|peer| &self.peers[peer.at()].record);
+        let known = self.find(record.node_id).map(|peer| &*self.peers[peer.at()].record);
         let Some(held) = known.or_else(|| self.gossip.stored.get(&record.node_id)) else { return Ok(0) };
         let links = &held.rotations;
         if let Some(at) = chain::parting(links, &record.rotations) {
@@ -616,7 +629,7 @@ impl Members {
             let counts = room && !forgotten.contains(&id) && !planted!(cx.config, MembersUnrecalled);
             // Signed for this network: the operator may have given the store another.
             if counts && id != cx.self_id() && check_record(cx, &record, 0).is_ok() {
-                self.add(cx, record, true);
+                self.add(cx, &record, true);
             } else {
                 self.gossip.stored.insert(id, record);
             }

@@ -71,10 +71,10 @@ impl Node {
     /// For a driver of hundreds of nodes, whose tables do not fit the processor's caches: where it is told of a frame one frame
     /// ahead, a delivery does not wait for memory line after line.
     #[inline]
-    pub fn expect_frame(&self, link: Link, sender: NodeId, now: Now) {
+    pub fn expect_frame(&self, link: Link, sender: NodeId) {
         let from = self.members.likely_speaking(link, sender);
         self.members.prefetch(from);
-        self.guard.prefetch(from, now);
+        self.guard.prefetch(from);
     }
 
     fn door(&self) -> Door {
@@ -99,7 +99,7 @@ impl Node {
         if !matches!(header.kind, MsgType::PeerAnnounce | MsgType::PeerRecords) {
             return Err(Refusal::UnknownSender);
         }
-        if self.guard.is_stale(header.timestamp, now, self.members.sync_offset_us(), &self.config) {
+        if self.guard.is_stale(header.timestamp, false, now, self.members.sync_offset_us(), &self.config) {
             return Err(Refusal::StaleTimestamp);
         }
         if header.incarnation < self.floors.get(&header.sender).copied().unwrap_or(0) {
@@ -229,7 +229,7 @@ impl Node {
         out: &mut Outbox,
     ) -> Result<(), Refusal> {
         let writers = self.members.peer(from).sealing_keys(now.mono);
-        let plain = self.egress.keys().open(&writers, &bundle.sealed).ok_or(Refusal::CannotOpen)?;
+        let plain = verify.open(self.egress.keys(), &writers, &bundle.sealed).ok_or(Refusal::CannotOpen)?;
         let payloads = binary::bundle_payloads(self.members.id(from), &plain, self.config.max_message_size)?;
         let mut outcome = Ok(());
         for payload in payloads {

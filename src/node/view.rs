@@ -163,7 +163,7 @@ impl<'a> NodeView<'a> {
             state: entry.state,
             incarnation: entry.record.incarnation,
             key_rotations: u32::try_from(entry.record.rotations.len()).expect("bounded by MAX_ROTATIONS"),
-            silent_for: entry.last_heard.map(|heard| now.since(heard)),
+            silent_for: entry.last_heard().map(|heard| now.since(heard)),
             round_trip: entry.round_trip(),
             clock_offset_us: entry.clock_offset_us(),
             capabilities: &entry.record.capabilities,

@@ -1,24 +1,23 @@
 //! The recorded process of a node runs again.
 //!
 //! The node is made anew of what the recording holds: configuration, public key, the generator's seed, and every input with both
-//! clocks. What it wants signed is answered with the recorded signatures; where one does not verify over what the node wants signed
-//! now, the two have parted, whatever they say about it.
+//! clocks. What it wants signed, sealed or opened is answered with what is recorded; where the node asks for something else than it did
+//! then, the two have parted, whatever they say about it.
 
-use std::collections::VecDeque;
 use std::fmt;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
 
+use super::answers::Answering;
 use super::heard::Heard;
 use super::log::{Damage, Records};
 use super::said::{self, Said};
 use super::{Entry, VERSION};
-use crate::identity::{Keys, StrictVerifier};
-use crate::io::{Action, Outbox, Verify};
+use crate::identity::Keys;
+use crate::io::{Action, Outbox};
 use crate::time::{Now, Time, WallTime};
-use crate::wire::{Signature, Signed};
 use crate::{Config, Node};
 
 /// What became of a recording.
@@ -109,12 +108,12 @@ fn run(mut node: Node, records: Records<'_>) -> Result<Replayed, String> {
     let replayed = |calls, hash: Sha256, end| Replayed { who: who.clone(), calls, hash: hex(hash), end };
     for record in records {
         match record {
-            Ok(Entry::Call { mono, wall, heard, signatures, said }) => {
+            Ok(Entry::Call { mono, wall, heard, answers, said }) => {
                 if calls == 0 && !matches!(heard, Heard::Start(_)) {
                     return Err("it does not begin with the node's start".to_owned());
                 }
                 let now = Now { mono: Time(mono), wall: WallTime(wall) };
-                if let Some(what) = parted(&mut node, now, &heard, Answers::new(signatures), &said) {
+                if let Some(what) = parted(&mut node, now, &heard, Answering::new(answers), &said) {
                     let who = format!("{who}, after {}", heard.describe());
                     let divergence = Divergence { event: calls + 1, at: Time(mono), who, what };
                     return Ok(replayed(calls, hash, End::Diverged(divergence)));
@@ -139,11 +138,10 @@ fn run(mut node: Node, records: Records<'_>) -> Result<Replayed, String> {
 }
 
 /// Calls the node once more; what is not as it was, if anything.
-fn parted(node: &mut Node, now: Now, heard: &Heard, mut answers: Answers, recorded: &[Said]) -> Option<String> {
+fn parted(node: &mut Node, now: Now, heard: &Heard, mut answers: Answering, recorded: &[Said]) -> Option<String> {
     let mut outbox = Outbox::default();
     heard.with(|input| node.handle(now, input, &mut answers, &mut outbox));
-    let unsigned = || (!answers.signatures.is_empty()).then(|| "what was signed then is not signed now".to_owned());
-    answers.parted.clone().or_else(unsigned).or_else(|| difference(recorded, &outbox))
+    answers.parted().map(str::to_owned).or_else(|| difference(recorded, &outbox))
 }
 
 /// What a call says now that it did not say then, or the other way round.
@@ -161,31 +159,4 @@ pub fn difference(recorded: &[Said], outbox: &Outbox) -> Option<String> {
 #[must_use]
 pub fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Answers for a key whose private half is not here.
-struct Answers {
-    signatures: VecDeque<Signature>,
-    /// Where a signature is not of what the node wants signed.
-    parted: Option<String>,
-}
-
-impl Answers {
-    fn new(signatures: Vec<Signature>) -> Answers {
-        Answers { signatures: signatures.into(), parted: None }
-    }
-}
-
-impl Verify for Answers {
-    fn verify(&mut self, key: &[u8; 32], message: &Signed<'_>, signature: &Signature) -> bool {
-        StrictVerifier.verify(key, message, signature)
-    }
-
-    fn sign(&mut self, keys: &Keys, message: &Signed<'_>) -> Signature {
-        let signature = self.signatures.pop_front();
-        if !signature.is_some_and(|signature| StrictVerifier.verify(&keys.public(), message, &signature)) {
-            self.parted.get_or_insert_with(|| "it signs something that was not signed then".to_owned());
-        }
-        signature.unwrap_or(Signature([0; 64]))
-    }
 }

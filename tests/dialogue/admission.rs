@@ -29,15 +29,24 @@ fn what_an_earlier_life_may_have_taken_is_not_taken_by_the_next() {
     assert_eq!(refusals(&net.deliver(0, Link::INBOUND, &before)), []);
     net.stop(0);
     net.run_for(Span::secs(1));
+    // This was said, and may have been heard, a moment before the node was back.
+    hand.stamp_off_us = 250_000;
+    let just_before = hand.ping(net.now - Span::micros(1));
     net.start(0);
     net.run_for(Span::millis(10));
-    let announce = hand.announce(net.now);
-    net.deliver(0, Link::INBOUND, &announce);
-    assert_eq!(refusals(&net.deliver(0, Link::INBOUND, &before)), [Refusal::StaleTimestamp]);
-    // A clock that is a little behind ours is no reason to refuse what is said to this life.
+    // A clock that is a little behind ours is no reason to refuse what comes over the connection that this life has dialled.
+    let own = Link(1 + (2..=3).filter(|at| keys(*at).id() < hand.id()).count() as u32);
     hand.stamp_off_us = -250_000;
     let now = hand.ping(net.now);
-    assert_eq!(refusals(&net.deliver(0, Link::INBOUND, &now)), []);
+    assert_eq!(refusals(&net.deliver(0, own, &now)), []);
+    let again = hand.ping(net.now);
+    assert_eq!(refusals(&net.deliver(0, Link::INBOUND, &again)), [Refusal::StaleTimestamp]);
+    net.run_for(Span::millis(500));
+    let announce = hand.announce(net.now);
+    assert_eq!(refusals(&net.deliver(0, Link::INBOUND, &announce)), []);
+    for frame in [before, just_before] {
+        assert_eq!(refusals(&net.deliver(0, Link::INBOUND, &frame)), [Refusal::StaleTimestamp]);
+    }
 }
 
 #[test]

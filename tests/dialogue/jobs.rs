@@ -233,6 +233,23 @@ fn the_output_goes_to_the_submitter_and_to_nobody_else() {
     assert_eq!(payloads(&said, MsgType::JobResult).len(), 1, "the submitter also gets the result again");
 }
 
+/// A submitter that restarts on a slow link asks again while what it asked for is on its way: so it would never come in time.
+#[test]
+fn who_asks_for_a_result_again_and_again_gets_it_less_and_less_often() {
+    let mut table = claimed();
+    finish(&mut table, b"done");
+    table.net.run_for(Span::secs(2));
+    let ask = Payload::CertificateRequest(CertificateRequest { job_id: table.job });
+    let mut sent_at = Vec::new();
+    for second in 0..50 {
+        let said = table.say(1, &ask);
+        assert_eq!(payloads(&said, MsgType::ClaimCertificate).len(), 1, "the certificate is short");
+        sent_at.extend(payloads(&said, MsgType::JobResult).iter().map(|_| second));
+        table.net.run_for(Span::secs(1));
+    }
+    assert_eq!(sent_at, [0, 5, 15, 35]);
+}
+
 #[test]
 fn a_result_that_was_lost_is_asked_for_again() {
     let mut net = met_with_idle_submitter(4);

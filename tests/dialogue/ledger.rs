@@ -173,6 +173,27 @@ fn who_missed_a_payment_is_told_when_it_is_back_or_by_the_heartbeats_that_differ
 }
 
 #[test]
+fn who_missed_a_payment_learns_of_it_though_the_first_three_that_should_tell_it_do_not() {
+    let mut net = met_with_idle_submitter(6);
+    let executor = run_one(&mut net);
+    let away = (1..6).find(|at| *at != executor).expect("four others");
+    (0..6).filter(|other| *other != away).for_each(|other| net.cut[other][away] = true);
+    net.run_for(Span::secs(45));
+    assert_eq!(applied(&net, away), [], "it has missed all of it");
+    net.cut = vec![vec![false; 6]; 6];
+    let mut successors: Vec<usize> = (0..6).filter(|other| *other != away).collect();
+    successors.sort_by_key(|other| (id(*other) < id(away), id(*other)));
+    let silent = successors[..3].to_vec();
+    net.fate = Box::new(move |from, to, kind| {
+        let told = to == away && silent.contains(&from) && [MsgType::AccountHeads, MsgType::Bundle].contains(&kind);
+        (!told).then_some(Span::ZERO)
+    });
+    let same = |net: &Net| net.node(away).view().ledger_digest() == net.node(0).view().ledger_digest();
+    assert!(net.run_until(Span::secs(20), same));
+    assert_paid(&net, executor, 12);
+}
+
+#[test]
 fn who_was_away_catches_up_with_the_next_transaction() {
     let mut net = met_with_idle_submitter(5);
     let executor = run_one(&mut net);

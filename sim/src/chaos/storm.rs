@@ -4,6 +4,9 @@
 //! Sizes and lengths are skewed: mostly one node and a moment, at times everyone and half a minute. A third of the faults
 //! begin within a moment of where another began or ended, as what is under way then is what breaks.
 
+mod scene;
+
+use marlos::Config;
 use marlos::identity::chain::OVERLAP;
 use marlos::time::{Span, Time};
 use marlos::units::Ppm;
@@ -106,18 +109,26 @@ pub(super) fn kinds(dice: &Dice) -> Vec<Kind> {
     if on.is_empty() { vec![dice.of(What::Kind, 0, &Kind::ALL)] } else { on }
 }
 
-/// The timeline, sorted by time. Every fault is over by `end`, but for nodes that are gone for good.
-pub(super) fn faults(dice: &Dice, cast: &Cast, kinds: &[Kind], end: Time) -> Vec<Fault> {
+/// The timeline, sorted by time. Every fault is over by `end`, but for nodes that are gone for good. All nodes have this configuration, or
+/// much the same.
+pub(super) fn faults(dice: &Dice, cast: &Cast, kinds: &[Kind], end: Time, config: &Config) -> Vec<Fault> {
     let (busy, rotated) = (vec![Vec::new(); cast.nodes], vec![Vec::new(); cast.nodes]);
-    let mut storm = Storm { dice, cast, end, busy, rotated, faults: Vec::new(), moments: Vec::new() };
+    // Two clocks that are as far apart as they may be are still heard by a third.
+    let clock_room = vec![config.clock_sync_tolerance.0 / 3; cast.nodes];
+    let mut storm = Storm { dice, cast, end, busy, rotated, clock_room, faults: Vec::new(), moments: Vec::new() };
     storm.join();
     storm.lose_for_good(kinds);
     if kinds.contains(&Kind::Byzantine) {
         storm.misbehave();
     }
+    let echoes = kinds.contains(&Kind::Byzantine) && kinds.contains(&Kind::Crash) && !cast.suspects.is_empty();
+    if echoes && dice.one_in(What::Scene, 500, 2) {
+        storm.echoes();
+    }
+    let unheard = kinds.contains(&Kind::OneWay) && dice.one_in(What::Scene, 0, 3) && storm.unheard(config.lease);
     let brewing: Vec<Kind> =
         kinds.iter().copied().filter(|kind| !matches!(kind, Kind::Join | Kind::Byzantine)).collect();
-    if !brewing.is_empty() {
+    if !brewing.is_empty() && !unheard {
         for n in 0..usize::try_from(dice.skewed(What::Faults, 0, 1, FAULTS_MOST)).expect("few") {
             storm.add(n, dice.of(What::Kind, n + 1, &brewing));
         }
@@ -134,6 +145,9 @@ struct Storm<'d> {
     busy: Vec<Vec<(Time, Time)>>,
     /// When each node gets another key, which it may every minute.
     rotated: Vec<Vec<Time>>,
+    /// By how much each node's clock may still be set, in microseconds: one that is off by more than the tolerance is heard by nobody,
+    /// and hears nobody by whom it could be set right.
+    clock_room: Vec<u64>,
     faults: Vec<Fault>,
     /// When faults begin and end.
     moments: Vec<Time>,
@@ -276,6 +290,14 @@ impl Storm<'_> {
             }
             nodes.iter().for_each(|node| self.busy[*node].push((at, until)));
         }
+        if let FaultKind::Clock { nodes, skew_us, jump_us, .. } = &mut kind {
+            let off = skew_us.unsigned_abs() + jump_us.unsigned_abs();
+            nodes.retain(|node| self.clock_room[*node] >= off);
+            if nodes.is_empty() {
+                return;
+            }
+            nodes.iter().for_each(|node| self.clock_room[*node] -= off);
+        }
         self.moments.extend([at, until]);
         self.faults.push(Fault { at, until: Some(until), kind });
     }
@@ -346,7 +368,7 @@ impl Storm<'_> {
         }
     }
 
-    /// Clocks that are a little off: far less than what messages may be stale by.
+    /// Clocks that are a little off: less than what messages may be stale by.
     fn clock(&self, n: usize) -> FaultKind {
         let most = 2_000_000;
         let off = |which: usize, most: u64| {

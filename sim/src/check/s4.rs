@@ -12,11 +12,12 @@
 //! A node that has lost its store may accept once more what it had accepted: it cannot know that it has lived before. Its votes are
 //! safe all the same (see `auction`, `vote_floor`). One that kept it tells by the stamps what was said before its present life, and
 //! allows for clocks that differ by 250 ms: where clocks have been further apart than that, it may take once more what was said so
-//! much before it started.
+//! much before it started. A liar's stamps tell nothing: what it stamped for later than it said it, such a node may take once more, as
+//! the liar could say it once more.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use marlos::time::Span;
+use marlos::time::{Span, Time};
 use marlos::wire::MsgType;
 
 use super::{Fact, Violation};
@@ -54,6 +55,10 @@ pub(super) struct S4 {
     free: Vec<u32>,
     /// The second in which a frame was sealed and its number, oldest first: frames up to it are as old or older.
     sealed: VecDeque<(u64, u64)>,
+    /// When each node's present life began.
+    born: Vec<Time>,
+    /// Frames of liars from before that, which a node has taken in its present life.
+    once_more: BTreeSet<(u64, NodeNo)>,
     checked: u64,
 }
 
@@ -71,6 +76,8 @@ impl S4 {
             words: scenario.nodes.len().div_ceil(64),
             free: Vec::new(),
             sealed: VecDeque::new(),
+            born: vec![Time(0); scenario.nodes.len()],
+            once_more: BTreeSet::new(),
             checked: 0,
         }
     }
@@ -83,6 +90,10 @@ impl S4 {
     #[inline]
     pub fn observe(&mut self, truth: &Truth, o: &Observation<'_>) -> Result<(), Box<Violation>> {
         let Observation::Accepted { node, sender, claimed, kind, frame, latency } = *o else {
+            if let Observation::NodeStarted { node, .. } = *o {
+                self.born[node] = truth.now;
+                self.once_more.retain(|(_, other)| *other != node);
+            }
             match *o {
                 Observation::NodeStopped { node, how: Stop::CrashLost } => self.forget(node, 0),
                 Observation::NodeStarted { node, restart: true } if truth.clocks_apart() > CLOCKS_DIFFER => {
@@ -113,6 +124,13 @@ impl S4 {
         let receiver = u32::try_from(node).expect("a node number is small");
         match self.accept(frame, receiver) {
             Receiver::First => Ok(()),
+            Receiver::Again
+                if !truth.honest(claimed)
+                    && truth.now - latency < self.born[node]
+                    && self.once_more.insert((frame, node)) =>
+            {
+                Ok(())
+            }
             Receiver::Again => violated(REPLAYED, truth, o),
             Receiver::Another if is_directed(kind) && truth.honest(claimed) => violated(MISDIRECTED, truth, o),
             Receiver::Another => Ok(()),
@@ -141,6 +159,7 @@ impl S4 {
                 }
             }
             self.first = newest + 1;
+            self.once_more = self.once_more.split_off(&(self.first, 0));
         }
     }
 
@@ -325,6 +344,30 @@ mod tests {
         assert_eq!(found((-400_000, 300_000), 1_000), None);
         assert_eq!(found((-400_000, 300_000), 31_700), None);
         assert_eq!(found((-400_000, 300_000), 31_701), Some(STALE));
+    }
+
+    #[test]
+    fn what_a_liar_said_before_a_restart_may_be_taken_once_more_and_what_it_said_since_may_not() {
+        let scenario = scenario(3, "60s");
+        let (mut check, mut world) = (S4::new(&scenario), History::new(&scenario));
+        world.truth.byzantine[0] = true;
+        let mut hears = |ms: u64, frame: u64, latency: u64| {
+            let o = accepted(MsgType::Ping, (ms, 1, 0, 0, frame, latency));
+            world.at(ms, o, |truth, o| check.observe(truth, o)).err().map(|found| found.sentence)
+        };
+        assert_eq!((hears(1_000, 7, 1), hears(1_001, 8, 1)), (None, None));
+        assert_eq!(hears(1_100, 7, 101), Some(REPLAYED), "its life goes on");
+        let restarts = Observation::NodeStarted { node: 1, restart: true };
+        assert_eq!(world.at(2_000, restarts, |truth, o| check.observe(truth, o)), Ok(()));
+        let mut hears = |ms: u64, frame: u64, latency: u64| {
+            let o = accepted(MsgType::Ping, (ms, 1, 0, 0, frame, latency));
+            world.at(ms, o, |truth, o| check.observe(truth, o)).err().map(|found| found.sentence)
+        };
+        assert_eq!((hears(3_000, 7, 2_001), hears(3_001, 7, 2_002)), (None, Some(REPLAYED)));
+        assert_eq!((hears(3_002, 9, 1), hears(3_003, 9, 2)), (None, Some(REPLAYED)));
+        world.truth.byzantine[0] = false;
+        let honest = accepted(MsgType::Ping, (3_010, 1, 0, 0, 8, 2_010));
+        assert!(world.at(3_010, honest, |truth, o| check.observe(truth, o)).is_err());
     }
 
     fn replayed_after(how: Stop) -> Option<Box<Violation>> {

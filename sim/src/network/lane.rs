@@ -42,6 +42,13 @@ impl Lane {
         Time(self.free_at_ns.div_ceil(1_000))
     }
 
+    /// As [`Lane::pass`], on a line that is so narrow until then and no longer: what is still queued is through at once.
+    pub fn pass_until(&mut self, now: Time, ns: u64, until: Time) -> Time {
+        let through = self.pass(now, ns).min(until.max(now));
+        self.free_at_ns = self.free_at_ns.min(through.0.saturating_mul(1_000));
+        through
+    }
+
     /// As [`Lane::pass`], but a full queue drops it, and it is sent again after `retransmit_after` for the first time, the
     /// second, .. until there is room. When it is through, and how often it was dropped.
     ///

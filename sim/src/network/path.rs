@@ -28,7 +28,7 @@ pub struct Override {
     pub latency: Option<LatencyLaw>,
     /// Instead of the network's loss, and never in bursts.
     pub loss: Option<Ppm>,
-    /// Until when: what is sent again after that passes.
+    /// Until when: what is sent again after that passes, and so does what was queued.
     pub until: Time,
     /// Of each stream on these links, in bits per second, besides that of the nodes.
     pub bandwidth_bps: Option<u64>,
@@ -66,6 +66,8 @@ struct Law {
     /// Segments changed on their way.
     corrupt: Ppm,
     bandwidth_bps: Option<u64>,
+    /// Until when it has no more than that.
+    narrow_until: Time,
 }
 
 /// How a way delays and loses.
@@ -73,6 +75,8 @@ struct Law {
 pub(super) struct Path {
     pub latency: LatencyTable,
     pub bandwidth_bps: Option<u64>,
+    /// Until when it has no more than that.
+    pub narrow_until: Time,
     median: Span,
     lossy_until: Time,
     /// Of 2^32 draws, how many lose a segment at least once, twice, .. Where losses come in bursts, any draw may.
@@ -124,6 +128,7 @@ impl Paths {
             burst: spec.loss_burst,
             corrupt: spec.corrupt,
             bandwidth_bps: None,
+            narrow_until: Time::NEVER,
         };
         let mut paths = Paths {
             n,
@@ -235,6 +240,7 @@ impl Law {
             burst: self.burst.filter(|_| links.loss.is_none()),
             corrupt: self.corrupt,
             bandwidth_bps: links.bandwidth_bps.or(self.bandwidth_bps),
+            narrow_until: if links.bandwidth_bps.is_some() { links.until } else { self.narrow_until },
         }
     }
 }
@@ -258,8 +264,9 @@ impl Path {
         });
         let datagrams_lost = threshold(of(all, law.burst.map_or(law.loss, |burst| burst.within)));
         let latency = LatencyTable::new(&law.latency);
-        let (median, lossy_until) = (latency.median(), law.lossy_until);
-        Path { median, lossy_until, latency, bandwidth_bps: law.bandwidth_bps, lost, datagrams_lost, by_state }
+        let median = latency.median();
+        let Law { bandwidth_bps, narrow_until, lossy_until, .. } = *law;
+        Path { latency, bandwidth_bps, narrow_until, median, lossy_until, lost, datagrams_lost, by_state }
     }
 
     /// Whether a single segment may be lost; and is, where losses do not come in bursts.

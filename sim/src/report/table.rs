@@ -11,7 +11,7 @@ use crate::network::topology;
 use crate::outcome::{CheckKind, CheckResult, Outcome, Verdict};
 
 /// Characters per line. Fixed, so that the same run prints the same text everywhere.
-const WIDTH: u16 = 120;
+const WIDTH: u16 = 124;
 /// Lines above, below and under the header only.
 const RULED: TableStyle = TableStyle::new()
     .top_border(LineStyle::none().fill('─').junction('─'))

@@ -17,7 +17,7 @@ impl World {
 
     fn observation<'o>(&mut self, node: NodeNo, event: &Event, outbox: &'o Outbox) -> Option<Observation<'o>> {
         let slot = &mut self.slots[node];
-        let by_id = |id| self.sight.truth.ids.iter().position(|known| *known == id);
+        let by_id = |id| self.numbers.get(&id).copied();
         // Counting takes a step for each payer and payee, and every node applies everything: of many, some count.
         let nodes = self.sight.truth.ids.len() as u64;
         let machine = slot.node.as_ref();

@@ -87,6 +87,11 @@ impl Store {
 
     fn append(&mut self, now: Time, key: &[u8], value: Option<&[u8]>) {
         self.waiting.push((self.log.len(), now));
+        // Not twice the room, as a vector would make it: a thousand nodes have stores of hundreds of kilobytes.
+        let most = HEAD + 4 + key.len() + 1 + value.map_or(0, <[u8]>::len);
+        if self.log.capacity() - self.log.len() < most {
+            self.log.reserve_exact(most + self.log.len() / 8);
+        }
         write(&mut self.log, key, value);
     }
 

@@ -320,3 +320,26 @@ fn what_a_lossy_link_has_lost_passes_with_the_first_retransmission_after_it_is_m
     world.until((10_000 + 3_000 + 10) * MS);
     assert_eq!(heard(&world), 100, "a sender waits for three seconds at most");
 }
+
+#[test]
+fn what_a_narrow_link_has_queued_passes_when_it_is_mended() {
+    let mut world = World::meshed(&plain(), 2);
+    let narrow = |until_ms: u64| Override {
+        between: [vec![0], vec![1]],
+        latency: None,
+        loss: None,
+        until: Time(until_ms * MS),
+        bandwidth_bps: Some(8_000),
+    };
+    // A frame takes a second; of ten, three pass before the link is mended.
+    world.net.set_override(0, narrow(4_500));
+    for _ in 0..10 {
+        world.send(0, None, 1_000);
+    }
+    world.until(4_500 * MS).net.clear_override(0);
+    // Nothing of it is left where the link becomes narrow again.
+    world.until(5_000 * MS).net.set_override(1, narrow(60_000));
+    world.send(0, None, 1_000);
+    let at: Vec<u64> = world.until(60_000 * MS).arrivals().iter().map(|(_, at)| at / MS).collect();
+    assert_eq!(at, [2_010, 3_010, 4_010, 4_510, 4_510, 4_510, 4_510, 4_510, 4_510, 4_510, 6_010]);
+}
