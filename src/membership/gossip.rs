@@ -405,7 +405,7 @@ impl Members {
         }
         // What it lacks may be ourselves: then it does not subscribe to us, and no other way leads to it.
         let reaching = self.reach_again(cx, from);
-        if !reaching && !self.is_teller_in_turn(cx.self_id(), from, differs) {
+        if !reaching && !self.is_teller_in_turn(cx.self_id(), from, differs.into()) {
             return;
         }
         self.peers[from.at()].digest_differs = 0;
