@@ -51,6 +51,7 @@ pub(super) enum What {
     Slow,
     Clock,
     Wear,
+    Scene,
 }
 
 /// One run's draws.

@@ -76,10 +76,10 @@ impl Chaos {
         let knobs = self.configure(&dice, &mut scenario, &cast);
         if let Some(load) = &base.workload {
             let storm = (scenario.warmup, end);
-            scenario.workload = Some(setting::workload(&dice, load, &cast.all(), storm, base.settle));
+            scenario.workload =
+                Some(setting::workload(&dice, load, &cast.all(), scenario.network.bandwidth_bps, storm, base.settle));
         }
-        let tolerance = scenario.nodes.iter().map(|node| node.config.clock_sync_tolerance).min().expect("some nodes");
-        scenario.faults = storm::faults(&dice, &cast, &kinds, end, tolerance);
+        scenario.faults = storm::faults(&dice, &cast, &kinds, end, &scenario.nodes[0].config);
         let names_voters = |fault: &Fault| matches!(&fault.kind, FaultKind::Byzantine { behaviour, .. } if behaviour.needs_fixed_membership());
         scenario.fixed_membership |= scenario.faults.iter().any(names_voters);
         Plan { run, scenario, kinds, suspects: cast.suspects, knobs }

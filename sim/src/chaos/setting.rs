@@ -84,6 +84,7 @@ pub(super) fn workload(
     dice: &Dice,
     base: &WorkloadSpec,
     nodes: &[NodeNo],
+    bandwidth_bps: Option<u64>,
     storm: (Time, Time),
     settle: Span,
 ) -> WorkloadSpec {
@@ -103,8 +104,12 @@ pub(super) fn workload(
     let start = if dice.one_in(What::Work, 3, 3) { Time(start.0 / 4) } else { start };
     let rate = dice.skewed(What::Rate, 0, 500, 16_000);
     // The kinds of a mix stay, and differ by what they need; a trace is of another time.
-    let mix =
-        base.mix.iter().map(|mixed| MixedJob { share: mixed.share, job: job(dice, &mixed.job, settle) }).collect();
+    let most = bandwidth_bps.map_or(u32::MAX, |bps| output_most(bps, rate));
+    let job = |base: &JobTemplate| {
+        let job = job(dice, base, settle);
+        JobTemplate { output_bytes: job.output_bytes.min(most), ..job }
+    };
+    let mix = base.mix.iter().map(|mixed| MixedJob { share: mixed.share, job: job(&mixed.job) }).collect();
     WorkloadSpec {
         jobs_per_1000_s: rate,
         rates: Vec::new(),
@@ -112,10 +117,16 @@ pub(super) fn workload(
         from,
         start,
         end,
-        job: job(dice, &base.job, settle),
+        job: job(&base.job),
         mix,
         trace: None,
     }
+}
+
+/// Outputs take a quarter of one node's line at most: of what no network could carry in time, none is promised to. A node that has
+/// just come back gets each message over up to three connections.
+fn output_most(bandwidth_bps: u64, jobs_per_1000_s: u64) -> u32 {
+    u32::try_from(bandwidth_bps.saturating_mul(1_000) / 32 / jobs_per_1000_s.max(1)).unwrap_or(u32::MAX).max(64)
 }
 
 fn job(dice: &Dice, base: &JobTemplate, settle: Span) -> JobTemplate {

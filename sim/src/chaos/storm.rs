@@ -4,6 +4,9 @@
 //! Sizes and lengths are skewed: mostly one node and a moment, at times everyone and half a minute. A third of the faults
 //! begin within a moment of where another began or ended, as what is under way then is what breaks.
 
+mod scene;
+
+use marlos::Config;
 use marlos::identity::chain::OVERLAP;
 use marlos::time::{Span, Time};
 use marlos::units::Ppm;
@@ -106,20 +109,26 @@ pub(super) fn kinds(dice: &Dice) -> Vec<Kind> {
     if on.is_empty() { vec![dice.of(What::Kind, 0, &Kind::ALL)] } else { on }
 }
 
-/// The timeline, sorted by time. Every fault is over by `end`, but for nodes that are gone for good. Stamps may be off by `tolerance`.
-pub(super) fn faults(dice: &Dice, cast: &Cast, kinds: &[Kind], end: Time, tolerance: Span) -> Vec<Fault> {
+/// The timeline, sorted by time. Every fault is over by `end`, but for nodes that are gone for good. All nodes have this configuration, or
+/// much the same.
+pub(super) fn faults(dice: &Dice, cast: &Cast, kinds: &[Kind], end: Time, config: &Config) -> Vec<Fault> {
     let (busy, rotated) = (vec![Vec::new(); cast.nodes], vec![Vec::new(); cast.nodes]);
     // Two clocks that are as far apart as they may be are still heard by a third.
-    let clock_room = vec![tolerance.0 / 3; cast.nodes];
+    let clock_room = vec![config.clock_sync_tolerance.0 / 3; cast.nodes];
     let mut storm = Storm { dice, cast, end, busy, rotated, clock_room, faults: Vec::new(), moments: Vec::new() };
     storm.join();
     storm.lose_for_good(kinds);
     if kinds.contains(&Kind::Byzantine) {
         storm.misbehave();
     }
+    let echoes = kinds.contains(&Kind::Byzantine) && kinds.contains(&Kind::Crash) && !cast.suspects.is_empty();
+    if echoes && dice.one_in(What::Scene, 500, 2) {
+        storm.echoes();
+    }
+    let unheard = kinds.contains(&Kind::OneWay) && dice.one_in(What::Scene, 0, 3) && storm.unheard(config.lease);
     let brewing: Vec<Kind> =
         kinds.iter().copied().filter(|kind| !matches!(kind, Kind::Join | Kind::Byzantine)).collect();
-    if !brewing.is_empty() {
+    if !brewing.is_empty() && !unheard {
         for n in 0..usize::try_from(dice.skewed(What::Faults, 0, 1, FAULTS_MOST)).expect("few") {
             storm.add(n, dice.of(What::Kind, n + 1, &brewing));
         }
