@@ -26,7 +26,7 @@ pub mod turn;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -99,7 +99,8 @@ pub fn compare(base: &Side, new: &Side, tolerances: &Tolerances) -> Result<Compa
         let names =
             |side: &Side| side.cases.iter().map(|(name, case)| described(name, case)).collect::<Vec<_>>().join(", ");
         return Err(format!(
-            "no run of BASE has its like in NEW: BASE holds {}; NEW holds {}",
+            "no run of BASE has its like in NEW: the same scenarios and seeds must have been swept, over the same settings; \
+             BASE holds {}; NEW holds {}",
             names(base),
             names(new)
         ));
@@ -123,8 +124,8 @@ type Named<'s> = (&'s CaseName, &'s Case);
 /// Cases that belong together, and the names of those that have no partner, of BASE and of NEW.
 type Paired<'s> = (Vec<(Named<'s>, Named<'s>)>, Vec<String>, Vec<String>);
 
-/// Cases of the same scenario and setting; and where each side has one more of a scenario, these, whatever is set: so the same
-/// build is compared with itself under another setting.
+/// Cases of the same scenario and setting. Of those that are left of a scenario, the ones that differ only in what is set in all of
+/// a side: so the same build is compared with itself under another setting, whatever else a sweep varies.
 fn pair_up<'s>(base: &'s Side, new: &'s Side) -> Paired<'s> {
     let mut pairs: Vec<_> =
         base.cases.iter().filter_map(|case| Some((case, new.cases.get_key_value(case.0)?))).collect();
@@ -134,19 +135,25 @@ fn pair_up<'s>(base: &'s Side, new: &'s Side) -> Paired<'s> {
     let (mut base_left, mut new_left) = (left(base, new), left(new, base));
     let scenarios: BTreeSet<&str> = base_left.iter().map(|(name, _)| name.scenario.as_str()).collect();
     for scenario in scenarios {
-        let only = |left: &[Named<'s>]| {
-            let mut of = left.iter().filter(|(name, _)| name.scenario == scenario);
-            of.next().filter(|_| of.next().is_none()).copied()
-        };
-        if let (Some(one), Some(other)) = (only(&base_left), only(&new_left)) {
-            pairs.push((one, other));
-            base_left.retain(|(name, _)| name.scenario != scenario);
-            new_left.retain(|(name, _)| name.scenario != scenario);
+        let others = by_what_varies(&new_left, scenario);
+        for (varying, one) in by_what_varies(&base_left, scenario) {
+            let Some(other) = others.get(&varying) else { continue };
+            pairs.push((one, *other));
+            base_left.retain(|(name, _)| *name != one.0);
+            new_left.retain(|(name, _)| *name != other.0);
         }
     }
     pairs.sort_by_key(|((name, _), _)| *name);
     let names = |left: Vec<Named<'s>>| left.into_iter().map(|(name, _)| title(name, name)).collect();
     (pairs, names(base_left), names(new_left))
+}
+
+/// Cases of a scenario by their settings, without those that all of them have. A single case has none left.
+fn by_what_varies<'s>(left: &[Named<'s>], scenario: &str) -> BTreeMap<Vec<&'s str>, Named<'s>> {
+    let of: Vec<Named<'s>> = left.iter().filter(|(name, _)| name.scenario == scenario).copied().collect();
+    let in_all = |set: &&str| of.iter().all(|(name, _)| name.setting.split(' ').any(|other| other == *set));
+    let varying = |name: &'s CaseName| name.setting.split(' ').filter(|set| !in_all(set)).collect();
+    of.iter().map(|case| (varying(case.0), *case)).collect()
 }
 
 /// `partition with crypto=token`, and where that differs, `partition with BASE ..; NEW ..`.

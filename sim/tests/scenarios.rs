@@ -4,9 +4,12 @@
 #[path = "support/worlds.rs"]
 mod worlds;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
-use marlos_sim::outcome::{CheckKind, Verdict};
+use marlos_sim::many::{Wanted, all_cores, many};
+use marlos_sim::outcome::{CheckKind, CheckResult, Verdict};
 use marlos_sim::scenario::{Overrides, Scenario};
 use marlos_sim::world::{self, Unwatched};
 use worlds::{at, failed, marlos_sim, scenarios};
@@ -30,20 +33,20 @@ fn files() -> Vec<PathBuf> {
 fn every_scenario_of_the_repository_passes_with_its_own_seed() {
     let files = files();
     assert!(files.len() >= 8, "{files:?}");
-    for file in files {
-        let scenario = Scenario::load(&file, Overrides::default()).unwrap_or_else(|d| panic!("{}", d.render(false)));
+    let judge = |file: &PathBuf, _: Wanted<'_>| {
+        let scenario = Scenario::load(file, Overrides::default()).unwrap_or_else(|d| panic!("{}", d.render(false)));
         let long = cfg!(debug_assertions) && scenario.nodes.len() > NODES_IN_DEBUG;
         let until = long.then_some(scenario.warmup);
         let outcome = world::run(scenario, until, &mut Unwatched);
-        let name = &outcome.scenario.name;
-        if until.is_some() {
-            let violated =
-                |c: &&marlos_sim::outcome::CheckResult| c.kind == CheckKind::Safety && c.verdict == Verdict::Fail;
-            assert!(outcome.checks.iter().find(violated).is_none(), "{name}: {:#?}", failed(&outcome));
-        } else {
-            assert_eq!(outcome.exit_code(), 0, "{name}: {:#?}", failed(&outcome));
-        }
-    }
+        let violated = |c: &CheckResult| c.kind == CheckKind::Safety && c.verdict == Verdict::Fail;
+        let passed = if long { !outcome.checks.iter().any(violated) } else { outcome.exit_code() == 0 };
+        Some((passed, failed(&outcome)))
+    };
+    many(files, all_cores(), &AtomicBool::new(false), judge, |file, result| {
+        let (passed, failed) = result.unwrap_or_else(|panicked| panic!("{}: {panicked:?}", file.display()));
+        assert!(passed, "{}: {failed:#?}", file.display());
+        ControlFlow::Continue(())
+    });
 }
 
 /// Four nodes and a few jobs, with more lines where a test needs them.

@@ -587,15 +587,6 @@ fn a_job_that_comes_again_at_its_very_end_is_no_panic() {
 }
 
 #[test]
-#[ignore = "a design question: one member can move everybody's rounds, up to 64 at a time, as often as it likes"]
-fn one_member_alone_does_not_move_the_round_of_a_job() {
-    let mut table = Table::coordinated_by(2);
-    table.broadcast();
-    table.say(1, &Payload::JobBid(JobBid { job_id: table.job, round: 40, offer: None }));
-    assert_eq!(table.net.node(0).view().job(table.job).expect("kept").round, 0);
-}
-
-#[test]
 fn a_winner_that_declines_everything_is_never_named() {
     let mut net = met(4);
     for at in 1..4 {

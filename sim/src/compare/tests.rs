@@ -332,14 +332,27 @@ fn seeds_and_cases_of_one_side_alone_are_named() {
 }
 
 #[test]
-fn a_build_is_compared_with_itself_under_another_setting() {
-    let with = |setting: &str, side: Side| {
-        let cases = side.cases.into_iter();
-        let set = cases.map(|(name, case)| (CaseName { setting: setting.to_owned(), ..name }, case));
-        Side { cases: set.collect() }
+fn a_build_is_compared_with_itself_under_another_setting_whatever_else_is_swept() {
+    let of = |settings: &[&str]| {
+        let case = ten(|_, _| {}).cases.into_values().next().expect("one");
+        let name = |setting: &&str| CaseName { scenario: "made".to_owned(), setting: (*setting).to_owned() };
+        Side { cases: settings.iter().map(|setting| (name(setting), case.clone())).collect() }
     };
-    let comparison = judged(&ten(|_, _| {}), &with("a=1", ten(|_, _| {})));
-    assert_eq!(comparison.cases[0].name, "made, BASE with nothing set, NEW with a=1");
+    for (base, new, paired) in [
+        (&[""][..], &["a=1"][..], &["made, BASE with nothing set, NEW with a=1"][..]),
+        (
+            &["l=0 t=x", "l=1 t=x"],
+            &["l=0 t=x c=2", "l=1 t=x c=2"],
+            &["made, BASE with l=0 t=x, NEW with l=0 t=x c=2", "made, BASE with l=1 t=x, NEW with l=1 t=x c=2"],
+        ),
+        // What is the same on both sides goes first; of the rest nothing says which belong together.
+        (&["l=0", "l=1", "l=2"], &["l=2", "l=3", "l=4"], &["made with l=2"]),
+    ] {
+        let comparison = judged(&of(base), &of(new));
+        assert_eq!(comparison.cases.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(), paired);
+    }
+    let why = compare(&of(&["l=0", "l=1"]), &of(&["l=2", "l=3"]), &Tolerances::of(&[])).expect_err("nothing is paired");
+    assert!(why.contains("over the same settings"), "{why}");
 }
 
 #[test]
