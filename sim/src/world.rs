@@ -51,7 +51,7 @@ use slot::{Slot, Waiting};
 /// The wall clocks of all nodes at simulated time zero: 2026-01-01, in microseconds since the Unix epoch.
 pub(crate) const EPOCH: WallTime = WallTime(1_767_225_600_000_000);
 /// How many nodes' addresses everyone is given.
-const BOOTSTRAP_NODES: usize = 3;
+pub(crate) const BOOTSTRAP_NODES: usize = 3;
 /// Bytes of IPv4 and UDP headers around a beacon.
 const DATAGRAM_HEADERS: u64 = 28;
 /// Events between two looks at the progress bar and the interrupt flag.

@@ -5,6 +5,7 @@ use marlos::quorum::{max_byzantine, quorum};
 use super::dice::{Dice, What};
 use super::storm::Kind;
 use crate::scenario::NodeNo;
+use crate::world::BOOTSTRAP_NODES;
 
 /// The nodes of a run by what may become of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,14 +37,20 @@ impl Cast {
         } else {
             dice.between(What::Suspects, 0, 0, tolerated as u64)
         };
-        let suspects = dice.some(What::Suspects, 1, usize::try_from(count).expect("few"), &initial);
+        let mut suspects = dice.some(What::Suspects, 1, usize::try_from(count).expect("few"), &initial);
         let room = there.saturating_sub(quorum(members) as usize).saturating_sub(suspects.len());
-        let gone = if room > 0 && dice.one_in(What::Gone, 0, 4) {
+        let mut gone = if room > 0 && dice.one_in(What::Gone, 0, 4) {
             let count = dice.below(What::Gone, 1, room) + 1;
             dice.some(What::Gone, 2, count, &initial)
         } else {
             Vec::new()
         };
+        // Who joins, or has lost its store, may have nothing but bootstrap hosts to find the others by: one of them can be relied on.
+        let reliable = |node: NodeNo| !suspects.contains(&node) && !gone.contains(&node);
+        if !beyond_f && !(0..BOOTSTRAP_NODES.min(there)).any(reliable) {
+            suspects.retain(|node| *node != 0);
+            gone.retain(|node| *node != 0);
+        }
         Cast { nodes, late: (there..nodes).collect(), suspects, gone }
     }
 

@@ -333,9 +333,9 @@ fn what_a_narrow_link_has_queued_passes_when_it_is_mended() {
     };
     // A frame takes a second; of ten, three pass before the link is mended.
     world.net.set_override(0, narrow(4_500));
-    for _ in 0..10 {
+    (0..10).for_each(|_| {
         world.send(0, None, 1_000);
-    }
+    });
     world.until(4_500 * MS).net.clear_override(0);
     // Nothing of it is left where the link becomes narrow again.
     world.until(5_000 * MS).net.set_override(1, narrow(60_000));
