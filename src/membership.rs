@@ -84,8 +84,8 @@ pub struct Peer {
     ping: Option<(WallTime, Moment)>,
     /// When it was last heard over something other than the subscription to it.
     other_path: Option<Moment>,
-    /// Its PINGs in a row whose records digest was not ours, as far as eight bits count them.
-    digest_differs: u8,
+    /// Its PINGs in a row whose records digest was not ours, as far as sixteen bits count them.
+    digest_differs: u16,
     /// How it is seen; the node itself is always `Alive`.
     pub state: PeerState,
     /// Whether it has been dialled, and whether that connection is up.

@@ -233,6 +233,19 @@ struct Launch {
     n: u64,
 }
 
+/// The next copies of a broadcast, unless something happens to them.
+#[derive(Clone, Copy, Debug)]
+pub struct Upcoming {
+    /// Whose broadcast it is.
+    pub from: NodeNo,
+    /// Who hears it next.
+    pub to: NodeNo,
+    /// On which of its links.
+    pub link: Link,
+    /// Who hears it after that, if anybody.
+    pub after: Option<NodeNo>,
+}
+
 /// How many copies ahead the stream of a copy is fetched: a guess, as long as memory takes.
 const STREAMS_AHEAD: usize = 4;
 
@@ -409,11 +422,11 @@ impl Network {
         }
     }
 
-    /// After an event was handled: from whom, to whom and on which link the next copy of the same broadcast will come, unless something
-    /// happens to it. For whoever can prepare for it; the stream of the copy after that is fetched here.
+    /// After an event was handled: where the next copies of the same broadcast will come in. For whoever can prepare for it; the stream
+    /// of the copy after the next is fetched here.
     #[must_use]
     #[inline]
-    pub fn upcoming(&self, event: NetEvent) -> Option<(NodeNo, NodeNo, Link)> {
+    pub fn upcoming(&self, event: NetEvent) -> Option<Upcoming> {
         let Due::Flight(flight) = event.0 else { return None };
         let (next, after) = self.flights.upcoming(flight);
         if let Some(after) = after.filter(|after| !after.is_datagram()) {
@@ -422,7 +435,7 @@ impl Network {
         let next = next?;
         let (from, _frame) = self.flights.what(flight);
         let link = if next.is_datagram() { Link::BEACON } else { self.streams.hot[next.stream as usize].link };
-        Some((from, next.receiver().into(), link))
+        Some(Upcoming { from, to: next.receiver().into(), link, after: after.map(|after| after.receiver().into()) })
     }
 
     /// The next copy of a flight is where it should be.

@@ -248,13 +248,15 @@ impl World {
     }
 
     /// The next copy of a broadcast is for another node, of whose memory nothing is in the processor's caches in a large world: it is
-    /// fetched while this copy is handled.
+    /// fetched while this copy is handled, and one copy ahead of that the node that says where it lies.
     #[inline]
     fn prepare(&self, event: NetEvent) {
-        if let Some((from, to, link)) = self.network.upcoming(event)
-            && let Some(machine) = &self.slots[to].node
-        {
-            machine.expect_frame(link, self.sight.truth.ids[from]);
+        let Some(upcoming) = self.network.upcoming(event) else { return };
+        if let Some(machine) = upcoming.after.and_then(|to| self.slots[to].node.as_ref()) {
+            machine.expect_soon();
+        }
+        if let Some(machine) = &self.slots[upcoming.to].node {
+            machine.expect_frame(upcoming.link, self.sight.truth.ids[upcoming.from]);
         }
     }
 

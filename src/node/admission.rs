@@ -3,6 +3,11 @@
 //! What fails is refused with its reason and changes nothing else. What passes is marked, noted as a sign of life, unpacked,
 //! and each payload handed to `dispatch`.
 
+use std::mem::offset_of;
+use std::slice::from_ref;
+
+use prefetch_index::prefetch_index;
+
 use super::Node;
 use crate::config::planted;
 use crate::guard::Passage;
@@ -12,6 +17,9 @@ use crate::io::{Event, Outbox, Refusal, Verify};
 use crate::time::{Now, WallTime};
 use crate::wire::message::{Announce, SealedBundle};
 use crate::wire::{Door, Envelope, MsgType, Payload, binary};
+
+/// Bytes that a processor fetches at once.
+const CACHE_LINE: usize = 64;
 
 impl Node {
     /// Admission (protocol.md, section 5), then dispatch. What fails changes nothing else.
@@ -64,6 +72,18 @@ impl Node {
             return Err(refuse(Refusal::RateLimited));
         }
         self.admit_and_dispatch(now, link, from, &envelope, bytes, verify, out).map_err(refuse)
+    }
+
+    /// Has the processor fetch this node itself, where a frame will soon come in: what tells where its tables are, and when anything is
+    /// due, is all over it. Changes nothing, waits for nothing.
+    ///
+    /// For a driver of hundreds of nodes; to be followed by [`Node::expect_frame`].
+    #[inline]
+    pub fn expect_soon(&self) {
+        for line in (0..size_of::<Node>()).step_by(CACHE_LINE) {
+            // From a field of one byte, since an index counts elements; it may lie before that field.
+            prefetch_index(from_ref(&self.started), line.wrapping_sub(offset_of!(Node, started)));
+        }
     }
 
     /// Has the processor fetch what a frame of `sender` over `link` will touch of it. Changes nothing, waits for nothing.
