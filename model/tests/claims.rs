@@ -67,7 +67,7 @@ fn whoever_of_three_crashes_at_whatever_moment_no_vote_is_cast_twice() {
 
 #[test]
 fn an_executor_that_is_wrongly_suspected_is_replaced_and_one_of_the_two_is_paid() {
-    assert_eq!(states(World { suspected: Some(1), takes_over: true, finishes: true, ..three() }), 11_871);
+    assert_eq!(states(World { suspected: Some(1), takes_over: true, finishes: true, ..three() }), 27_130);
 }
 
 #[test]

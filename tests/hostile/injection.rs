@@ -19,6 +19,11 @@ fn frames_of_a_run(nodes: &[Node]) -> Frames {
         }
         frames = ears.into_iter().flat_map(|ear| ear.join().unwrap()).collect();
     });
+    until("its jobs are paid", || {
+        let wallets: Vec<Value> = nodes.iter().map(|node| node.json(&["wallet"])).collect();
+        let settled = wallets.iter().all(|wallet| wallet["reserved"] == 0 && wallet["staked"] == 0);
+        settled && wallets.iter().all(|wallet| wallet["accounts"] == wallets[0]["accounts"])
+    });
     frames
 }
 
