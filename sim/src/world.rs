@@ -506,7 +506,9 @@ impl World {
                 Action::Connect { link, endpoint } => self.dial(node, *link, Dial::Subscribe, outbox.text(endpoint)),
                 Action::Reach { link, endpoint } => self.dial(node, *link, Dial::Reach, outbox.text(endpoint)),
                 Action::Disconnect(link) => self.network.hang_up(self.sight.truth.now, node, *link),
-                Action::Execute { job, command, .. } => self.execute(node, *job, outbox.text(command)),
+                Action::Execute { job, command, deadline, .. } => {
+                    self.execute(node, *job, outbox.text(command), *deadline);
+                }
                 Action::Cancel(job) => {
                     if self.slots[node].running.remove(job).is_some() {
                         self.observe(&Observation::ExecutionEnded { node, job: *job, by_itself: false }, watcher);
@@ -578,12 +580,16 @@ impl World {
         }
     }
 
-    fn execute(&mut self, node: NodeNo, job: JobId, command: &str) {
+    /// A run that is not over in time is killed, as the real executor does it.
+    fn execute(&mut self, node: NodeNo, job: JobId, command: &str, deadline: Span) {
         let slot = &mut self.slots[node];
         slot.turns += 1;
         slot.running.insert(job, slot.turns);
         let mut work = SimulatedJob::parse(command).unwrap_or(SimulatedJob::UNREADABLE);
         work.duration = slot.cpu.takes(work.duration);
+        if work.duration > deadline {
+            work = SimulatedJob { duration: deadline, fails: true, ..work };
+        }
         let event = WorldEvent::Finished { node, life: slot.life, job, turn: slot.turns, work };
         self.queue.push(self.sight.truth.now + work.duration, 2 + node as u64, event);
     }
