@@ -99,6 +99,8 @@ enum Timer {
     Ask,
     /// Votes for penalties have waited long enough for company.
     Penalties,
+    /// Certified records have waited long enough for the money of their accounts.
+    Together,
 }
 
 /// What the store remembers of money.
@@ -144,16 +146,23 @@ impl Ledger {
 
     /// Starts with what the store remembers. It was proven, or made here, before it was stored.
     pub fn start(&mut self, cx: &mut Ctx<'_>, remembered: Remembered) {
-        for record in remembered.records {
-            if record.seq > self.accounts.seq(record.account) && self.accounts.follows(&record).is_ok() {
-                self.accounts.adopt(record);
-            }
-        }
         for (submitter, records) in remembered.penalties {
             for PenaltyRecord { claimer, number, proof, .. } in records {
                 let pair = Pair { submitter, claimer };
                 self.accounts.penalise(pair, number, proof);
                 self.penalties.recall(pair, number);
+            }
+        }
+        // The disk may have finished some of those that were applied together and not the others.
+        let covered = self.accounts.covered_together(remembered.records.iter());
+        for record in remembered.records {
+            if record.seq <= self.tip(record.account) || self.accounts.follows(&record).is_err() {
+                continue;
+            }
+            if covered.contains(&record.account) || self.unchecked {
+                self.accounts.adopt(record);
+            } else {
+                self.certified(record);
             }
         }
         for transaction in remembered.transactions {
@@ -290,6 +299,7 @@ impl Ledger {
                 Timer::Repeat => self.repeat(cx, members),
                 Timer::Ask => self.ask_for_own(cx, members),
                 Timer::Penalties => self.on_penalties_timer(cx, members),
+                Timer::Together => self.apply_together(cx),
             }
         }
     }

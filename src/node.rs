@@ -33,7 +33,7 @@ use crate::reputation::score::Deed;
 use crate::sync::{MAX_JOBS, Sync};
 use crate::time::{Now, Time, WallTime};
 use crate::units::{Ppm, Tokens};
-use crate::wire::message::{Announce, Goodbye, KeyRotation};
+use crate::wire::message::{Announce, Goodbye, JobClaim, KeyRotation};
 use crate::wire::{self, Payload, Signature};
 
 /// Calls in a row that may leave something due: one sub-machine's turn may make another's due at once, and a driver that is
@@ -642,6 +642,8 @@ impl Parts<'_> {
                 let proven = held.certificate.as_ref().map(|proof| (proof.statement.round, proof.statement.winner));
                 let own = |claim: &Claim| claim.claimer == cx.self_id() && proven == Some((claim.round, claim.claimer));
                 if let Some(claim) = held.standing().filter(own) {
+                    // 6.4: voters that have restarted, too, have forgotten it, and would give the job to another.
+                    cx.broadcast(&Payload::JobClaim(JobClaim { job_id: job, round: claim.round }));
                     self.jobs.on_won(cx, self.members, job, claim, held);
                 }
             }

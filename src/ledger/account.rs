@@ -1,6 +1,6 @@
 //! Accounts as sums: what each has paid out, what it has got, and that nothing is lost in between (protocol.md, section 8). Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
@@ -118,8 +118,38 @@ impl Accounts {
     /// Whether an account can have paid `spent` in all by what is known here.
     #[must_use]
     pub fn covers(&self, id: NodeId, spent: Tokens) -> bool {
-        let income = self.accounts.get(&id).map_or(i128::from(self.genesis.0), |account| account.income(self.genesis));
-        i128::from(spent.0) <= income
+        i128::from(spent.0) <= self.income(id)
+    }
+
+    /// Which of these newer records, one of an account, are covered when they are applied together: the most that are. Each may spend
+    /// what another of them pays.
+    #[must_use]
+    pub fn covered_together<'a>(&self, records: impl Iterator<Item = &'a AccountRecord>) -> BTreeSet<NodeId> {
+        let read = |record: &AccountRecord| Some((record.account, self.follows(record).ok()?));
+        let mut rows: BTreeMap<NodeId, (Row, Tokens)> = records.filter_map(read).collect();
+        loop {
+            let mut brought: BTreeMap<NodeId, i128> = BTreeMap::new();
+            for (payer, (row, _)) in &rows {
+                let before = self.accounts.get(payer).map_or(&NOTHING_PAID.row, Account::row);
+                for (to, paid) in row.iter().filter(|(to, _)| rows.contains_key(to)) {
+                    let paid_before = before.get(to).copied().unwrap_or_default();
+                    *brought.entry(*to).or_default() += i128::from(paid.0) - i128::from(paid_before.0);
+                }
+            }
+            let all = rows.len();
+            rows.retain(|id, (_, spent)| {
+                let income = self.income(*id) + brought.get(id).copied().unwrap_or(0);
+                i128::from(spent.0) <= income
+            });
+            if rows.len() == all {
+                return rows.into_keys().collect();
+            }
+        }
+    }
+
+    /// What an account may have spent in all by what is known here, in micro-tokens.
+    fn income(&self, id: NodeId) -> i128 {
+        self.accounts.get(&id).map_or(i128::from(self.genesis.0), |account| account.income(self.genesis))
     }
 
     /// How many stakes a submitter was awarded of a claimer.
@@ -447,6 +477,42 @@ mod tests {
         assert!(accounts.covers(id(1), Tokens(107)) && !accounts.covers(id(1), Tokens(108)));
         accounts.adopt(record(1, 1, &[(2, 50)]));
         assert!(accounts.covers(id(1), Tokens(107)), "in all, and not once more");
+    }
+
+    #[test]
+    fn records_that_spend_what_others_of_them_pay_are_covered_together_and_only_with_all_of_these() {
+        // What 1, 2, 3 and 4 have paid in all by records that wait; then who of them is covered.
+        type Paid<'a> = &'a [(u8, u64)];
+        let table: [([Paid<'_>; 4], &[u8]); 6] = [
+            ([&[(2, 150)], &[(1, 150)], &[], &[]], &[1, 2]),
+            ([&[(2, 150)], &[(3, 150)], &[(1, 150)], &[]], &[1, 2, 3]),
+            ([&[(2, 150)], &[(1, 49)], &[], &[]], &[2]),
+            // Who cannot have it takes along who lives by it, and nobody else.
+            ([&[(2, 202)], &[(1, 100), (3, 200)], &[(4, 300)], &[(1, 1)]], &[4]),
+            ([&[(2, 150)], &[(1, 150)], &[(4, 101)], &[(3, 101), (1, 101)]], &[1, 2]),
+            ([&[(2, 100)], &[(3, 200)], &[], &[]], &[1, 2]),
+        ];
+        for (paid, covered) in table {
+            let mut accounts = Accounts::new(GENESIS, STAKE);
+            (1..=4).for_each(|n| assert!(accounts.open(id(n))));
+            let records: Vec<AccountRecord> =
+                (1..).zip(paid).filter(|(_, row)| !row.is_empty()).map(|(of, row)| record(of, 7, row)).collect();
+            let together: Vec<NodeId> = accounts.covered_together(records.iter()).into_iter().collect();
+            assert_eq!(together, covered.iter().map(|n| id(*n)).collect::<Vec<_>>(), "{paid:?}");
+            for record in records.into_iter().filter(|record| together.contains(&record.account)) {
+                accounts.adopt(record);
+            }
+            assert!(accounts.supply().holds(), "{paid:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_account_has_paid_before_is_not_brought_once_more() {
+        let mut accounts = Accounts::new(GENESIS, STAKE);
+        accounts.adopt(record(1, 1, &[(2, 60)]));
+        let (more, spends) = (record(1, 2, &[(2, 100)]), |all| record(2, 1, &[(1, all)]));
+        assert_eq!(accounts.covered_together([&more, &spends(200)].into_iter()).len(), 2);
+        assert_eq!(accounts.covered_together([&more, &spends(201)].into_iter()).len(), 1);
     }
 
     #[test]

@@ -3,20 +3,23 @@
 use std::collections::BTreeMap;
 
 use super::transaction::{Row, row_of_entries};
-use super::{Ledger, Settled};
+use super::{Ledger, Settled, Timer};
 use crate::config::Config;
 use crate::cx::{Ctx, store_key};
 use crate::id::{NodeId, PeerIdx};
 use crate::identity::chain::WithOlder;
 use crate::io::{Event, Refusal};
 use crate::membership::Members;
-use crate::time::WallTime;
+use crate::time::{Span, WallTime};
 use crate::units::Tokens;
 use crate::wire::message::{AccountRecord, HeadProof, LedgerCertificate, TokenTransaction};
 use crate::wire::{Signed, binary};
 
 /// Transactions of one account that are kept beyond its newest certified one: an honest payer has one under way.
 const AHEAD: u64 = 8;
+/// How long a certified record waits for the money of its account before it is looked for in all that wait. A guess: longer than a
+/// credit that is on its way takes, and short beside the heartbeats by which who was away hears what it lacks.
+const TOGETHER_AFTER: Span = Span::secs(1);
 
 /// What is known of an account beyond its certified record.
 #[derive(Clone, Debug, Default)]
@@ -259,10 +262,30 @@ impl Ledger {
         let Some(poll) = self.polls.get_mut(&account) else { return };
         let Some(record) = poll.waiting.take() else { return };
         let Ok((_, spent)) = self.accounts.follows(&record) else { return };
-        if !self.accounts.covers(account, spent) && !self.unchecked {
+        if self.accounts.covers(account, spent) || self.unchecked {
+            self.apply(cx, record);
+        } else {
             poll.waiting = Some(record);
-            return;
+            if !self.timers.is_armed(Timer::Together) {
+                self.timers.arm(Timer::Together, cx.now.mono + TOGETHER_AFTER);
+            }
         }
+    }
+
+    /// Applies the certified records whose money is known here when that of all of them is. Of what accounts have paid each other
+    /// one by one, who was away is told only how it ended: each of these records may spend what another of them pays.
+    pub(super) fn apply_together(&mut self, cx: &mut Ctx<'_>) {
+        let waiting = self.polls.values().filter_map(|poll| poll.waiting.as_ref());
+        for account in self.accounts.covered_together(waiting) {
+            let waiting = self.polls.get_mut(&account).and_then(|poll| poll.waiting.take());
+            self.apply(cx, waiting.expect("it was asked about"));
+        }
+    }
+
+    /// Applies a certified record, whose account covers it with those that are applied in the same step.
+    fn apply(&mut self, cx: &mut Ctx<'_>, record: AccountRecord) {
+        let account = record.account;
+        let poll = self.polls.entry(account).or_default();
         // Of numbers that were passed over, what the payer has signed is taken for what was certified.
         let voted = poll.voted.take_if(|voted| voted.seq <= record.seq);
         let newest = record.proof.as_ref().map(|proof| proof.transaction);

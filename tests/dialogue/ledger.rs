@@ -440,6 +440,24 @@ fn a_certified_transaction_waits_for_the_money_that_it_spends() {
 }
 
 #[test]
+fn accounts_that_live_on_what_they_pay_each_other_are_caught_up_with_together() {
+    // The hands have paid each other one by one; who was away is told only how it ended. By these records alone n3 has nothing to pay from.
+    let mut bank = Bank::new();
+    let ended =
+        [transaction(1, 3, &[(2, 15_000)]), transaction(2, 3, &[(1, 15_000)]), transaction(3, 1, &[(1, 10_001)])];
+    for (who, newest) in (1..).zip(&ended) {
+        bank.say(who, Payload::AccountRecord(bank.record(newest, &[1, 2, 3])));
+        assert_eq!([1, 2, 3].map(|who| bank.balance(who)), [10_000; 3], "none is covered by itself");
+    }
+    bank.net.run_for(Span::secs(2));
+    let applied = applied(&bank.net, 0);
+    assert_eq!(applied.len(), 2, "{applied:?}");
+    assert!(applied.contains(&(id(1), 3)) && applied.contains(&(id(2), 3)), "{applied:?}");
+    assert_eq!([1, 2, 3].map(|who| bank.balance(who)), [10_000; 3]);
+    assert!(bank.net.node(0).view().supply().holds());
+}
+
+#[test]
 fn a_certificate_needs_a_quorum_that_signed_this_transaction() {
     let (first, other) = (transaction(1, 1, &[(2, 12)]), transaction(1, 1, &[(3, 12)]));
     type Make<'a> = &'a dyn Fn(&Bank) -> Payload;

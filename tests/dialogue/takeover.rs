@@ -100,6 +100,25 @@ fn an_executor_that_restarts_goes_on_with_its_job() {
 }
 
 #[test]
+fn voters_that_have_restarted_hold_a_claim_that_its_executor_goes_on_with() {
+    let mut net = met_with_idle_submitter(7);
+    let (job, executor, _) = running(&mut net, Span::secs(20));
+    (0..7).for_each(|at| net.stop(at));
+    // Nothing is decided before the executor is back, later than the others.
+    net.fate = Box::new(|_, _, kind| (kind != MsgType::AuctionCoordinate).then_some(Span::ZERO));
+    for at in (0..7).filter(|at| *at != executor) {
+        net.start(at);
+    }
+    net.run_for(Span::secs(3));
+    net.start(executor);
+    net.run_for(Span::secs(8));
+    assert_eq!(executors(&net, job), [executor, executor], "asked by its submitter");
+    net.fate = Box::new(|_, _, _| Some(Span::ZERO));
+    assert!(net.run_until(Span::secs(30), |net| net.outputs.contains_key(&job)));
+    assert_eq!(executors(&net, job), [executor, executor], "nobody else was voted for");
+}
+
+#[test]
 fn a_submitter_that_restarts_finds_the_result_of_a_job_that_was_taken_over() {
     for down in [1, 30] {
         let mut net = met_with_idle_submitter(5);
