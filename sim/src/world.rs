@@ -580,7 +580,7 @@ impl World {
         }
     }
 
-    /// A run that is not over in time is killed, as the real executor does it.
+    /// A run that is not over in time is killed, as the real executor does it. A simulated job writes its output when it is done.
     fn execute(&mut self, node: NodeNo, job: JobId, command: &str, deadline: Span) {
         let slot = &mut self.slots[node];
         slot.turns += 1;
@@ -588,7 +588,7 @@ impl World {
         let mut work = SimulatedJob::parse(command).unwrap_or(SimulatedJob::UNREADABLE);
         work.duration = slot.cpu.takes(work.duration);
         if work.duration > deadline {
-            work = SimulatedJob { duration: deadline, fails: true, ..work };
+            work = SimulatedJob { duration: deadline, fails: true, output_bytes: 0, ..work };
         }
         let event = WorldEvent::Finished { node, life: slot.life, job, turn: slot.turns, work };
         self.queue.push(self.sight.truth.now + work.duration, 2 + node as u64, event);
