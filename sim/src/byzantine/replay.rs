@@ -75,8 +75,9 @@ impl Misbehaviour for Replay {
         if header.sender != scene.ids[from] || from == scene.me {
             return Hearing::Pass;
         }
-        let before = self.incarnations.insert((scene.me, from), header.incarnation);
-        if before.is_some_and(|before| before < header.incarnation) {
+        // A word of an earlier life, said again by a fellow, is no new life, and its next own word is none either.
+        let newest = self.incarnations.entry((scene.me, from)).or_insert(header.incarnation);
+        if std::mem::replace(newest, header.incarnation.max(*newest)) < header.incarnation {
             self.on_restart(scene, from);
         }
         // What one of them has said again is not said again by the next, and so on without end.
