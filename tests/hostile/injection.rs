@@ -8,6 +8,9 @@ use crate::{cluster, run_job};
 
 type Frames = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// Nothing is paid meanwhile, so that only a stranger could change what anyone has.
+const UNPAID: (&str, &str) = ("MARLOS_LEDGER_SETTLE_AFTER", "3600");
+
 /// What each node says around a job: everything from its PUB, for whomever it is.
 fn frames_of_a_run(nodes: &[Node]) -> Frames {
     let mut frames = Vec::new();
@@ -18,17 +21,6 @@ fn frames_of_a_run(nodes: &[Node]) -> Frames {
             run_job(&nodes[job % nodes.len()], &format!("captured {job}"));
         }
         frames = ears.into_iter().flat_map(|ear| ear.join().unwrap()).collect();
-    });
-    // Who owes nobody anything has no transaction that frees what its own runs have bound.
-    let owes = |node: &Node| {
-        let jobs = node.json(&["jobs"]);
-        let own = |job: &&Value| job["submitter"] == node.id() && job["executor"] != node.id();
-        jobs.as_array().unwrap().iter().filter(own).count() > 0
-    };
-    until("its jobs are paid", || {
-        let wallets: Vec<Value> = nodes.iter().map(|node| node.json(&["wallet"])).collect();
-        let paid = nodes.iter().zip(&wallets).all(|(node, wallet)| wallet["reserved"] == 0 || !owes(node));
-        paid && wallets.iter().all(|wallet| wallet["accounts"] == wallets[0]["accounts"])
     });
     frames
 }
@@ -67,8 +59,8 @@ fn frames_of_another_network_are_refused_and_change_nothing() {
     let root = tempfile::tempdir().unwrap();
     let (one, two) = (root.path().join("one"), root.path().join("two"));
     [&one, &two].iter().for_each(|dir| std::fs::create_dir(dir).unwrap());
-    let one = cluster(&one, 2, &[("MARLOS_NODE_NETWORK_ID", "one")]);
-    let two = cluster(&two, 2, &[("MARLOS_NODE_NETWORK_ID", "two"), ("MARLOS_NODE_CODEC", "json")]);
+    let one = cluster(&one, 2, &[("MARLOS_NODE_NETWORK_ID", "one"), UNPAID]);
+    let two = cluster(&two, 2, &[("MARLOS_NODE_NETWORK_ID", "two"), ("MARLOS_NODE_CODEC", "json"), UNPAID]);
     for (from, into) in [(&one, &two), (&two, &one)] {
         let frames = frames_of_a_run(from);
         let (before, counted) = (state(&into[0]), into[0].refused("wrong_network"));
@@ -85,7 +77,7 @@ fn frames_of_an_earlier_run_are_refused_by_new_nodes_and_by_the_same_ones_after_
     let (old, new) = (root.path().join("old"), root.path().join("new"));
     [&old, &new].iter().for_each(|dir| std::fs::create_dir(dir).unwrap());
     // What is older than the tolerance has to be refused whoever hears it.
-    let tolerance = [("MARLOS_NETWORK_CLOCK_SYNC_TOLERANCE", "3")];
+    let tolerance = [("MARLOS_NETWORK_CLOCK_SYNC_TOLERANCE", "3"), UNPAID];
     let mut first = cluster(&old, 2, &tolerance);
     let frames = frames_of_a_run(&first);
 

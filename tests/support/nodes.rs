@@ -77,7 +77,6 @@ pub fn start_at(
         let mut command = Command::new(by.get_program());
         command
             .args(by.get_args())
-            .envs(by.get_envs().filter_map(|(key, value)| Some((key, value?))))
             .args(["run", "--no-multicast", "--bind", "127.0.0.1", "--api-port", "0", "--name", name])
             .args(["--pub-port", &pub_port.to_string(), "--sub-port", &sub_port.to_string()])
             .args(["--beacon-port", &beacon_port.to_string()])
@@ -86,6 +85,7 @@ pub fn start_at(
             .env("MARLOS_JOBS_SHELL_ALLOW", "*")
             .env("MARLOS_NODE_CAPABILITIES", capabilities)
             .env("MARLOS_LEDGER_SETTLE_AFTER", "1")
+            .envs(by.get_envs().filter_map(|(key, value)| Some((key, value?))))
             .current_dir(root)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
